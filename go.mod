@@ -1,0 +1,3 @@
+module github.com/unprune/unprune
+
+go 1.26
