@@ -25,19 +25,39 @@ const (
 	Complex64  DType = 14
 	Complex128 DType = 15
 	BFloat16   DType = 16
+
+	// Types without a Go representation; their tensors hold Packed bytes.
+	Float8E4M3FN   DType = 17
+	Float8E4M3FNUZ DType = 18
+	Float8E5M2     DType = 19
+	Float8E5M2FNUZ DType = 20
+	Uint4          DType = 21
+	Int4           DType = 22
+	Float4E2M1     DType = 23
+	Float8E8M0     DType = 24
+	Uint2          DType = 25
+	Int2           DType = 26
+	Float6E2M3     DType = 27
+	Float6E3M2     DType = 28
 )
 
 // dtypes is the one table of what is known about each element type.
 var dtypes = map[DType]struct {
 	name string
-	size int // bytes per element; 0: no fixed size
+	bits int // per element; 0: no fixed size
 }{
-	Float32: {"float32", 4}, Uint8: {"uint8", 1}, Int8: {"int8", 1},
-	Uint16: {"uint16", 2}, Int16: {"int16", 2}, Int32: {"int32", 4},
-	Int64: {"int64", 8}, String: {"string", 0}, Bool: {"bool", 1},
-	Float16: {"float16", 2}, Float64: {"float64", 8}, Uint32: {"uint32", 4},
-	Uint64: {"uint64", 8}, Complex64: {"complex64", 8},
-	Complex128: {"complex128", 16}, BFloat16: {"bfloat16", 2},
+	Float32: {"float32", 32}, Uint8: {"uint8", 8}, Int8: {"int8", 8},
+	Uint16: {"uint16", 16}, Int16: {"int16", 16}, Int32: {"int32", 32},
+	Int64: {"int64", 64}, String: {"string", 0}, Bool: {"bool", 8},
+	Float16: {"float16", 16}, Float64: {"float64", 64}, Uint32: {"uint32", 32},
+	Uint64: {"uint64", 64}, Complex64: {"complex64", 64},
+	Complex128: {"complex128", 128}, BFloat16: {"bfloat16", 16},
+
+	Float8E4M3FN: {"float8e4m3fn", 8}, Float8E4M3FNUZ: {"float8e4m3fnuz", 8},
+	Float8E5M2: {"float8e5m2", 8}, Float8E5M2FNUZ: {"float8e5m2fnuz", 8},
+	Float8E8M0: {"float8e8m0", 8}, Float4E2M1: {"float4e2m1", 4},
+	Float6E2M3: {"float6e2m3", 6}, Float6E3M2: {"float6e3m2", 6},
+	Uint4: {"uint4", 4}, Int4: {"int4", 4}, Uint2: {"uint2", 2}, Int2: {"int2", 2},
 }
 
 // String names the type as NumPy does ("float32"); an unknown one by number.
@@ -48,10 +68,15 @@ func (d DType) String() string {
 	return fmt.Sprintf("DType(%d)", int32(d))
 }
 
-// Size is the number of bytes of one element, 0 for strings and unknown types.
-func (d DType) Size() int { return dtypes[d].size }
+// Size is the number of bytes of one element; 0 for strings, unknown types and
+// types smaller than a byte.
+func (d DType) Size() int { return dtypes[d].bits / 8 }
 
-// IsFloat reports whether d is a real floating-point type.
+// IsPacked reports whether tensors of type d hold Packed bytes: the types that
+// Go has no representation for, and numbers this package does not know.
+func (d DType) IsPacked() bool { return d > BFloat16 || d < Undefined }
+
+// IsFloat reports whether d is a real floating-point type of at least 16 bits.
 func (d DType) IsFloat() bool {
 	return d == Float32 || d == Float64 || d == Float16 || d == BFloat16
 }

@@ -22,9 +22,20 @@ type Tensor struct {
 
 	// Data is a slice of the Go type that belongs to DType ([]float32 for
 	// Float32, []bool for Bool, []uint16 for Float16 and BFloat16, ...) with
-	// exactly Len elements.
+	// exactly Len elements. Types without a Go representation hold Packed.
+	// Data may be edited or replaced; files are written from it.
 	Data any
+
+	Doc      string
+	Metadata []StringPair
+
+	kept    kept
+	storage storage
 }
+
+// Packed holds the elements of a type without a Go representation (DType.IsPacked)
+// as the bytes that the file stores.
+type Packed []byte
 
 // NewTensor returns a tensor of zeros. It panics on a negative extent or an
 // element type without a Go representation.
