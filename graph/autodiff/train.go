@@ -1,0 +1,226 @@
+package autodiff
+
+import (
+	"fmt"
+
+	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/graph/pass"
+	"github.com/unprune/unprune/onnx"
+)
+
+// Names of the inputs and outputs of a training graph, beside the model's own
+// inputs. Parameters are inputs under their own names; the gradient of p is
+// the output GradName(p), its value after a step pass.NewValue(p).
+const (
+	LabelsName = "labels"        // int64 [N]
+	LossName   = "loss"          // scalar, mean over the batch
+	WeightName = "loss_weight"   // scalar factor of the loss's gradient
+	RateName   = "learning_rate" // scalar
+	StepName   = "step_count"    // scalar, 1 for the first step (Adam)
+)
+
+// GradName is the output that holds the gradient of parameter p.
+func GradName(p string) string { return p + "_grad" }
+
+// MaskName is the input that holds p's mask, of p's shape, 1 kept, 0 pruned.
+func MaskName(p string) string { return p + "_mask" }
+
+// SlotName is optimizer state i of parameter p: SGD has one (the momentum
+// buffer), Adam two (first and second moment).
+func SlotName(p string, i int) string { return fmt.Sprintf("%s_state%d", p, i) }
+
+// Optimizer names an update rule and its constants (spec of torch.optim).
+type Optimizer struct {
+	Kind        string  // "sgd", "adam" (weight decay as L2) or "adamw" (decoupled)
+	Momentum    float64 // sgd
+	Nesterov    bool    // sgd
+	WeightDecay float64
+	Beta1       float64 // adam, adamw; 0 stands for 0.9
+	Beta2       float64 // 0 stands for 0.999
+	Epsilon     float64 // 0 stands for 1e-8
+}
+
+// Slots is the number of state tensors that each parameter has.
+func (o Optimizer) Slots() int {
+	switch {
+	case o.Kind != "sgd":
+		return 2
+	case o.Momentum != 0:
+		return 1
+	}
+	return 0
+}
+
+// Check reports an optimizer that does not exist or has impossible constants.
+func (o Optimizer) Check() error {
+	switch o.Kind {
+	case "sgd", "adam", "adamw":
+	default:
+		return fmt.Errorf("autodiff: optimizer %q: want sgd, adam or adamw", o.Kind)
+	}
+	if o.Momentum < 0 || o.Momentum >= 1 || o.WeightDecay < 0 {
+		return fmt.Errorf("autodiff: optimizer %s: want momentum in [0, 1) and weight decay >= 0, have %g and %g", o.Kind, o.Momentum, o.WeightDecay)
+	}
+	if o.Nesterov && o.Momentum == 0 {
+		return fmt.Errorf("autodiff: Nesterov needs a momentum above 0")
+	}
+	return nil
+}
+
+// TrainOptions say what a training graph computes.
+type TrainOptions struct {
+	Logits string   // value the loss is applied to, [N classes]
+	Params []string // parameters to differentiate
+	State  []string // running statistics, inputs as parameters are
+
+	Gradients bool       // hand out the gradients
+	Weighted  bool       // scale them by the input WeightName
+	Optimizer *Optimizer // hand out updated parameters, nil: do not
+	Masked    []string   // parameters with a mask (with an optimizer)
+}
+
+// Train turns a specialised inference graph into a training graph, in place:
+// the parameters become inputs, the cross-entropy of the logits with the input
+// LabelsName becomes the output LossName, and gradients and updates follow as
+// TrainOptions asks.
+func Train(g *graph.Graph, o TrainOptions) error {
+	logits := g.Value(o.Logits)
+	if logits == nil || len(logits.Shape) != 2 {
+		return fmt.Errorf("autodiff: the logits %q must be a value of shape [batch classes]", o.Logits)
+	}
+	params := make([]*graph.Value, len(o.Params))
+	for i, name := range append(append([]string{}, o.Params...), o.State...) {
+		v := g.Value(name)
+		if v == nil || v.Const == nil {
+			return fmt.Errorf("autodiff: parameter %q is no initializer of the graph", name)
+		}
+		g.Promote(v)
+		if i < len(params) {
+			params[i] = v
+		}
+	}
+	g.Opsets[""] = max(g.Opsets[""], 17) // what is added speaks a version that has every operator
+	b := ops.NewBuilder(g)
+	labels := g.AddInput(LabelsName, onnx.Int64, logits.Shape[0])
+	loss := b.Node("SoftmaxCrossEntropyLoss", 2, []*graph.Value{logits, labels}, onnx.AttrString("reduction", "mean"))[0]
+	if b.Err != nil {
+		return b.Err
+	}
+	if err := g.Rename(loss, LossName); err != nil {
+		return err
+	}
+	g.AddOutput(loss)
+	if !o.Gradients && o.Optimizer == nil {
+		return nil
+	}
+	var seed *graph.Value
+	if o.Weighted {
+		seed = g.AddInput(WeightName, loss.DType)
+	}
+	grads, err := Gradient(g, loss, seed, params)
+	if err != nil {
+		return err
+	}
+	for i, p := range params {
+		if grads[i] == nil {
+			return fmt.Errorf("autodiff: the loss does not depend on parameter %q; freeze it", p.Name)
+		}
+		if err := g.Rename(grads[i], GradName(p.Name)); err != nil {
+			return err
+		}
+		if o.Gradients {
+			g.AddOutput(grads[i])
+		}
+	}
+	if o.Optimizer != nil {
+		if err := Update(g, *o.Optimizer, params, grads, o.Masked); err != nil {
+			return err
+		}
+	}
+	g.Prune()
+	return nil
+}
+
+// Update appends the optimizer's step to g: for each parameter, the outputs
+// pass.NewValue(p) and the new optimizer state. The learning rate, the
+// optimizer state, and the masks of the parameters in masked become inputs.
+func Update(g *graph.Graph, o Optimizer, params, grads []*graph.Value, masked []string) error {
+	if err := o.Check(); err != nil {
+		return err
+	}
+	if len(params) == 0 {
+		return fmt.Errorf("autodiff: no parameter to update")
+	}
+	has := map[string]bool{}
+	for _, name := range masked {
+		has[name] = true
+	}
+	b := ops.NewBuilder(g)
+	dt := params[0].DType
+	scalars := []*graph.Value{g.AddInput(RateName, dt)}
+	op, attrs := "SGD", sgdAttrs(o)
+	if o.Kind != "sgd" {
+		op, attrs = "Adam", adamAttrs(o)
+		scalars = append(scalars, g.AddInput(StepName, dt))
+	}
+	for i, p := range params {
+		in := append(append([]*graph.Value{}, scalars...), p, grads[i])
+		for s := range o.Slots() {
+			in = append(in, g.AddInput(SlotName(p.Name, s), dt, p.Shape...))
+		}
+		if op == "SGD" && o.Slots() == 0 {
+			in = append(in, nil)
+		}
+		if has[p.Name] {
+			in = append(in, g.AddInput(MaskName(p.Name), dt, p.Shape...))
+		}
+		out := b.Own(op, 1+o.Slots(), in, attrs...)
+		if b.Err != nil {
+			return b.Err
+		}
+		for s, v := range out {
+			name := pass.NewValue(p.Name)
+			if s > 0 {
+				name = pass.NewValue(SlotName(p.Name, s-1))
+			}
+			if err := g.Rename(v, name); err != nil {
+				return err
+			}
+			g.AddOutput(v)
+		}
+	}
+	return nil
+}
+
+func sgdAttrs(o Optimizer) []*onnx.Attr {
+	nesterov := int64(0)
+	if o.Nesterov {
+		nesterov = 1
+	}
+	return []*onnx.Attr{
+		onnx.AttrFloat("momentum", float32(o.Momentum)),
+		onnx.AttrFloat("weight_decay", float32(o.WeightDecay)),
+		onnx.AttrInt("nesterov", nesterov),
+	}
+}
+
+func adamAttrs(o Optimizer) []*onnx.Attr {
+	or := func(x, def float64) float32 {
+		if x == 0 {
+			x = def
+		}
+		return float32(x)
+	}
+	decoupled := int64(0)
+	if o.Kind == "adamw" {
+		decoupled = 1
+	}
+	return []*onnx.Attr{
+		onnx.AttrFloat("beta1", or(o.Beta1, 0.9)),
+		onnx.AttrFloat("beta2", or(o.Beta2, 0.999)),
+		onnx.AttrFloat("epsilon", or(o.Epsilon, 1e-8)),
+		onnx.AttrFloat("weight_decay", float32(o.WeightDecay)),
+		onnx.AttrInt("decoupled", decoupled),
+	}
+}

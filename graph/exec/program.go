@@ -1,0 +1,225 @@
+package exec
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/kernel"
+	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/onnx"
+)
+
+// Options of Compile.
+type Options struct {
+	// Team runs the kernels; nil runs them on the calling goroutine.
+	Team *kernel.Team
+
+	// State gives memory to inputs and initializers by name, for parameters
+	// and whatever else lives longer than a run or is shared by programs.
+	State map[string]*onnx.Tensor
+
+	// Into names, for outputs that are the new value of an input, that input:
+	// after a run the input's memory holds the output.
+	Into map[string]string
+}
+
+// A Program is a compiled graph with its memory.
+type Program struct {
+	steps   []step
+	inputs  map[string]*onnx.Tensor
+	outputs map[string]*onnx.Tensor
+	copies  []func() // outputs that could not be computed over their input
+	arena   int
+	trace   *Trace
+}
+
+type step struct {
+	node *graph.Node
+	run  func() error
+}
+
+// Compile plans memory and prepares every node. The graph is not changed and
+// must not be changed while the program is used.
+func Compile(g *graph.Graph, o Options) (*Program, error) {
+	g, err := lower(g)
+	if err != nil {
+		return nil, err
+	}
+	if err := updatesLast(g, o.Into); err != nil {
+		return nil, err
+	}
+	l, err := plan(g, o.State, o.Into)
+	if err != nil {
+		return nil, err
+	}
+	p := &Program{inputs: map[string]*onnx.Tensor{}, outputs: map[string]*onnx.Tensor{}, arena: len(l.arena)}
+	tensors := map[*graph.Value]*onnx.Tensor{}
+	at := func(v *graph.Value) *onnx.Tensor {
+		if v == nil {
+			return nil
+		}
+		if tensors[v] == nil {
+			tensors[v] = l.tensor(v)
+		}
+		return tensors[v]
+	}
+	for _, n := range g.Nodes {
+		if err := p.prepare(n, l, at, o.Team); err != nil {
+			return nil, err
+		}
+	}
+	for _, v := range g.Inputs {
+		p.inputs[v.Name] = at(v)
+	}
+	for _, v := range g.Outputs {
+		p.outputs[v.Name] = at(v)
+		if in := g.Value(o.Into[v.Name]); in != nil && l.of[in] != l.of[v] {
+			dst, src := at(in), at(v)
+			p.copies = append(p.copies, func() { copyTensor(dst, src) })
+			p.outputs[v.Name] = dst
+		}
+	}
+	return p, nil
+}
+
+// lower returns a copy of g in which nodes without a kernel are replaced by
+// their body in standard operators.
+func lower(g *graph.Graph) (*graph.Graph, error) {
+	g = g.Clone()
+	b := ops.NewBuilder(g)
+	for again := true; again; {
+		again = false
+		for _, n := range slices.Clone(g.Nodes) {
+			op, err := ops.Lookup(n)
+			if err != nil {
+				return nil, err
+			}
+			if op.Forward != nil {
+				continue
+			}
+			outs, err := ops.Inline(b, n)
+			if err != nil {
+				return nil, err
+			}
+			for i, out := range n.Outputs {
+				if out == nil {
+					continue
+				}
+				name := out.Name
+				isOutput := slices.Contains(g.Outputs, out)
+				g.ReplaceUses(out, outs[i])
+				if isOutput { // the program's outputs go by name
+					if err := swapNames(g, out, outs[i], name); err != nil {
+						return nil, err
+					}
+				}
+			}
+			if err := g.RemoveNode(n); err != nil {
+				return nil, err
+			}
+			again = true
+		}
+		if err := g.Sort(); err != nil {
+			return nil, err
+		}
+	}
+	g.Prune()
+	return g, nil
+}
+
+func swapNames(g *graph.Graph, old, v *graph.Value, name string) error {
+	if err := g.Rename(old, g.Unique(name)); err != nil {
+		return err
+	}
+	return g.Rename(v, name)
+}
+
+// updatesLast moves the nodes that make the new value of an input behind all
+// others, so that nobody reads the input after it was overwritten.
+func updatesLast(g *graph.Graph, into map[string]string) error {
+	if len(into) == 0 {
+		return nil
+	}
+	late := func(n *graph.Node) bool {
+		return !slices.ContainsFunc(n.Outputs, func(v *graph.Value) bool {
+			return v != nil && (into[v.Name] == "" || len(v.Uses()) > 0)
+		})
+	}
+	slices.SortStableFunc(g.Nodes, func(a, b *graph.Node) int {
+		switch la, lb := late(a), late(b); {
+		case la == lb:
+			return 0
+		case la:
+			return 1
+		}
+		return -1
+	})
+	return nil
+}
+
+func (p *Program) prepare(n *graph.Node, l *layout, at func(*graph.Value) *onnx.Tensor, team *kernel.Team) error {
+	op, err := ops.Lookup(n)
+	if err != nil {
+		return err
+	}
+	if op.View && l.of[n.Input(0)] == l.of[n.Output(0)] {
+		return nil // same memory, nothing to do
+	}
+	c := &ops.Call{Node: n, Team: team}
+	for _, v := range n.Inputs {
+		c.In = append(c.In, at(v))
+	}
+	for _, v := range n.Outputs {
+		c.Out = append(c.Out, at(v))
+	}
+	run, err := op.Forward(c)
+	if err != nil {
+		return &ops.NodeError{Node: n, Err: err}
+	}
+	p.steps = append(p.steps, step{n, run})
+	return nil
+}
+
+// Input is the memory of an input: fill it before Run. It is nil when the
+// graph has no input of that name.
+func (p *Program) Input(name string) *onnx.Tensor { return p.inputs[name] }
+
+// Output is the memory of an output, valid until the next Run.
+func (p *Program) Output(name string) *onnx.Tensor { return p.outputs[name] }
+
+// ArenaBytes is the size of the memory that intermediate values share.
+func (p *Program) ArenaBytes() int { return p.arena }
+
+// Run executes the program once.
+func (p *Program) Run(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if p.trace != nil {
+		return p.runTraced()
+	}
+	for i := range p.steps {
+		if err := p.steps[i].run(); err != nil {
+			return &ops.NodeError{Node: p.steps[i].node, Err: err}
+		}
+	}
+	for _, c := range p.copies {
+		c()
+	}
+	return nil
+}
+
+func copyTensor(dst, src *onnx.Tensor) {
+	switch s := src.Data.(type) {
+	case []float32:
+		copy(onnx.Of[float32](dst), s)
+	case []float64:
+		copy(onnx.Of[float64](dst), s)
+	case []int64:
+		copy(onnx.Of[int64](dst), s)
+	default:
+		panic(fmt.Sprintf("exec: state of type %v", src.DType))
+	}
+}

@@ -1,0 +1,62 @@
+package exec
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/unprune/unprune/graph/ops"
+)
+
+// A Trace adds up the time that each node took, over the runs since it was
+// switched on. Taking the times costs some of it.
+type Trace struct {
+	Runs  int
+	Nodes []NodeTime // in execution order
+}
+
+// NodeTime is the time of one node over all runs of a trace.
+type NodeTime struct {
+	Name, Op string
+	Total    time.Duration
+}
+
+// Trace switches tracing on and returns the trace that Run adds to.
+func (p *Program) Trace() *Trace {
+	p.trace = &Trace{Nodes: make([]NodeTime, len(p.steps))}
+	for i, s := range p.steps {
+		p.trace.Nodes[i] = NodeTime{Name: s.node.Name, Op: s.node.Op}
+	}
+	return p.trace
+}
+
+// ByOp sums the trace per operator, the most expensive first.
+func (t *Trace) ByOp() []NodeTime {
+	sum := map[string]time.Duration{}
+	for _, n := range t.Nodes {
+		sum[n.Op] += n.Total
+	}
+	var list []NodeTime
+	for op, d := range sum {
+		list = append(list, NodeTime{Op: op, Total: d})
+	}
+	slices.SortFunc(list, func(a, b NodeTime) int {
+		return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.Op, b.Op))
+	})
+	return list
+}
+
+func (p *Program) runTraced() error {
+	p.trace.Runs++
+	for i := range p.steps {
+		start := time.Now()
+		if err := p.steps[i].run(); err != nil {
+			return &ops.NodeError{Node: p.steps[i].node, Err: err}
+		}
+		p.trace.Nodes[i].Total += time.Since(start)
+	}
+	for _, c := range p.copies {
+		c()
+	}
+	return nil
+}

@@ -1,0 +1,215 @@
+package ops
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/onnx"
+)
+
+// A Builder adds nodes to a graph and infers their types at once, so that a
+// mistake is reported where it was made. The first error sticks in Err and
+// turns the calls that follow into no-ops; gradient rules and bodies therefore
+// read as formulas and the caller checks once.
+type Builder struct {
+	G   *graph.Graph
+	Err error
+
+	// Name, when not empty, is put before the names of new values.
+	Name string
+
+	ints map[string]*graph.Value
+}
+
+// NewBuilder returns a builder that appends to g.
+func NewBuilder(g *graph.Graph) *Builder { return &Builder{G: g, ints: map[string]*graph.Value{}} }
+
+// Node adds a node of ONNX's own domain with nout outputs.
+func (b *Builder) Node(op string, nout int, in []*graph.Value, attrs ...*onnx.Attr) []*graph.Value {
+	return b.node("", op, nout, in, attrs)
+}
+
+// Own adds a node of our own domain with nout outputs.
+func (b *Builder) Own(op string, nout int, in []*graph.Value, attrs ...*onnx.Attr) []*graph.Value {
+	if b.Err == nil && b.G.Opsets[Domain] == 0 {
+		b.G.Opsets[Domain] = 1
+	}
+	return b.node(Domain, op, nout, in, attrs)
+}
+
+// Op adds a node of ONNX's own domain and returns its only output.
+func (b *Builder) Op(op string, in ...*graph.Value) *graph.Value {
+	return b.Node(op, 1, in)[0]
+}
+
+// OpA is Op with attributes.
+func (b *Builder) OpA(op string, attrs []*onnx.Attr, in ...*graph.Value) *graph.Value {
+	return b.Node(op, 1, in, attrs...)[0]
+}
+
+func (b *Builder) node(domain, op string, nout int, in []*graph.Value, attrs []*onnx.Attr) []*graph.Value {
+	if b.Err == nil {
+		for i, v := range in {
+			if v != nil && b.G.Value(v.Name) != v {
+				b.Err = fmt.Errorf("ops: %s: input %d, %q, is of another graph", op, i, v.Name)
+			}
+		}
+	}
+	if b.Err != nil {
+		return make([]*graph.Value, nout)
+	}
+	n := b.G.AddNode(domain, op, in, nout, attrs...)
+	if b.Name != "" {
+		for _, out := range n.Outputs {
+			// A free name cannot collide.
+			b.Err = b.G.Rename(out, b.G.Unique(b.Name+"/"+op))
+		}
+		n.Name = n.Outputs[0].Name
+	}
+	if err := Infer(n); err != nil {
+		b.Err = err
+	}
+	return slices.Clone(n.Outputs)
+}
+
+// Fail records an error unless there is one already.
+func (b *Builder) Fail(format string, args ...any) {
+	if b.Err == nil {
+		b.Err = fmt.Errorf(format, args...)
+	}
+}
+
+// Ints adds a constant int64 vector; equal ones are shared.
+func (b *Builder) Ints(list ...int) *graph.Value {
+	return b.intConst(fmt.Sprint(list), list, len(list))
+}
+
+// Int adds a constant int64 scalar.
+func (b *Builder) Int(i int) *graph.Value {
+	return b.intConst(fmt.Sprint("scalar ", i), []int{i})
+}
+
+func (b *Builder) intConst(id string, list []int, shape ...int) *graph.Value {
+	if v := b.ints[id]; v != nil && b.G.Value(v.Name) == v {
+		return v
+	}
+	data := make([]int64, len(list))
+	for i, x := range list {
+		data[i] = int64(x)
+	}
+	v := b.G.AddInit("const", onnx.FromSlice(data, shape...))
+	b.ints[id] = v
+	return v
+}
+
+// Const adds a constant initializer.
+func (b *Builder) Const(t *onnx.Tensor) *graph.Value { return b.G.AddInit("const", t) }
+
+// Scalar adds a constant scalar of the float type of like.
+func (b *Builder) Scalar(x float64, like *graph.Value) *graph.Value {
+	if b.Err != nil {
+		return nil
+	}
+	if like.DType == onnx.Float64 {
+		return b.Const(onnx.FromSlice([]float64{x}))
+	}
+	return b.Const(onnx.FromSlice([]float32{float32(x)}))
+}
+
+// Add, Sub, Mul and Div are the broadcasting operators of ONNX.
+func (b *Builder) Add(x, y *graph.Value) *graph.Value { return b.Op("Add", x, y) }
+func (b *Builder) Sub(x, y *graph.Value) *graph.Value { return b.Op("Sub", x, y) }
+func (b *Builder) Mul(x, y *graph.Value) *graph.Value { return b.Op("Mul", x, y) }
+func (b *Builder) Div(x, y *graph.Value) *graph.Value { return b.Op("Div", x, y) }
+
+// Neg is -x.
+func (b *Builder) Neg(x *graph.Value) *graph.Value { return b.Op("Neg", x) }
+
+// Reshape gives x another shape with as many elements.
+func (b *Builder) Reshape(x *graph.Value, shape ...int) *graph.Value {
+	if b.Err != nil {
+		return nil
+	}
+	if slices.Equal(x.Shape, shape) {
+		return x
+	}
+	return b.Op("Reshape", x, b.Ints(shape...))
+}
+
+// Transpose permutes axes.
+func (b *Builder) Transpose(x *graph.Value, perm ...int) *graph.Value {
+	return b.OpA("Transpose", []*onnx.Attr{onnx.AttrInts("perm", toInt64(perm)...)}, x)
+}
+
+// ReduceSum sums over axes; with keep they stay with extent 1.
+func (b *Builder) ReduceSum(x *graph.Value, keep bool, axes ...int) *graph.Value {
+	if b.Err != nil {
+		return nil
+	}
+	k := int64(0)
+	if keep {
+		k = 1
+	}
+	attrs := []*onnx.Attr{onnx.AttrInt("keepdims", k)}
+	if b.G.Opsets[""] < 13 {
+		attrs = append(attrs, onnx.AttrInts("axes", toInt64(axes)...))
+		return b.OpA("ReduceSum", attrs, x)
+	}
+	return b.OpA("ReduceSum", attrs, x, b.Ints(axes...))
+}
+
+// Unbroadcast undoes broadcasting: it sums dy over the axes along which a
+// value of the given shape was repeated. Every gradient rule of a
+// broadcasting operator ends in it.
+func (b *Builder) Unbroadcast(dy *graph.Value, shape graph.Shape) *graph.Value {
+	if b.Err != nil || dy == nil || slices.Equal(dy.Shape, shape) {
+		return dy
+	}
+	lead := len(dy.Shape) - len(shape)
+	var axes []int
+	for i := range dy.Shape {
+		if i < lead || shape[i-lead] == 1 && dy.Shape[i] != 1 {
+			axes = append(axes, i)
+		}
+	}
+	if len(axes) > 0 {
+		dy = b.ReduceSum(dy, true, axes...)
+	}
+	return b.Reshape(dy, shape...)
+}
+
+// Zeros is a constant of zeros with v's type and shape.
+func (b *Builder) Zeros(v *graph.Value) *graph.Value {
+	if b.Err != nil {
+		return nil
+	}
+	return b.Op("Expand", b.Scalar(0, v), b.Ints(v.Shape...))
+}
+
+// Inline replaces n by its operator's body.
+func Inline(b *Builder, n *graph.Node) ([]*graph.Value, error) {
+	op, err := Lookup(n)
+	if err != nil {
+		return nil, err
+	}
+	if op.Body == nil {
+		return nil, &NodeError{Node: n, Err: fmt.Errorf("%s has no body in standard operators", n.Op)}
+	}
+	out, err := op.Body(b, n)
+	if err == nil {
+		err = b.Err
+	}
+	if err != nil {
+		return nil, &NodeError{Node: n, Err: err}
+	}
+	return out, nil
+}
+
+func toInt64(list []int) []int64 {
+	out := make([]int64, len(list))
+	for i, v := range list {
+		out[i] = int64(v)
+	}
+	return out
+}

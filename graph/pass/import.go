@@ -1,0 +1,249 @@
+package pass
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/onnx"
+)
+
+// A Model is an imported file: its graph, ready to be trained, and the table
+// of its parameters.
+type Model struct {
+	Graph  *graph.Graph
+	Logits *graph.Value // what the loss is applied to
+	Params []*Param     // in graph order
+	Notes  []string     // what the import found and did, one sentence each
+}
+
+// Import converts a file and undoes what exporters do to parameters: equal
+// initializers that were merged get one copy per use, Identity nodes on
+// initializers disappear, the products that pruning hooks leave behind become
+// a masked weight, half-precision weights get a float32 master copy, and a
+// Softmax at the output is kept for inference but not for the loss.
+//
+// The error lists every operator that is not implemented.
+func Import(m *onnx.Model) (*Model, error) {
+	g, err := graph.FromONNX(m)
+	if err != nil {
+		return nil, err
+	}
+	if err := unknown(g); err != nil {
+		return nil, err
+	}
+	im := &Model{Graph: g}
+	constants(g)
+	im.untie()
+	masks := im.unhook()
+	g.Prune()
+	if err := im.findLogits(); err != nil {
+		return nil, err
+	}
+	im.findParams(masks)
+	return im, nil
+}
+
+// unknown reports all operators that are not implemented, at once.
+func unknown(g *graph.Graph) error {
+	var errs []error
+	seen := map[string]bool{}
+	for _, n := range g.Nodes {
+		id := n.Domain + "." + n.Op
+		if seen[id] {
+			continue
+		}
+		if _, err := ops.Lookup(n); err != nil {
+			seen[id] = true
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// constants turns Constant nodes that hold a tensor into initializers, so that
+// the exporters' two ways of writing a constant become one.
+func constants(g *graph.Graph) {
+	for _, n := range slices.Clone(g.Nodes) {
+		out := n.Output(0)
+		if n.Op != "Constant" || n.Domain != "" || out == nil || slices.Contains(g.Outputs, out) {
+			continue
+		}
+		if a := n.Attr("value"); a != nil && a.T != nil {
+			out.DType, out.Shape, out.Const = a.T.DType, append(graph.Shape{}, a.T.Shape...), a.T
+			g.MakeConst(out)
+			_ = g.RemoveNode(n) // it has no output left
+		}
+	}
+}
+
+// untie removes Identity nodes on initializers and gives every use of a
+// floating-point initializer that has several a copy of its own: exporters
+// merge equal initializers, so that separate parameters of an untrained
+// network look shared. A weight that an embedding Gather and a matrix product
+// share is really tied and stays so.
+func (im *Model) untie() {
+	g := im.Graph
+	before, copies := len(g.Inits), 0
+	for _, n := range slices.Clone(g.Nodes) {
+		if n.Op != "Identity" || n.Domain != "" || n.Input(0) == nil || n.Input(0).Const == nil {
+			continue
+		}
+		in, out := n.Input(0), n.Output(0)
+		if slices.Contains(g.Outputs, out) {
+			continue
+		}
+		uses := slices.Clone(out.Uses())
+		g.ReplaceUses(out, in)
+		_ = g.RemoveNode(n) // nobody reads it now
+		if !splittable(in) {
+			continue
+		}
+		// The Identity carried the name of the parameter that was merged.
+		own := g.AddInit(out.Name, cloneTensor(in.Const))
+		copies++
+		for _, u := range uses {
+			g.SetInput(u.Node, u.Slot, own)
+		}
+	}
+	for _, v := range slices.Clone(g.Inits) {
+		if !splittable(v) || len(v.Uses()) < 2 || tied(v) {
+			continue
+		}
+		for _, u := range slices.Clone(v.Uses())[1:] {
+			own := g.AddInit(v.Name+"_"+nodeLabel(u.Node), cloneTensor(v.Const))
+			g.SetInput(u.Node, u.Slot, own)
+			copies++
+		}
+	}
+	if copies > 0 {
+		im.note("%d initializers stood for more parameters (the exporter merges equal ones): %d copies made, one per use", before, copies)
+	}
+}
+
+// splittable initializers may be parameters: floating point and not a scalar.
+func splittable(v *graph.Value) bool {
+	return v.Const != nil && v.DType.IsFloat() && v.Const.Len() > 1
+}
+
+// tied reports whether the uses of v differ in kind: embedding and projection.
+func tied(v *graph.Value) bool {
+	gather, other := false, false
+	for _, u := range v.Uses() {
+		if u.Node.Op == "Gather" && u.Slot == 0 {
+			gather = true
+		} else {
+			other = true
+		}
+	}
+	return gather && other
+}
+
+func nodeLabel(n *graph.Node) string {
+	name := n.Name
+	if name == "" && n.Output(0) != nil {
+		name = n.Output(0).Name
+	}
+	return strings.Trim(strings.ReplaceAll(name, "/", "."), ".")
+}
+
+func cloneTensor(t *onnx.Tensor) *onnx.Tensor {
+	c := onnx.NewTensor(t.DType, t.Shape...)
+	c.Name = t.Name
+	copyData(c, t)
+	return c
+}
+
+func copyData(dst, src *onnx.Tensor) {
+	switch s := src.Data.(type) {
+	case []float32:
+		copy(onnx.Of[float32](dst), s)
+	case []float64:
+		copy(onnx.Of[float64](dst), s)
+	case []uint16:
+		copy(onnx.Of[uint16](dst), s)
+	}
+}
+
+// hooked is what a pruning hook left of one parameter.
+type hooked struct{ mask, dense *onnx.Tensor }
+
+// unhook folds Mul(weight_orig, weight_mask), what torch.nn.utils.prune leaves
+// in a model whose hooks were not removed, into one masked weight. The dense
+// values are remembered: they are the weights before the cut.
+func (im *Model) unhook() map[string]hooked {
+	g := im.Graph
+	found := map[string]hooked{}
+	for _, n := range slices.Clone(g.Nodes) {
+		if n.Op != "Mul" || n.Domain != "" || len(n.Inputs) != 2 {
+			continue
+		}
+		w, m := maskedPair(n)
+		out := n.Output(0)
+		if w == nil || slices.Contains(g.Outputs, out) {
+			continue
+		}
+		value := cloneTensor(w.Const)
+		values, mask := onnx.Of[float32](value), onnx.Of[float32](m.Const)
+		for i := range values {
+			if mask[i] == 0 {
+				values[i] = 0
+			}
+		}
+		name := strings.TrimSuffix(w.Name, "_orig")
+		own := g.AddInit(name, value)
+		g.ReplaceUses(out, own)
+		_ = g.RemoveNode(n) // nobody reads it now
+		found[own.Name] = hooked{mask: m.Const, dense: w.Const}
+	}
+	if len(found) > 0 {
+		im.note("%d weights were pruned by hooks that were not removed (Mul of weight and mask): folded, the masks and the dense values kept", len(found))
+	}
+	return found
+}
+
+// maskedPair recognises a product of a float32 constant and a constant of
+// zeros and ones of the same shape.
+func maskedPair(n *graph.Node) (weight, mask *graph.Value) {
+	a, b := n.Input(0), n.Input(1)
+	if a == nil || b == nil || a.Const == nil || b.Const == nil || a.DType != onnx.Float32 || b.DType != onnx.Float32 || !slices.Equal(a.Shape, b.Shape) || len(a.Shape) < 2 {
+		return nil, nil
+	}
+	if binary(b.Const) {
+		return a, b
+	}
+	if binary(a.Const) {
+		return b, a
+	}
+	return nil, nil
+}
+
+func binary(t *onnx.Tensor) bool {
+	return !slices.ContainsFunc(onnx.Of[float32](t), func(x float32) bool { return x != 0 && x != 1 })
+}
+
+// findLogits takes the first output, or what a final Softmax or LogSoftmax
+// reads.
+func (im *Model) findLogits() error {
+	if len(im.Graph.Outputs) == 0 {
+		return fmt.Errorf("pass: the model has no output")
+	}
+	v := im.Graph.Outputs[0]
+	for p := v.Producer(); p != nil && p.Domain == ""; p = v.Producer() {
+		if p.Op == "Softmax" || p.Op == "LogSoftmax" {
+			im.note("the model ends in %s (node %q); the loss is computed from its input", p.Op, p.Name)
+		} else if p.Op != "Identity" {
+			break
+		}
+		v = p.Input(0)
+	}
+	im.Logits = v
+	return nil
+}
+
+func (im *Model) note(format string, args ...any) {
+	im.Notes = append(im.Notes, fmt.Sprintf(format, args...))
+}

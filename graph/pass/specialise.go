@@ -1,0 +1,223 @@
+package pass
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/onnx"
+)
+
+// Target is what Specialise makes a graph for.
+type Target struct {
+	Batch int // leading extent of every input
+
+	// Training puts batch normalisation and dropout into training mode,
+	// whatever mode the file was exported in; otherwise they are in inference
+	// mode.
+	Training bool
+
+	// Keep names the initializers whose values change between runs: nothing
+	// that depends on them is folded.
+	Keep map[string]bool
+}
+
+// Specialise returns a copy of g for one batch size and mode: all types and
+// shapes are inferred, what depends on constants alone (the shape arithmetic
+// of exporters) is computed and removed, and nodes that pass their input
+// through are gone.
+//
+// A graph that was exported with a fixed batch is rebound where its Reshape
+// nodes allow it; otherwise the error says what to export instead.
+func Specialise(g *graph.Graph, t Target) (*graph.Graph, error) {
+	if t.Batch < 1 {
+		return nil, fmt.Errorf("pass: batch size %d: want at least 1", t.Batch)
+	}
+	c := g.Clone()
+	for _, in := range c.Inputs {
+		if err := bind(c, in, t.Batch); err != nil {
+			return nil, err
+		}
+	}
+	if err := inferenceMode(c); err != nil {
+		return nil, err
+	}
+	if err := fold(c, t.Keep); err != nil {
+		return nil, err
+	}
+	if err := checkBatch(c, t.Batch); err != nil {
+		return nil, err
+	}
+	if t.Training {
+		if err := trainingMode(c); err != nil {
+			return nil, err
+		}
+	}
+	simplify(c)
+	c.Prune()
+	return c, nil
+}
+
+// bind sets the free extents of an input. Only the leading one may be free.
+func bind(g *graph.Graph, in *graph.Value, batch int) error {
+	if in.Shape == nil {
+		return fmt.Errorf("pass: input %q has no shape in the file; export it with one", in.Name)
+	}
+	for i, d := range in.Shape[min(1, len(in.Shape)):] {
+		if d < 0 {
+			return fmt.Errorf("pass: input %q: axis %d has no fixed extent; only the batch (axis 0) may be dynamic", in.Name, i+1)
+		}
+	}
+	if len(in.Shape) == 0 || in.Shape[0] == batch {
+		return nil
+	}
+	if fixed := in.Shape[0]; fixed >= 0 {
+		freeReshapes(g, fixed)
+	}
+	in.Shape[0] = batch
+	return nil
+}
+
+// freeReshapes rewrites the constant targets of Reshape that repeat the fixed
+// batch in front, [1 400], to copy that extent from their input, [0 400].
+// Where the target also infers an extent, [1 -1], the batch keeps its place.
+func freeReshapes(g *graph.Graph, fixed int) {
+	for _, n := range g.Nodes {
+		if n.Op != "Reshape" || n.Domain != "" || n.Int("allowzero", 0) != 0 {
+			continue
+		}
+		to := constOf(n.Input(1))
+		if to == nil || to.DType != onnx.Int64 || to.Len() == 0 || onnx.Of[int64](to)[0] != int64(fixed) {
+			continue
+		}
+		target := slices.Clone(onnx.Of[int64](to))
+		target[0] = 0
+		g.SetInput(n, 1, g.AddInit(n.Input(1).Name, onnx.FromSlice(target, len(target))))
+	}
+}
+
+// constOf is the tensor of an initializer or of a Constant node, nil for
+// everything else.
+func constOf(v *graph.Value) *onnx.Tensor {
+	if v == nil {
+		return nil
+	}
+	if v.Const != nil {
+		return v.Const
+	}
+	if p := v.Producer(); p != nil && p.Op == "Constant" && p.Domain == "" {
+		if a := p.Attr("value"); a != nil {
+			return a.T
+		}
+	}
+	return nil
+}
+
+// fold infers every node in order and replaces those whose inputs are all
+// constants by their value. Big results stay computed: a constant that is
+// expanded to megabytes is cheaper to make than to keep.
+func fold(g *graph.Graph, keep map[string]bool) error {
+	const limit = 1 << 16 // elements
+	constant := func(v *graph.Value) bool { return v == nil || v.Const != nil && !keep[v.Name] }
+	for _, n := range slices.Clone(g.Nodes) {
+		if err := ops.Infer(n); err != nil {
+			return err
+		}
+		shapeOnly := n.Domain == "" && (n.Op == "Shape" || n.Op == "Size")
+		if !shapeOnly && !(foldable(n) && !slices.ContainsFunc(n.Inputs, func(v *graph.Value) bool { return !constant(v) })) {
+			continue
+		}
+		if slices.ContainsFunc(n.Outputs, func(v *graph.Value) bool { return v != nil && v.Shape.Size() > limit }) {
+			continue
+		}
+		if shapeOnly {
+			if err := foldShape(g, n); err != nil {
+				return err
+			}
+			continue
+		}
+		tensors, err := ops.Eval(n)
+		if err != nil {
+			return err
+		}
+		replaceByConst(g, n, tensors)
+	}
+	return nil
+}
+
+// foldable reports whether n computes the same from the same inputs.
+func foldable(n *graph.Node) bool {
+	switch n.Op {
+	case "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout":
+		return false
+	}
+	op, err := ops.Lookup(n)
+	return err == nil && op.Forward != nil
+}
+
+// foldShape computes Shape or Size from the type alone.
+func foldShape(g *graph.Graph, n *graph.Node) error {
+	in := n.Input(0)
+	stand := *n
+	// Eval wants tensors; only their extents are looked at, so one without
+	// elements in memory will do.
+	stand.Inputs = []*graph.Value{{Name: in.Name, DType: in.DType, Shape: in.Shape, Const: &onnx.Tensor{DType: in.DType, Shape: in.Shape}}}
+	tensors, err := ops.Eval(&stand)
+	if err != nil {
+		return err
+	}
+	replaceByConst(g, n, tensors)
+	return nil
+}
+
+func replaceByConst(g *graph.Graph, n *graph.Node, tensors []*onnx.Tensor) {
+	for i, out := range slices.Clone(n.Outputs) {
+		if out == nil {
+			continue
+		}
+		out.Const = tensors[i]
+		g.MakeConst(out)
+	}
+	// All outputs are gone, so nobody reads the node.
+	_ = g.RemoveNode(n)
+}
+
+// checkBatch refuses graphs in which a fixed batch survived.
+func checkBatch(g *graph.Graph, batch int) error {
+	for _, out := range g.Outputs {
+		if len(out.Shape) > 0 && out.Shape[0] != batch && len(g.Inputs) > 0 && len(g.Inputs[0].Shape) > 0 {
+			return fmt.Errorf("pass: output %q has shape %v for a batch of %d: the file was exported for a fixed batch that cannot be changed; "+
+				"export it with dynamic_shapes={0: \"batch\"} (or dynamic_axes)", out.Name, []int(out.Shape), batch)
+		}
+	}
+	return nil
+}
+
+// simplify removes nodes that pass their input through.
+func simplify(g *graph.Graph) {
+	for _, n := range slices.Clone(g.Nodes) {
+		if n.Domain != "" || !passesThrough(n) {
+			continue
+		}
+		in, out := n.Input(0), n.Output(0)
+		if slices.Contains(g.Outputs, out) {
+			continue // an output keeps its name
+		}
+		g.ReplaceUses(out, in)
+		_ = g.RemoveNode(n) // nobody reads it now
+	}
+}
+
+func passesThrough(n *graph.Node) bool {
+	if out := n.Output(1); out != nil && len(out.Uses()) > 0 {
+		return false
+	}
+	switch n.Op {
+	case "Identity", "Dropout":
+		return true
+	case "Cast":
+		return n.Input(0).DType == n.Output(0).DType
+	}
+	return false
+}
