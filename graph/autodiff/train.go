@@ -30,44 +30,6 @@ func MaskName(p string) string { return p + "_mask" }
 // buffer), Adam two (first and second moment).
 func SlotName(p string, i int) string { return fmt.Sprintf("%s_state%d", p, i) }
 
-// Optimizer names an update rule and its constants (spec of torch.optim).
-type Optimizer struct {
-	Kind        string  // "sgd", "adam" (weight decay as L2) or "adamw" (decoupled)
-	Momentum    float64 // sgd
-	Nesterov    bool    // sgd
-	WeightDecay float64
-	Beta1       float64 // adam, adamw; 0 stands for 0.9
-	Beta2       float64 // 0 stands for 0.999
-	Epsilon     float64 // 0 stands for 1e-8
-}
-
-// Slots is the number of state tensors that each parameter has.
-func (o Optimizer) Slots() int {
-	switch {
-	case o.Kind != "sgd":
-		return 2
-	case o.Momentum != 0:
-		return 1
-	}
-	return 0
-}
-
-// Check reports an optimizer that does not exist or has impossible constants.
-func (o Optimizer) Check() error {
-	switch o.Kind {
-	case "sgd", "adam", "adamw":
-	default:
-		return fmt.Errorf("autodiff: optimizer %q: want sgd, adam or adamw", o.Kind)
-	}
-	if o.Momentum < 0 || o.Momentum >= 1 || o.WeightDecay < 0 {
-		return fmt.Errorf("autodiff: optimizer %s: want momentum in [0, 1) and weight decay >= 0, have %g and %g", o.Kind, o.Momentum, o.WeightDecay)
-	}
-	if o.Nesterov && o.Momentum == 0 {
-		return fmt.Errorf("autodiff: Nesterov needs a momentum above 0")
-	}
-	return nil
-}
-
 // TrainOptions say what a training graph computes.
 type TrainOptions struct {
 	Logits string   // value the loss is applied to, [N classes]
@@ -76,7 +38,7 @@ type TrainOptions struct {
 
 	Gradients bool       // hand out the gradients
 	Weighted  bool       // scale them by the input WeightName
-	Optimizer *Optimizer // hand out updated parameters, nil: do not
+	Optimizer *ops.Optimizer // hand out updated parameters, nil: do not
 	Masked    []string   // parameters with a mask (with an optimizer)
 }
 
@@ -145,7 +107,7 @@ func Train(g *graph.Graph, o TrainOptions) error {
 // Update appends the optimizer's step to g: for each parameter, the outputs
 // pass.NewValue(p) and the new optimizer state. The learning rate, the
 // optimizer state, and the masks of the parameters in masked become inputs.
-func Update(g *graph.Graph, o Optimizer, params, grads []*graph.Value, masked []string) error {
+func Update(g *graph.Graph, o ops.Optimizer, params, grads []*graph.Value, masked []string) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
@@ -159,9 +121,8 @@ func Update(g *graph.Graph, o Optimizer, params, grads []*graph.Value, masked []
 	b := ops.NewBuilder(g)
 	dt := params[0].DType
 	scalars := []*graph.Value{g.AddInput(RateName, dt)}
-	op, attrs := "SGD", sgdAttrs(o)
-	if o.Kind != "sgd" {
-		op, attrs = "Adam", adamAttrs(o)
+	op, attrs := o.Node()
+	if op == "Adam" {
 		scalars = append(scalars, g.AddInput(StepName, dt))
 	}
 	for i, p := range params {
@@ -191,36 +152,4 @@ func Update(g *graph.Graph, o Optimizer, params, grads []*graph.Value, masked []
 		}
 	}
 	return nil
-}
-
-func sgdAttrs(o Optimizer) []*onnx.Attr {
-	nesterov := int64(0)
-	if o.Nesterov {
-		nesterov = 1
-	}
-	return []*onnx.Attr{
-		onnx.AttrFloat("momentum", float32(o.Momentum)),
-		onnx.AttrFloat("weight_decay", float32(o.WeightDecay)),
-		onnx.AttrInt("nesterov", nesterov),
-	}
-}
-
-func adamAttrs(o Optimizer) []*onnx.Attr {
-	or := func(x, def float64) float32 {
-		if x == 0 {
-			x = def
-		}
-		return float32(x)
-	}
-	decoupled := int64(0)
-	if o.Kind == "adamw" {
-		decoupled = 1
-	}
-	return []*onnx.Attr{
-		onnx.AttrFloat("beta1", or(o.Beta1, 0.9)),
-		onnx.AttrFloat("beta2", or(o.Beta2, 0.999)),
-		onnx.AttrFloat("epsilon", or(o.Epsilon, 1e-8)),
-		onnx.AttrFloat("weight_decay", float32(o.WeightDecay)),
-		onnx.AttrInt("decoupled", decoupled),
-	}
 }
