@@ -36,10 +36,10 @@ type TrainOptions struct {
 	Params []string // parameters to differentiate
 	State  []string // running statistics, inputs as parameters are
 
-	Gradients bool       // hand out the gradients
-	Weighted  bool       // scale them by the input WeightName
+	Gradients bool           // hand out the gradients
+	Weighted  bool           // scale them by the input WeightName
 	Optimizer *ops.Optimizer // hand out updated parameters, nil: do not
-	Masked    []string   // parameters with a mask (with an optimizer)
+	Masked    []string       // parameters with a mask (with an optimizer)
 }
 
 // Train turns a specialised inference graph into a training graph, in place:
