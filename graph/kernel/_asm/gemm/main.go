@@ -1,0 +1,220 @@
+// Command gemm writes the assembly of package kernel's matrix products and of
+// the packing that feeds them.
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+func main() {
+	ConstraintExpr("amd64,!purego")
+	for rows := 1; rows <= 8; rows++ {
+		for vectors := 1; vectors <= 3; vectors++ {
+			tile(avx512{}, rows, vectors)
+		}
+	}
+	masks := laneMasks()
+	for rows := 1; rows <= 6; rows++ {
+		for vectors := 1; vectors <= 2; vectors++ {
+			tile(&avx2{masks: masks}, rows, vectors)
+		}
+	}
+	transpose8()
+	window()
+	copyRows()
+	peak(avx512{})
+	peak(&avx2{})
+	Generate()
+}
+
+// Flags of a tile function; package kernel has the same constants.
+const (
+	accumulate = 1 << iota
+	biasRow
+	biasCol
+	relu
+)
+
+// tile writes gemm_f32_{rows}x{columns}_{set}: a tile of C held in registers
+// while k runs. A is read one broadcast scalar at a time, through two strides,
+// so that a packed panel, a row-major matrix and a transposed one all serve. B
+// is read by rows of vectors; the last vector of a row of B and C is masked to
+// the columns that exist.
+func tile(set vectorSet, rows, vectors int) {
+	lanes := set.lanes()
+	TEXT(fmt.Sprintf("gemm_f32_%dx%d_%s", rows, vectors*lanes, set.name()), NOSPLIT,
+		"func(k int, a []float32, aRow, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)")
+	Doc(fmt.Sprintf("A tile of %d rows and %d to %d columns; see tileFunc.", rows, (vectors-1)*lanes+1, vectors*lanes))
+	Pragma("noescape")
+
+	k := Load(Param("k"), GP64())
+	a := Load(Param("a").Base(), GP64())
+	aRow := newStride("aRow", rows)
+	aCol := bytes("aCol")
+	b := Load(Param("b").Base(), GP64())
+	bRow := bytes("bRow")
+	set.mask("cols", (vectors-1)*lanes)
+
+	acc := make([][]VecVirtual, rows)
+	for i := range acc {
+		for range vectors {
+			v := set.vector()
+			set.zero(v)
+			acc[i] = append(acc[i], v)
+		}
+	}
+
+	TESTQ(k, k)
+	JZ(LabelRef("epilogue"))
+	bv := make([]VecVirtual, vectors)
+	for j := range bv {
+		bv[j] = set.vector()
+	}
+	Label("loop")
+	for j := range bv {
+		set.load(Mem{Base: b, Disp: j * lanes * 4}, bv[j], j == vectors-1)
+	}
+	for i := range acc {
+		set.multiplyAdd(aRow.at(a, i), bv, acc[i])
+	}
+	ADDQ(aCol, a)
+	ADDQ(bRow, b)
+	DECQ(k)
+	JNZ(LabelRef("loop"))
+
+	Label("epilogue")
+	epilogue(set, acc)
+	RET()
+}
+
+// epilogue adds to the tile what the flags ask for and stores it.
+func epilogue(set vectorSet, acc [][]VecVirtual) {
+	rows, vectors, lanes := len(acc), len(acc[0]), set.lanes()
+	c := Load(Param("c").Base(), GP64())
+	cRow := newStride("cRow", rows)
+	flags := Load(Param("flags"), GP64())
+	last := vectors - 1
+	when := func(flag int, label string, body func()) {
+		TESTQ(U32(flag), flags)
+		JZ(LabelRef(label))
+		body()
+		Label(label)
+	}
+	element := func(i, j int) Mem {
+		m := cRow.at(c, i)
+		m.Disp = j * lanes * 4
+		return m
+	}
+
+	when(accumulate, "rowBias", func() {
+		for i := range acc {
+			for j := range acc[i] {
+				t := set.vector()
+				set.load(element(i, j), t, j == last)
+				VADDPS(t, acc[i][j], acc[i][j])
+			}
+		}
+	})
+	bias := Load(Param("bias").Base(), GP64())
+	when(biasRow, "columnBias", func() {
+		for i := range acc {
+			t := set.vector()
+			VBROADCASTSS(Mem{Base: bias, Disp: 4 * i}, t)
+			for j := range acc[i] {
+				VADDPS(t, acc[i][j], acc[i][j])
+			}
+		}
+	})
+	when(biasCol, "rectify", func() {
+		for j := range vectors {
+			t := set.vector()
+			set.load(Mem{Base: bias, Disp: j * lanes * 4}, t, j == last)
+			for i := range acc {
+				VADDPS(t, acc[i][j], acc[i][j])
+			}
+		}
+	})
+	when(relu, "store", func() {
+		zero := set.vector()
+		set.zero(zero)
+		for i := range acc {
+			for j := range acc[i] {
+				VMAXPS(acc[i][j], zero, acc[i][j]) // this order keeps a NaN
+			}
+		}
+	})
+	for i := range acc {
+		for j := range acc[i] {
+			set.store(acc[i][j], element(i, j), j == last)
+		}
+	}
+	set.leave()
+}
+
+// bytes loads a parameter that counts elements and turns it into bytes.
+func bytes(param string) Register {
+	r := Load(Param(param), GP64())
+	SHLQ(Imm(2), r)
+	return r
+}
+
+// stride addresses rows 0 to 7 at a fixed distance without moving the base.
+type stride struct{ one, three, five, seven Register }
+
+func newStride(param string, rows int) stride {
+	s := stride{one: bytes(param)}
+	odd := func(r *Register, row int, from Register) {
+		if rows > row {
+			*r = GP64()
+			LEAQ(Mem{Base: from, Index: s.one, Scale: 2}, *r)
+		}
+	}
+	odd(&s.three, 3, s.one)
+	odd(&s.five, 5, s.three)
+	odd(&s.seven, 7, s.five)
+	return s
+}
+
+// at is the address of the given row.
+func (s stride) at(base Register, row int) Mem {
+	switch row {
+	case 0:
+		return Mem{Base: base}
+	case 3:
+		return Mem{Base: base, Index: s.three, Scale: 1}
+	case 5:
+		return Mem{Base: base, Index: s.five, Scale: 1}
+	case 6:
+		return Mem{Base: base, Index: s.three, Scale: 2}
+	case 7:
+		return Mem{Base: base, Index: s.seven, Scale: 1}
+	}
+	return Mem{Base: base, Index: s.one, Scale: uint8(row)} // 1, 2, 4
+}
+
+// peak writes peak_f32_{set}: n rounds of 12 independent multiply-adds and
+// nothing else, the yardstick of the benchmarks.
+func peak(set vectorSet) {
+	TEXT("peak_f32_"+set.name(), NOSPLIT, "func(n int)")
+	Doc("Runs n rounds of 12 independent vector multiply-adds.")
+	n := Load(Param("n"), GP64())
+	x := set.vector()
+	set.zero(x)
+	acc := make([]VecVirtual, 12)
+	for i := range acc {
+		acc[i] = set.vector()
+		set.zero(acc[i])
+	}
+	Label("loop")
+	for i := range acc {
+		VFMADD231PS(x, x, acc[i])
+	}
+	DECQ(n)
+	JNZ(LabelRef("loop"))
+	set.leave()
+	RET()
+}

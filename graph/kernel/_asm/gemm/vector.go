@@ -1,0 +1,124 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// vectorSet is what differs between instruction sets.
+type vectorSet interface {
+	name() string
+	lanes() int
+	vector() VecVirtual
+	zero(v VecVirtual)
+	// mask prepares the mask of the last vector of a row, of which
+	// parameter - before lanes exist.
+	mask(parameter string, before int)
+	load(m Mem, v VecVirtual, masked bool)
+	store(v VecVirtual, m Mem, masked bool)
+	// multiplyAdd adds (scalar at a) * b[j] to each acc[j].
+	multiplyAdd(a Mem, b, acc []VecVirtual)
+	leave()
+}
+
+type avx512 struct{}
+
+func (avx512) name() string       { return "avx512" }
+func (avx512) lanes() int         { return 16 }
+func (avx512) vector() VecVirtual { return ZMM() }
+func (avx512) zero(v VecVirtual)  { VPXORD(v, v, v) }
+func (avx512) leave()             { VZEROUPPER() }
+
+func (avx512) mask(parameter string, before int) {
+	count, bits := RCX, GP64()
+	Load(Param(parameter), count)
+	SUBQ(Imm(uint64(before)), count)
+	MOVQ(U32(1), bits)
+	SHLQ(CL, bits)
+	DECQ(bits)
+	KMOVW(bits.As32(), K1)
+}
+
+func (avx512) load(m Mem, v VecVirtual, masked bool) {
+	if masked {
+		VMOVUPS_Z(m, K1, v)
+		return
+	}
+	VMOVUPS(m, v)
+}
+
+func (avx512) store(v VecVirtual, m Mem, masked bool) {
+	if masked {
+		VMOVUPS(v, K1, m)
+		return
+	}
+	VMOVUPS(v, m)
+}
+
+func (avx512) multiplyAdd(a Mem, b, acc []VecVirtual) {
+	if len(b) == 1 {
+		VFMADD231PS_BCST(a, b[0], acc[0])
+		return
+	}
+	t := ZMM()
+	VBROADCASTSS(a, t)
+	for j := range b {
+		VFMADD231PS(b[j], t, acc[j])
+	}
+}
+
+type avx2 struct {
+	masks Mem // 8 lanes of ones, then 8 of zeros
+	last  VecVirtual
+}
+
+func (*avx2) name() string       { return "avx2" }
+func (*avx2) lanes() int         { return 8 }
+func (*avx2) vector() VecVirtual { return YMM() }
+func (*avx2) zero(v VecVirtual)  { VXORPS(v, v, v) }
+func (*avx2) leave()             { VZEROUPPER() }
+
+func (s *avx2) mask(parameter string, before int) {
+	count, from := Load(Param(parameter), GP64()), GP64()
+	LEAQ(s.masks.Offset(4*(8+before)), from)
+	SHLQ(Imm(2), count)
+	SUBQ(count, from)
+	s.last = YMM()
+	VMOVDQU(Mem{Base: from}, s.last)
+}
+
+func (s *avx2) load(m Mem, v VecVirtual, masked bool) {
+	if masked {
+		VMASKMOVPS(m, s.last, v)
+		return
+	}
+	VMOVUPS(m, v)
+}
+
+func (s *avx2) store(v VecVirtual, m Mem, masked bool) {
+	if masked {
+		VMASKMOVPS(v, s.last, m)
+		return
+	}
+	VMOVUPS(v, m)
+}
+
+func (*avx2) multiplyAdd(a Mem, b, acc []VecVirtual) {
+	t := YMM()
+	VBROADCASTSS(a, t)
+	for j := range b {
+		VFMADD231PS(b[j], t, acc[j])
+	}
+}
+
+// laneMasks writes the table that avx2.mask reads: 8 dwords of ones, 8 of zeros.
+func laneMasks() Mem {
+	table := GLOBL("lane_masks", RODATA|NOPTR)
+	for i, ones := range []U32{0xffffffff, 0} {
+		for lane := range 8 {
+			DATA(32*i+4*lane, ones)
+		}
+	}
+	return table
+}

@@ -1,0 +1,130 @@
+package kernel
+
+import "sync"
+
+//go:generate go -C _asm/gemm run . -out ../../gemm_amd64.s -stubs ../../gemm_amd64.go -pkg kernel
+
+// tileFunc computes one tile of C = A·B while it stays in registers:
+//
+//	C[i][j] = sum over p < k of a[i*aRow + p*aCol] * b[p*bRow + j]
+//
+// for a number of rows i that the function is made for and j < cols, and then
+// does what the flags say. Both strides of A are free, so that a row-major
+// matrix, a transposed one and a packed panel all serve. c and b may end right
+// after their last element; bias may be nil without its flags.
+type tileFunc[T Float] func(k int, a []T, aRow, aCol int, b []T, bRow int, c []T, cRow int, cols int, bias []T, flags int)
+
+// What a tileFunc does after summing, in this order. The generator has the
+// same constants.
+const (
+	accumulate = 1 << iota // add what C holds; without it C is not read
+	biasRow                // add bias[i]
+	biasCol                // add bias[j]
+	relu                   // replace what is below 0 by 0; a NaN stays
+)
+
+// tiling is one implementation of the tile: functions for every height up to
+// rows and, in steps of lanes, for every width up to cols.
+type tiling[T Float] struct {
+	name       string
+	rows, cols int
+	lanes      int
+	tiles      [][]tileFunc[T] // [height-1][(width-1)/lanes]
+
+	// What brings matrices into the order that tiles read; see the twins of
+	// the same names.
+	copyRows  func(rows int, src []T, srcRow int, dst []T, dstRow, cols int)
+	transpose func(rows, cols int, src []T, srcRow int, dst []T, dstRow int)
+}
+
+// tile returns the function for a tile of the given size.
+func (t *tiling[T]) tile(rows, cols int) tileFunc[T] {
+	return t.tiles[rows-1][(cols-1)/t.lanes]
+}
+
+// tilings lists what this processor can run, fastest first.
+func tilings[T Float]() []*tiling[T] {
+	var list []*tiling[T]
+	for _, t := range tilingsF32 {
+		if t, ok := any(t).(*tiling[T]); ok {
+			list = append(list, t)
+		}
+	}
+	return append(list, goTiling[T]())
+}
+
+var (
+	goTilingF32 = sync.OnceValue(newGoTiling[float32])
+	goTilingF64 = sync.OnceValue(newGoTiling[float64])
+)
+
+func goTiling[T Float]() *tiling[T] {
+	if t, ok := any(goTilingF32()).(*tiling[T]); ok {
+		return t
+	}
+	return any(goTilingF64()).(*tiling[T])
+}
+
+func newGoTiling[T Float]() *tiling[T] {
+	t := &tiling[T]{name: "go_4x4", rows: 4, cols: 4, lanes: 4, copyRows: copyRows[T], transpose: transpose[T]}
+	for rows := 1; rows <= t.rows; rows++ {
+		t.tiles = append(t.tiles, []tileFunc[T]{
+			func(k int, a []T, aRow, aCol int, b []T, bRow int, c []T, cRow int, cols int, bias []T, flags int) {
+				goTile(rows, k, a, aRow, aCol, b, bRow, c, cRow, cols, bias, flags)
+			},
+		})
+	}
+	return t
+}
+
+// goTile is the twin of the generated tiles, of up to 4 by 4 elements.
+func goTile[T Float](rows, k int, a []T, aRow, aCol int, b []T, bRow int, c []T, cRow int, cols int, bias []T, flags int) {
+	var acc [4][4]T
+	if cols == 4 {
+		for i := range rows {
+			acc[i] = goRow4(k, a, i*aRow, aCol, b, bRow)
+		}
+	} else {
+		for i := range rows {
+			for j := range cols {
+				var sum T
+				for p := range k {
+					sum += a[i*aRow+p*aCol] * b[p*bRow+j]
+				}
+				acc[i][j] = sum
+			}
+		}
+	}
+	for i := range rows {
+		row := c[i*cRow : i*cRow+cols]
+		for j := range row {
+			v := acc[i][j]
+			if flags&accumulate != 0 {
+				v += row[j]
+			}
+			if flags&biasRow != 0 {
+				v += bias[i]
+			}
+			if flags&biasCol != 0 {
+				v += bias[j]
+			}
+			if flags&relu != 0 && v < 0 {
+				v = 0
+			}
+			row[j] = v
+		}
+	}
+}
+
+// goRow4 is one full row of a tile, its sums in registers.
+func goRow4[T Float](k int, a []T, at, aCol int, b []T, bRow int) [4]T {
+	var s0, s1, s2, s3 T
+	for p := range k {
+		v, r := a[at+p*aCol], b[p*bRow:p*bRow+4]
+		s0 += v * r[0]
+		s1 += v * r[1]
+		s2 += v * r[2]
+		s3 += v * r[3]
+	}
+	return [4]T{s0, s1, s2, s3}
+}

@@ -1,0 +1,66 @@
+//go:build amd64 && !purego
+
+package kernel
+
+var tilingsF32 = availableTilings()
+
+func availableTilings() []*tiling[float32] {
+	var list []*tiling[float32]
+	if HasAVX512 {
+		list = append(list, &tiling[float32]{
+			name: "8x48_avx512", rows: 8, cols: 48, lanes: 16, tiles: avx512Tiles,
+			copyRows: copyRowsAVX512, transpose: transposeAVX2,
+		})
+	}
+	if HasAVX2 {
+		list = append(list, &tiling[float32]{
+			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles,
+			copyRows: copyRows[float32], transpose: transposeAVX2,
+		})
+	}
+	return list
+}
+
+var avx512Tiles = [][]tileFunc[float32]{
+	{gemm_f32_1x16_avx512, gemm_f32_1x32_avx512, gemm_f32_1x48_avx512},
+	{gemm_f32_2x16_avx512, gemm_f32_2x32_avx512, gemm_f32_2x48_avx512},
+	{gemm_f32_3x16_avx512, gemm_f32_3x32_avx512, gemm_f32_3x48_avx512},
+	{gemm_f32_4x16_avx512, gemm_f32_4x32_avx512, gemm_f32_4x48_avx512},
+	{gemm_f32_5x16_avx512, gemm_f32_5x32_avx512, gemm_f32_5x48_avx512},
+	{gemm_f32_6x16_avx512, gemm_f32_6x32_avx512, gemm_f32_6x48_avx512},
+	{gemm_f32_7x16_avx512, gemm_f32_7x32_avx512, gemm_f32_7x48_avx512},
+	{gemm_f32_8x16_avx512, gemm_f32_8x32_avx512, gemm_f32_8x48_avx512},
+}
+
+var avx2Tiles = [][]tileFunc[float32]{
+	{gemm_f32_1x8_avx2, gemm_f32_1x16_avx2},
+	{gemm_f32_2x8_avx2, gemm_f32_2x16_avx2},
+	{gemm_f32_3x8_avx2, gemm_f32_3x16_avx2},
+	{gemm_f32_4x8_avx2, gemm_f32_4x16_avx2},
+	{gemm_f32_5x8_avx2, gemm_f32_5x16_avx2},
+	{gemm_f32_6x8_avx2, gemm_f32_6x16_avx2},
+}
+
+// copyRowsAVX512 is copyRows with the rows of a panel of B in registers.
+func copyRowsAVX512(rows int, src []float32, srcRow int, dst []float32, dstRow, cols int) {
+	if cols <= 32 || cols > 48 {
+		copyRows(rows, src, srcRow, dst, dstRow, cols)
+		return
+	}
+	copy_rows_f32_avx512(rows, src, srcRow, dst, dstRow, cols)
+}
+
+// transposeAVX2 is transpose by blocks of 8 by 8 and the twin for the rest.
+func transposeAVX2(rows, cols int, src []float32, srcRow int, dst []float32, dstRow int) {
+	whole := cols &^ 7
+	for ; rows >= 8 && cols > 0; rows -= 8 {
+		if whole > 0 {
+			transpose8_f32_avx2(whole/8, src, srcRow, dst, dstRow)
+		}
+		if whole < cols {
+			transpose(8, cols-whole, src[whole:], srcRow, dst[whole*dstRow:], dstRow)
+		}
+		src, dst = src[min(len(src), 8*srcRow):], dst[min(len(dst), 8):]
+	}
+	transpose(rows, cols, src, srcRow, dst, dstRow)
+}

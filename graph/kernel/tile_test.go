@@ -1,0 +1,171 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// guarded is a slice of n elements between guard elements that must not change.
+type guarded[T Float] struct {
+	whole, s []T
+}
+
+const guard = 64
+
+func newGuarded[T Float](n int) guarded[T] {
+	g := guarded[T]{whole: make([]T, n+2*guard)}
+	for i := range g.whole {
+		g.whole[i] = T(math.NaN())
+	}
+	g.s = g.whole[guard : guard+n : guard+n]
+	return g
+}
+
+// check reports writes outside the slice.
+func (g guarded[T]) check(t *testing.T, what string) {
+	t.Helper()
+	n := len(g.s)
+	for i, v := range g.whole {
+		if (i < guard || i >= guard+n) && v == v {
+			t.Fatalf("%s: wrote %v at index %d of %d", what, v, i-guard, n)
+		}
+	}
+}
+
+// fill puts small random numbers into s, the same for the same seed.
+func fill[T Float](s []T, seed uint64) []T {
+	rng := rand.New(rand.NewPCG(seed, 7))
+	for i := range s {
+		s[i] = T(rng.Float64()*2 - 1)
+	}
+	return s
+}
+
+// close tells whether got is want, up to the rounding of terms additions.
+func near[T Float](got T, want float64, terms int) bool {
+	if math.IsNaN(want) {
+		return got != got
+	}
+	eps := 1e-6
+	if _, double := any(got).(float64); double {
+		eps = 1e-14
+	}
+	return math.Abs(float64(got)-want) <= eps*(1+math.Abs(want))*math.Sqrt(float64(terms+1))
+}
+
+func TestTiles(t *testing.T) {
+	for _, tl := range tilings[float32]() {
+		t.Run("f32_"+tl.name, func(t *testing.T) { testTiles(t, tl) })
+	}
+	for _, tl := range tilings[float64]() {
+		t.Run("f64_"+tl.name, func(t *testing.T) { testTiles(t, tl) })
+	}
+}
+
+func testTiles[T Float](t *testing.T, tl *tiling[T]) {
+	for rows := 1; rows <= tl.rows; rows++ {
+		for cols := 1; cols <= tl.cols; cols++ {
+			for _, k := range []int{0, 1, 2, 7, 40} {
+				for flags := range relu << 1 {
+					testTile(t, tl, rows, cols, k, flags)
+				}
+			}
+		}
+	}
+}
+
+func testTile[T Float](t *testing.T, tl *tiling[T], rows, cols, k, flags int) {
+	name := fmt.Sprintf("%dx%d k %d flags %04b", rows, cols, k, flags)
+	aRow, aCol := k+3, 1
+	if flags&1 != k&1 { // half of the cases read A through its other stride
+		aRow, aCol = 1, rows+2
+	}
+	bRow, cRow := cols+5, cols+1
+	a := newGuarded[T](max(0, (rows-1)*aRow+(k-1)*aCol+1))
+	b := newGuarded[T](max(0, (k-1)*bRow+cols))
+	c := newGuarded[T]((rows-1)*cRow + cols)
+	bias := newGuarded[T](max(rows, cols))
+	fill(a.s, 1)
+	fill(b.s, 2)
+	fill(bias.s, 3)
+	if flags&accumulate != 0 {
+		fill(c.s, 4)
+	}
+	before := append([]T(nil), c.s...)
+
+	tl.tile(rows, cols)(k, a.s, aRow, aCol, b.s, bRow, c.s, cRow, cols, bias.s, flags)
+
+	for i := range rows {
+		for j := range cRow {
+			at := i*cRow + j
+			if at >= len(c.s) {
+				break
+			}
+			if j >= cols {
+				if got := c.s[at]; got != before[at] && (got == got || before[at] == before[at]) {
+					t.Fatalf("%s: wrote between rows, C[%d][%d] = %v", name, i, j, got)
+				}
+				continue
+			}
+			want := 0.0
+			for p := range k {
+				want += float64(a.s[i*aRow+p*aCol]) * float64(b.s[p*bRow+j])
+			}
+			if flags&accumulate != 0 {
+				want += float64(before[at])
+			}
+			if flags&biasRow != 0 {
+				want += float64(bias.s[i])
+			}
+			if flags&biasCol != 0 {
+				want += float64(bias.s[j])
+			}
+			if flags&relu != 0 {
+				want = max(want, 0)
+			}
+			if !near(c.s[at], want, k) {
+				t.Fatalf("%s: C[%d][%d] = %v, want %v", name, i, j, c.s[at], want)
+			}
+		}
+	}
+	c.check(t, name)
+}
+
+func TestTilesKeepNaN(t *testing.T) {
+	for _, tl := range tilings[float32]() {
+		for cols := 1; cols <= tl.cols; cols++ {
+			a, b, c := make([]float32, tl.rows), make([]float32, cols), make([]float32, tl.rows*cols)
+			a[tl.rows-1], b[cols-1] = 1, float32(math.NaN())
+			tl.tile(tl.rows, cols)(1, a, 1, 1, b, cols, c, cols, cols, nil, relu)
+			for i, v := range c {
+				if want := i%cols == cols-1; (v != v) != want {
+					t.Fatalf("%s: %d columns: C[%d][%d] = %v, NaN wanted: %v", tl.name, cols, i/cols, i%cols, v, want)
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkTile(b *testing.B) {
+	const k = 384
+	for _, tl := range tilings[float32]() {
+		for rows := 1; rows <= tl.rows; rows++ {
+			for cols := tl.lanes; cols <= tl.cols; cols += tl.lanes {
+				b.Run(fmt.Sprintf("%s/%dx%d", tl.name, rows, cols), func(b *testing.B) {
+					x, y, z := alignedSlice[float32](k*tl.rows), alignedSlice[float32](k*cols), alignedSlice[float32](rows*cols)
+					tile := tl.tile(rows, cols)
+					for b.Loop() {
+						tile(k, x, 1, tl.rows, y, cols, z, cols, cols, nil, 0)
+					}
+					reportGFLOPS(b, 2*k*rows*cols)
+				})
+			}
+		}
+	}
+}
+
+func reportGFLOPS(b *testing.B, flop int) {
+	b.ReportMetric(float64(flop)*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GFLOPS")
+}
