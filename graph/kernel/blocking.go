@@ -43,7 +43,7 @@ func newBlocking(m, n, k, tileRows, tileCols int) blocking {
 	s.colBlocks = ceilDiv(n, s.cols)
 
 	strips := ceilDiv(m, tileRows)
-	perBlock = max(ceilDiv(strips*s.colBlocks, target), min(strips, 4))
+	perBlock = max(ceilDiv(strips*s.colBlocks, target), min(strips, 32))
 	s.rows = tileRows * even(strips, perBlock)
 	s.rowBlocks = ceilDiv(m, s.rows)
 	return s
@@ -60,7 +60,5 @@ func (s blocking) block(unit int) (i0, i1, j0, j1 int) {
 // even returns the size of parts when n is cut into as few as possible, none
 // above limit and all about the same. It is at least 1.
 func even(n, limit int) int { return max(ceilDiv(n, max(ceilDiv(n, max(limit, 1)), 1)), 1) }
-
-func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 func roundUp(n, unit int) int { return ceilDiv(n, unit) * unit }

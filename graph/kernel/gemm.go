@@ -129,7 +129,7 @@ func (g *Gemm[T]) unit(w *Worker, unit int) {
 		p1 := min(p0+g.split.depth, g.K)
 		flags := 0
 		if p0 > 0 || g.beta != 0 {
-			flags |= accumulate
+			flags |= addC
 		}
 		if p1 == g.K {
 			flags |= g.lastFlags()
@@ -142,9 +142,9 @@ func (g *Gemm[T]) unit(w *Worker, unit int) {
 }
 
 func (g *Gemm[T]) lastFlags() int {
-	flags := [...]int{0, biasRow, biasCol}[g.opt.Bias]
+	flags := [...]int{0, addRowBias, addColBias}[g.opt.Bias]
 	if g.opt.ReLU {
-		flags |= relu
+		flags |= rectify
 	}
 	return flags
 }

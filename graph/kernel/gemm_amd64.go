@@ -194,10 +194,20 @@ func transpose8_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, d
 //go:noescape
 func window_f32_avx512(picks [][4]uint64, src []float32, base int, planes int, srcPlane int, dst []float32, dstRow int, dstPlane int)
 
+// Copies rows > 0 rows of cols elements, 0 < cols <= 16.
+//
+//go:noescape
+func copy_rows16_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
+
+// Copies rows > 0 rows of cols elements, 16 < cols <= 32.
+//
+//go:noescape
+func copy_rows32_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
+
 // Copies rows > 0 rows of cols elements, 32 < cols <= 48.
 //
 //go:noescape
-func copy_rows_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
+func copy_rows48_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
 
 // Runs n rounds of 12 independent vector multiply-adds.
 func peak_f32_avx512(n int)

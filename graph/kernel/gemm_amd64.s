@@ -53,11 +53,11 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, CX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS.Z (DX), K1, Z1
 	VADDPS    Z1, Z0, Z0
 
-rectify:
+relu:
 	TESTQ  $0x00000008, CX
 	JZ     store
 	VPXORD Z2, Z2, Z2
@@ -124,13 +124,13 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, CX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (DX), Z2
 	VADDPS    Z2, Z0, Z0
 	VMOVUPS.Z 64(DX), K1, Z2
 	VADDPS    Z2, Z1, Z1
 
-rectify:
+relu:
 	TESTQ  $0x00000008, CX
 	JZ     store
 	VPXORD Z5, Z5, Z5
@@ -205,7 +205,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, CX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (DX), Z3
 	VADDPS    Z3, Z0, Z0
 	VMOVUPS   64(DX), Z3
@@ -213,7 +213,7 @@ columnBias:
 	VMOVUPS.Z 128(DX), K1, Z3
 	VADDPS    Z3, Z2, Z2
 
-rectify:
+relu:
 	TESTQ  $0x00000008, CX
 	JZ     store
 	VPXORD Z7, Z7, Z7
@@ -283,12 +283,12 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, DX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS.Z (BX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VADDPS    Z2, Z1, Z1
 
-rectify:
+relu:
 	TESTQ  $0x00000008, DX
 	JZ     store
 	VPXORD Z3, Z3, Z3
@@ -369,7 +369,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, DX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (BX), Z4
 	VADDPS    Z4, Z0, Z0
 	VADDPS    Z4, Z2, Z2
@@ -377,7 +377,7 @@ columnBias:
 	VADDPS    Z4, Z1, Z1
 	VADDPS    Z4, Z3, Z3
 
-rectify:
+relu:
 	TESTQ  $0x00000008, DX
 	JZ     store
 	VPXORD Z7, Z7, Z7
@@ -473,7 +473,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, DX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (BX), Z6
 	VADDPS    Z6, Z0, Z0
 	VADDPS    Z6, Z3, Z3
@@ -484,7 +484,7 @@ columnBias:
 	VADDPS    Z6, Z2, Z2
 	VADDPS    Z6, Z5, Z5
 
-rectify:
+relu:
 	TESTQ  $0x00000008, DX
 	JZ     store
 	VPXORD Z10, Z10, Z10
@@ -566,13 +566,13 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, DX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS.Z (BX), K1, Z3
 	VADDPS    Z3, Z0, Z0
 	VADDPS    Z3, Z1, Z1
 	VADDPS    Z3, Z2, Z2
 
-rectify:
+relu:
 	TESTQ  $0x00000008, DX
 	JZ     store
 	VPXORD Z4, Z4, Z4
@@ -667,7 +667,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, DX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (BX), Z6
 	VADDPS    Z6, Z0, Z0
 	VADDPS    Z6, Z2, Z2
@@ -677,7 +677,7 @@ columnBias:
 	VADDPS    Z6, Z3, Z3
 	VADDPS    Z6, Z5, Z5
 
-rectify:
+relu:
 	TESTQ  $0x00000008, DX
 	JZ     store
 	VPXORD Z9, Z9, Z9
@@ -794,7 +794,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, DX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (BX), Z9
 	VADDPS    Z9, Z0, Z0
 	VADDPS    Z9, Z3, Z3
@@ -808,7 +808,7 @@ columnBias:
 	VADDPS    Z9, Z5, Z5
 	VADDPS    Z9, Z8, Z8
 
-rectify:
+relu:
 	TESTQ  $0x00000008, DX
 	JZ     store
 	VPXORD Z13, Z13, Z13
@@ -904,14 +904,14 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, BX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS.Z (SI), K1, Z4
 	VADDPS    Z4, Z0, Z0
 	VADDPS    Z4, Z1, Z1
 	VADDPS    Z4, Z2, Z2
 	VADDPS    Z4, Z3, Z3
 
-rectify:
+relu:
 	TESTQ  $0x00000008, BX
 	JZ     store
 	VPXORD Z5, Z5, Z5
@@ -1022,7 +1022,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, BX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (SI), Z8
 	VADDPS    Z8, Z0, Z0
 	VADDPS    Z8, Z2, Z2
@@ -1034,7 +1034,7 @@ columnBias:
 	VADDPS    Z8, Z5, Z5
 	VADDPS    Z8, Z7, Z7
 
-rectify:
+relu:
 	TESTQ  $0x00000008, BX
 	JZ     store
 	VPXORD Z11, Z11, Z11
@@ -1174,7 +1174,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, BX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (SI), Z12
 	VADDPS    Z12, Z0, Z0
 	VADDPS    Z12, Z3, Z3
@@ -1191,7 +1191,7 @@ columnBias:
 	VADDPS    Z12, Z8, Z8
 	VADDPS    Z12, Z11, Z11
 
-rectify:
+relu:
 	TESTQ  $0x00000008, BX
 	JZ     store
 	VPXORD Z16, Z16, Z16
@@ -1299,7 +1299,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, BX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS.Z (SI), K1, Z5
 	VADDPS    Z5, Z0, Z0
 	VADDPS    Z5, Z1, Z1
@@ -1307,7 +1307,7 @@ columnBias:
 	VADDPS    Z5, Z3, Z3
 	VADDPS    Z5, Z4, Z4
 
-rectify:
+relu:
 	TESTQ  $0x00000008, BX
 	JZ     store
 	VPXORD Z6, Z6, Z6
@@ -1432,7 +1432,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, BX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (SI), Z10
 	VADDPS    Z10, Z0, Z0
 	VADDPS    Z10, Z2, Z2
@@ -1446,7 +1446,7 @@ columnBias:
 	VADDPS    Z10, Z7, Z7
 	VADDPS    Z10, Z9, Z9
 
-rectify:
+relu:
 	TESTQ  $0x00000008, BX
 	JZ     store
 	VPXORD Z13, Z13, Z13
@@ -1607,7 +1607,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, BX
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (SI), Z15
 	VADDPS    Z15, Z0, Z0
 	VADDPS    Z15, Z3, Z3
@@ -1627,7 +1627,7 @@ columnBias:
 	VADDPS    Z15, Z11, Z11
 	VADDPS    Z15, Z14, Z14
 
-rectify:
+relu:
 	TESTQ  $0x00000008, BX
 	JZ     store
 	VPXORD Z19, Z19, Z19
@@ -1749,7 +1749,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, SI
-	JZ        rectify
+	JZ        relu
 	VMOVUPS.Z (DI), K1, Z6
 	VADDPS    Z6, Z0, Z0
 	VADDPS    Z6, Z1, Z1
@@ -1758,7 +1758,7 @@ columnBias:
 	VADDPS    Z6, Z4, Z4
 	VADDPS    Z6, Z5, Z5
 
-rectify:
+relu:
 	TESTQ  $0x00000008, SI
 	JZ     store
 	VPXORD Z7, Z7, Z7
@@ -1899,7 +1899,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, SI
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (DI), Z12
 	VADDPS    Z12, Z0, Z0
 	VADDPS    Z12, Z2, Z2
@@ -1915,7 +1915,7 @@ columnBias:
 	VADDPS    Z12, Z9, Z9
 	VADDPS    Z12, Z11, Z11
 
-rectify:
+relu:
 	TESTQ  $0x00000008, SI
 	JZ     store
 	VPXORD Z15, Z15, Z15
@@ -2099,7 +2099,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, SI
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (DI), Z18
 	VADDPS    Z18, Z0, Z0
 	VADDPS    Z18, Z3, Z3
@@ -2122,7 +2122,7 @@ columnBias:
 	VADDPS    Z18, Z14, Z14
 	VADDPS    Z18, Z17, Z17
 
-rectify:
+relu:
 	TESTQ  $0x00000008, SI
 	JZ     store
 	VPXORD Z22, Z22, Z22
@@ -2256,7 +2256,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, SI
-	JZ        rectify
+	JZ        relu
 	VMOVUPS.Z (DI), K1, Z7
 	VADDPS    Z7, Z0, Z0
 	VADDPS    Z7, Z1, Z1
@@ -2266,7 +2266,7 @@ columnBias:
 	VADDPS    Z7, Z5, Z5
 	VADDPS    Z7, Z6, Z6
 
-rectify:
+relu:
 	TESTQ  $0x00000008, SI
 	JZ     store
 	VPXORD Z8, Z8, Z8
@@ -2421,7 +2421,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, SI
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (DI), Z14
 	VADDPS    Z14, Z0, Z0
 	VADDPS    Z14, Z2, Z2
@@ -2439,7 +2439,7 @@ columnBias:
 	VADDPS    Z14, Z11, Z11
 	VADDPS    Z14, Z13, Z13
 
-rectify:
+relu:
 	TESTQ  $0x00000008, SI
 	JZ     store
 	VPXORD Z17, Z17, Z17
@@ -2644,7 +2644,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, SI
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (DI), Z21
 	VADDPS    Z21, Z0, Z0
 	VADDPS    Z21, Z3, Z3
@@ -2670,7 +2670,7 @@ columnBias:
 	VADDPS    Z21, Z17, Z17
 	VADDPS    Z21, Z20, Z20
 
-rectify:
+relu:
 	TESTQ  $0x00000008, SI
 	JZ     store
 	VPXORD Z25, Z25, Z25
@@ -2818,7 +2818,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, DI
-	JZ        rectify
+	JZ        relu
 	VMOVUPS.Z (R8), K1, Z8
 	VADDPS    Z8, Z0, Z0
 	VADDPS    Z8, Z1, Z1
@@ -2829,7 +2829,7 @@ columnBias:
 	VADDPS    Z8, Z6, Z6
 	VADDPS    Z8, Z7, Z7
 
-rectify:
+relu:
 	TESTQ  $0x00000008, DI
 	JZ     store
 	VPXORD Z9, Z9, Z9
@@ -3000,7 +3000,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, DI
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (R8), Z16
 	VADDPS    Z16, Z0, Z0
 	VADDPS    Z16, Z2, Z2
@@ -3020,7 +3020,7 @@ columnBias:
 	VADDPS    Z16, Z13, Z13
 	VADDPS    Z16, Z15, Z15
 
-rectify:
+relu:
 	TESTQ  $0x00000008, DI
 	JZ     store
 	VPXORD Z19, Z19, Z19
@@ -3248,7 +3248,7 @@ rowBias:
 
 columnBias:
 	TESTQ     $0x00000004, DI
-	JZ        rectify
+	JZ        relu
 	VMOVUPS   (R8), Z24
 	VADDPS    Z24, Z0, Z0
 	VADDPS    Z24, Z3, Z3
@@ -3277,7 +3277,7 @@ columnBias:
 	VADDPS    Z24, Z20, Z20
 	VADDPS    Z24, Z23, Z23
 
-rectify:
+relu:
 	TESTQ  $0x00000008, DI
 	JZ     store
 	VPXORD Z28, Z28, Z28
@@ -3401,11 +3401,11 @@ rowBias:
 
 columnBias:
 	TESTQ      $0x00000004, CX
-	JZ         rectify
+	JZ         relu
 	VMASKMOVPS (DX), Y0, Y2
 	VADDPS     Y2, Y1, Y1
 
-rectify:
+relu:
 	TESTQ  $0x00000008, CX
 	JZ     store
 	VXORPS Y2, Y2, Y2
@@ -3471,13 +3471,13 @@ rowBias:
 
 columnBias:
 	TESTQ      $0x00000004, CX
-	JZ         rectify
+	JZ         relu
 	VMOVUPS    (DX), Y3
 	VADDPS     Y3, Y1, Y1
 	VMASKMOVPS 32(DX), Y0, Y3
 	VADDPS     Y3, Y2, Y2
 
-rectify:
+relu:
 	TESTQ  $0x00000008, CX
 	JZ     store
 	VXORPS Y3, Y3, Y3
@@ -3546,12 +3546,12 @@ rowBias:
 
 columnBias:
 	TESTQ      $0x00000004, DX
-	JZ         rectify
+	JZ         relu
 	VMASKMOVPS (BX), Y0, Y3
 	VADDPS     Y3, Y1, Y1
 	VADDPS     Y3, Y2, Y2
 
-rectify:
+relu:
 	TESTQ  $0x00000008, DX
 	JZ     store
 	VXORPS Y3, Y3, Y3
@@ -3631,7 +3631,7 @@ rowBias:
 
 columnBias:
 	TESTQ      $0x00000004, DX
-	JZ         rectify
+	JZ         relu
 	VMOVUPS    (BX), Y5
 	VADDPS     Y5, Y1, Y1
 	VADDPS     Y5, Y3, Y3
@@ -3639,7 +3639,7 @@ columnBias:
 	VADDPS     Y5, Y2, Y2
 	VADDPS     Y5, Y4, Y4
 
-rectify:
+relu:
 	TESTQ  $0x00000008, DX
 	JZ     store
 	VXORPS Y5, Y5, Y5
@@ -3719,13 +3719,13 @@ rowBias:
 
 columnBias:
 	TESTQ      $0x00000004, DX
-	JZ         rectify
+	JZ         relu
 	VMASKMOVPS (BX), Y0, Y4
 	VADDPS     Y4, Y1, Y1
 	VADDPS     Y4, Y2, Y2
 	VADDPS     Y4, Y3, Y3
 
-rectify:
+relu:
 	TESTQ  $0x00000008, DX
 	JZ     store
 	VXORPS Y4, Y4, Y4
@@ -3819,7 +3819,7 @@ rowBias:
 
 columnBias:
 	TESTQ      $0x00000004, DX
-	JZ         rectify
+	JZ         relu
 	VMOVUPS    (BX), Y7
 	VADDPS     Y7, Y1, Y1
 	VADDPS     Y7, Y3, Y3
@@ -3829,7 +3829,7 @@ columnBias:
 	VADDPS     Y7, Y4, Y4
 	VADDPS     Y7, Y6, Y6
 
-rectify:
+relu:
 	TESTQ  $0x00000008, DX
 	JZ     store
 	VXORPS Y7, Y7, Y7
@@ -3922,14 +3922,14 @@ rowBias:
 
 columnBias:
 	TESTQ      $0x00000004, BX
-	JZ         rectify
+	JZ         relu
 	VMASKMOVPS (SI), Y0, Y5
 	VADDPS     Y5, Y1, Y1
 	VADDPS     Y5, Y2, Y2
 	VADDPS     Y5, Y3, Y3
 	VADDPS     Y5, Y4, Y4
 
-rectify:
+relu:
 	TESTQ  $0x00000008, BX
 	JZ     store
 	VXORPS Y5, Y5, Y5
@@ -4039,7 +4039,7 @@ rowBias:
 
 columnBias:
 	TESTQ      $0x00000004, BX
-	JZ         rectify
+	JZ         relu
 	VMOVUPS    (SI), Y9
 	VADDPS     Y9, Y1, Y1
 	VADDPS     Y9, Y3, Y3
@@ -4051,7 +4051,7 @@ columnBias:
 	VADDPS     Y9, Y6, Y6
 	VADDPS     Y9, Y8, Y8
 
-rectify:
+relu:
 	TESTQ  $0x00000008, BX
 	JZ     store
 	VXORPS Y9, Y9, Y9
@@ -4155,7 +4155,7 @@ rowBias:
 
 columnBias:
 	TESTQ      $0x00000004, BX
-	JZ         rectify
+	JZ         relu
 	VMASKMOVPS (SI), Y0, Y6
 	VADDPS     Y6, Y1, Y1
 	VADDPS     Y6, Y2, Y2
@@ -4163,7 +4163,7 @@ columnBias:
 	VADDPS     Y6, Y4, Y4
 	VADDPS     Y6, Y5, Y5
 
-rectify:
+relu:
 	TESTQ  $0x00000008, BX
 	JZ     store
 	VXORPS Y6, Y6, Y6
@@ -4287,7 +4287,7 @@ rowBias:
 
 columnBias:
 	TESTQ      $0x00000004, BX
-	JZ         rectify
+	JZ         relu
 	VMOVUPS    (SI), Y11
 	VADDPS     Y11, Y1, Y1
 	VADDPS     Y11, Y3, Y3
@@ -4301,7 +4301,7 @@ columnBias:
 	VADDPS     Y11, Y8, Y8
 	VADDPS     Y11, Y10, Y10
 
-rectify:
+relu:
 	TESTQ  $0x00000008, BX
 	JZ     store
 	VXORPS Y11, Y11, Y11
@@ -4418,7 +4418,7 @@ rowBias:
 
 columnBias:
 	TESTQ      $0x00000004, SI
-	JZ         rectify
+	JZ         relu
 	VMASKMOVPS (DI), Y0, Y7
 	VADDPS     Y7, Y1, Y1
 	VADDPS     Y7, Y2, Y2
@@ -4427,7 +4427,7 @@ columnBias:
 	VADDPS     Y7, Y5, Y5
 	VADDPS     Y7, Y6, Y6
 
-rectify:
+relu:
 	TESTQ  $0x00000008, SI
 	JZ     store
 	VXORPS Y7, Y7, Y7
@@ -4567,7 +4567,7 @@ rowBias:
 
 columnBias:
 	TESTQ      $0x00000004, SI
-	JZ         rectify
+	JZ         relu
 	VMOVUPS    (DI), Y13
 	VADDPS     Y13, Y1, Y1
 	VADDPS     Y13, Y3, Y3
@@ -4583,7 +4583,7 @@ columnBias:
 	VADDPS     Y13, Y10, Y10
 	VADDPS     Y13, Y12, Y12
 
-rectify:
+relu:
 	TESTQ  $0x00000008, SI
 	JZ     store
 	VXORPS Y13, Y13, Y13
@@ -4731,9 +4731,65 @@ done:
 	VZEROUPPER
 	RET
 
-// func copy_rows_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
+// func copy_rows16_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
 // Requires: AVX, AVX512F
-TEXT ·copy_rows_f32_avx512(SB), NOSPLIT, $0-80
+TEXT ·copy_rows16_f32_avx512(SB), NOSPLIT, $0-80
+	MOVQ  rows+0(FP), AX
+	MOVQ  src_base+8(FP), DX
+	MOVQ  srcRow+32(FP), BX
+	SHLQ  $0x02, BX
+	MOVQ  dst_base+40(FP), SI
+	MOVQ  dstRow+64(FP), DI
+	SHLQ  $0x02, DI
+	MOVQ  cols+72(FP), CX
+	SUBQ  $0x00, CX
+	MOVQ  $0x00000001, R8
+	SHLQ  CL, R8
+	DECQ  R8
+	KMOVW R8, K1
+
+loop:
+	VMOVUPS.Z (DX), K1, Z0
+	VMOVUPS   Z0, K1, (SI)
+	ADDQ      BX, DX
+	ADDQ      DI, SI
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func copy_rows32_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
+// Requires: AVX, AVX512F
+TEXT ·copy_rows32_f32_avx512(SB), NOSPLIT, $0-80
+	MOVQ  rows+0(FP), AX
+	MOVQ  src_base+8(FP), DX
+	MOVQ  srcRow+32(FP), BX
+	SHLQ  $0x02, BX
+	MOVQ  dst_base+40(FP), SI
+	MOVQ  dstRow+64(FP), DI
+	SHLQ  $0x02, DI
+	MOVQ  cols+72(FP), CX
+	SUBQ  $0x10, CX
+	MOVQ  $0x00000001, R8
+	SHLQ  CL, R8
+	DECQ  R8
+	KMOVW R8, K1
+
+loop:
+	VMOVUPS   (DX), Z0
+	VMOVUPS   Z0, (SI)
+	VMOVUPS.Z 64(DX), K1, Z0
+	VMOVUPS   Z0, K1, 64(SI)
+	ADDQ      BX, DX
+	ADDQ      DI, SI
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func copy_rows48_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
+// Requires: AVX, AVX512F
+TEXT ·copy_rows48_f32_avx512(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  src_base+8(FP), DX
 	MOVQ  srcRow+32(FP), BX

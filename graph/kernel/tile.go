@@ -17,10 +17,10 @@ type tileFunc[T Float] func(k int, a []T, aRow, aCol int, b []T, bRow int, c []T
 // What a tileFunc does after summing, in this order. The generator has the
 // same constants.
 const (
-	accumulate = 1 << iota // add what C holds; without it C is not read
-	biasRow                // add bias[i]
-	biasCol                // add bias[j]
-	relu                   // replace what is below 0 by 0; a NaN stays
+	addC       = 1 << iota // add what C holds; without it C is not read
+	addRowBias             // add bias[i]
+	addColBias             // add bias[j]
+	rectify                // replace what is below 0 by 0; a NaN stays
 )
 
 // tiling is one implementation of the tile: functions for every height up to
@@ -99,16 +99,16 @@ func goTile[T Float](rows, k int, a []T, aRow, aCol int, b []T, bRow int, c []T,
 		row := c[i*cRow : i*cRow+cols]
 		for j := range row {
 			v := acc[i][j]
-			if flags&accumulate != 0 {
+			if flags&addC != 0 {
 				v += row[j]
 			}
-			if flags&biasRow != 0 {
+			if flags&addRowBias != 0 {
 				v += bias[i]
 			}
-			if flags&biasCol != 0 {
+			if flags&addColBias != 0 {
 				v += bias[j]
 			}
-			if flags&relu != 0 && v < 0 {
+			if flags&rectify != 0 && v < 0 {
 				v = 0
 			}
 			row[j] = v

@@ -41,13 +41,18 @@ var avx2Tiles = [][]tileFunc[float32]{
 	{gemm_f32_6x8_avx2, gemm_f32_6x16_avx2},
 }
 
-// copyRowsAVX512 is copyRows with the rows of a panel of B in registers.
+// copyRowsAVX512 is copyRows with a row of a panel in registers.
 func copyRowsAVX512(rows int, src []float32, srcRow int, dst []float32, dstRow, cols int) {
-	if cols <= 32 || cols > 48 {
+	switch {
+	case rows == 0 || cols == 0 || cols > 48:
 		copyRows(rows, src, srcRow, dst, dstRow, cols)
-		return
+	case cols <= 16:
+		copy_rows16_f32_avx512(rows, src, srcRow, dst, dstRow, cols)
+	case cols <= 32:
+		copy_rows32_f32_avx512(rows, src, srcRow, dst, dstRow, cols)
+	default:
+		copy_rows48_f32_avx512(rows, src, srcRow, dst, dstRow, cols)
 	}
-	copy_rows_f32_avx512(rows, src, srcRow, dst, dstRow, cols)
 }
 
 // transposeAVX2 is transpose by blocks of 8 by 8 and the twin for the rest.

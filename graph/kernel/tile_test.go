@@ -43,8 +43,8 @@ func fill[T Float](s []T, seed uint64) []T {
 	return s
 }
 
-// close tells whether got is want, up to the rounding of terms additions.
-func near[T Float](got T, want float64, terms int) bool {
+// nearSum tells whether got is want, up to the rounding of terms additions.
+func nearSum[T Float](got T, want float64, terms int) bool {
 	if math.IsNaN(want) {
 		return got != got
 	}
@@ -68,7 +68,7 @@ func testTiles[T Float](t *testing.T, tl *tiling[T]) {
 	for rows := 1; rows <= tl.rows; rows++ {
 		for cols := 1; cols <= tl.cols; cols++ {
 			for _, k := range []int{0, 1, 2, 7, 40} {
-				for flags := range relu << 1 {
+				for flags := range rectify << 1 {
 					testTile(t, tl, rows, cols, k, flags)
 				}
 			}
@@ -90,7 +90,7 @@ func testTile[T Float](t *testing.T, tl *tiling[T], rows, cols, k, flags int) {
 	fill(a.s, 1)
 	fill(b.s, 2)
 	fill(bias.s, 3)
-	if flags&accumulate != 0 {
+	if flags&addC != 0 {
 		fill(c.s, 4)
 	}
 	before := append([]T(nil), c.s...)
@@ -113,19 +113,19 @@ func testTile[T Float](t *testing.T, tl *tiling[T], rows, cols, k, flags int) {
 			for p := range k {
 				want += float64(a.s[i*aRow+p*aCol]) * float64(b.s[p*bRow+j])
 			}
-			if flags&accumulate != 0 {
+			if flags&addC != 0 {
 				want += float64(before[at])
 			}
-			if flags&biasRow != 0 {
+			if flags&addRowBias != 0 {
 				want += float64(bias.s[i])
 			}
-			if flags&biasCol != 0 {
+			if flags&addColBias != 0 {
 				want += float64(bias.s[j])
 			}
-			if flags&relu != 0 {
+			if flags&rectify != 0 {
 				want = max(want, 0)
 			}
-			if !near(c.s[at], want, k) {
+			if !nearSum(c.s[at], want, k) {
 				t.Fatalf("%s: C[%d][%d] = %v, want %v", name, i, j, c.s[at], want)
 			}
 		}
@@ -138,7 +138,7 @@ func TestTilesKeepNaN(t *testing.T) {
 		for cols := 1; cols <= tl.cols; cols++ {
 			a, b, c := make([]float32, tl.rows), make([]float32, cols), make([]float32, tl.rows*cols)
 			a[tl.rows-1], b[cols-1] = 1, float32(math.NaN())
-			tl.tile(tl.rows, cols)(1, a, 1, 1, b, cols, c, cols, cols, nil, relu)
+			tl.tile(tl.rows, cols)(1, a, 1, 1, b, cols, c, cols, cols, nil, rectify)
 			for i, v := range c {
 				if want := i%cols == cols-1; (v != v) != want {
 					t.Fatalf("%s: %d columns: C[%d][%d] = %v, NaN wanted: %v", tl.name, cols, i/cols, i%cols, v, want)

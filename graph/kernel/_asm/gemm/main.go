@@ -25,7 +25,9 @@ func main() {
 	}
 	transpose8()
 	window()
-	copyRows()
+	for vectors := 1; vectors <= 3; vectors++ {
+		copyRows(vectors)
+	}
 	peak(avx512{})
 	peak(&avx2{})
 	Generate()
@@ -33,10 +35,10 @@ func main() {
 
 // Flags of a tile function; package kernel has the same constants.
 const (
-	accumulate = 1 << iota
-	biasRow
-	biasCol
-	relu
+	addC = 1 << iota
+	addRowBias
+	addColBias
+	rectify
 )
 
 // tile writes gemm_f32_{rows}x{columns}_{set}: a tile of C held in registers
@@ -110,7 +112,7 @@ func epilogue(set vectorSet, acc [][]VecVirtual) {
 		return m
 	}
 
-	when(accumulate, "rowBias", func() {
+	when(addC, "rowBias", func() {
 		for i := range acc {
 			for j := range acc[i] {
 				t := set.vector()
@@ -120,7 +122,7 @@ func epilogue(set vectorSet, acc [][]VecVirtual) {
 		}
 	})
 	bias := Load(Param("bias").Base(), GP64())
-	when(biasRow, "columnBias", func() {
+	when(addRowBias, "columnBias", func() {
 		for i := range acc {
 			t := set.vector()
 			VBROADCASTSS(Mem{Base: bias, Disp: 4 * i}, t)
@@ -129,7 +131,7 @@ func epilogue(set vectorSet, acc [][]VecVirtual) {
 			}
 		}
 	})
-	when(biasCol, "rectify", func() {
+	when(addColBias, "relu", func() {
 		for j := range vectors {
 			t := set.vector()
 			set.load(Mem{Base: bias, Disp: j * lanes * 4}, t, j == last)
@@ -138,7 +140,7 @@ func epilogue(set vectorSet, acc [][]VecVirtual) {
 			}
 		}
 	})
-	when(relu, "store", func() {
+	when(rectify, "store", func() {
 		zero := set.vector()
 		set.zero(zero)
 		for i := range acc {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -111,24 +113,26 @@ func window() {
 	RET()
 }
 
-// copyRows writes copy_rows_f32_avx512: rows of up to 48 elements, strided in
-// both matrices.
-func copyRows() {
-	TEXT("copy_rows_f32_avx512", NOSPLIT, "func(rows int, src []float32, srcRow int, dst []float32, dstRow, cols int)")
-	Doc("Copies rows > 0 rows of cols elements, 32 < cols <= 48.")
-	Pragma("noescape")
+// copyRows writes copy_rows{columns}_f32_avx512: rows of so many elements or
+// up to 15 fewer, strided in both matrices.
+func copyRows(vectors int) {
 	set := avx512{}
+	before := (vectors - 1) * set.lanes()
+	TEXT(fmt.Sprintf("copy_rows%d_f32_avx512", vectors*set.lanes()), NOSPLIT,
+		"func(rows int, src []float32, srcRow int, dst []float32, dstRow, cols int)")
+	Doc(fmt.Sprintf("Copies rows > 0 rows of cols elements, %d < cols <= %d.", before, before+set.lanes()))
+	Pragma("noescape")
 	rows := Load(Param("rows"), GP64())
 	src := Load(Param("src").Base(), GP64())
 	srcRow := bytes("srcRow")
 	dst := Load(Param("dst").Base(), GP64())
 	dstRow := bytes("dstRow")
-	set.mask("cols", 32)
+	set.mask("cols", before)
 	Label("loop")
-	for j := range 3 {
+	for j := range vectors {
 		v := ZMM()
-		set.load(Mem{Base: src, Disp: 64 * j}, v, j == 2)
-		set.store(v, Mem{Base: dst, Disp: 64 * j}, j == 2)
+		set.load(Mem{Base: src, Disp: 64 * j}, v, j == vectors-1)
+		set.store(v, Mem{Base: dst, Disp: 64 * j}, j == vectors-1)
 	}
 	ADDQ(srcRow, src)
 	ADDQ(dstRow, dst)
