@@ -48,7 +48,7 @@ func Install(ctx context.Context, progress func(string)) (Library, error) {
 		return Library{}, errors.New("ort: install: neither pip nor npm found; install one of them, or get ONNX Runtime " +
 			MinVersion + " or newer otherwise and name its library in " + LibraryEnv)
 	}
-	var errs []error
+	var failed []string
 	for _, c := range all {
 		progress("fetching ONNX Runtime " + PinnedVersion + " with " + c.name)
 		err := c.install(ctx, dir, rel.file)
@@ -60,9 +60,9 @@ func Install(ctx context.Context, progress func(string)) (Library, error) {
 		if ctx.Err() != nil {
 			return Library{}, fmt.Errorf("ort: install: %w", ctx.Err())
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", c.name, err))
+		failed = append(failed, fmt.Sprintf("%s: %v", c.name, err))
 	}
-	return Library{}, fmt.Errorf("ort: install: %w", errors.Join(errs...))
+	return Library{}, fmt.Errorf("ort: install: no package client could do it: %s", strings.Join(failed, "; "))
 }
 
 // cacheDir is the folder of PinnedVersion in the user's cache.

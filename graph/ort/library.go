@@ -50,7 +50,7 @@ func (e *NotFoundError) Error() string {
 // does not load anything.
 func Find(explicit string) (Library, error) {
 	for _, named := range []struct{ path, source string }{
-		{explicit, "as given"},
+		{explicit, "the path given"},
 		{os.Getenv(LibraryEnv), LibraryEnv},
 	} {
 		if named.path != "" {

@@ -83,9 +83,9 @@ func TestFindOrder(t *testing.T) {
 	check("", named, "", LibraryEnv)
 
 	given := write(t, t.TempDir(), "lib", "libonnxruntime.so.1.25.1")
-	check(given, given, "1.25.1", "as given")
-	check(filepath.Dir(given), given, "1.25.1", "as given")
-	check(filepath.Dir(named), named, "", "as given")
+	check(given, given, "1.25.1", "the path given")
+	check(filepath.Dir(given), given, "1.25.1", "the path given")
+	check(filepath.Dir(named), named, "", "the path given")
 }
 
 func TestFindErrors(t *testing.T) {
@@ -111,10 +111,10 @@ func TestFindErrors(t *testing.T) {
 	}
 
 	nowhere := filepath.Join(t.TempDir(), "nowhere.so")
-	if _, err := Find(nowhere); err == nil || errors.As(err, &missing) || !strings.Contains(err.Error(), "as given") {
+	if _, err := Find(nowhere); err == nil || errors.As(err, &missing) || !strings.Contains(err.Error(), "the path given") {
 		t.Errorf("a file that is not there: %v", err)
 	}
-	if _, err := Find(t.TempDir()); err == nil || !strings.Contains(err.Error(), "no library found (as given)") {
+	if _, err := Find(t.TempDir()); err == nil || !strings.Contains(err.Error(), "no library found (the path given)") {
 		t.Errorf("an empty folder: %v", err)
 	}
 	t.Setenv(LibraryEnv, nowhere)

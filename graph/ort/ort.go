@@ -26,6 +26,9 @@ var opened struct {
 // Open loads the library and starts ONNX Runtime, once per process: opening
 // the same library again does nothing, opening another one is an error. It
 // may be called from several goroutines. Only an absolute path is loaded.
+//
+// ONNX Runtime's own telemetry is turned off, unless the environment already
+// has a word on it: who deletes data does not want to be reported on.
 func Open(lib Library) error {
 	opened.Lock()
 	defer opened.Unlock()
@@ -42,14 +45,35 @@ func Open(lib Library) error {
 	if _, err := os.Stat(lib.Path); err != nil {
 		return fmt.Errorf("ort: open: %w", err)
 	}
-	ort.SetSharedLibraryPath(lib.Path)
-	// What goes wrong comes back as an error; it need not be logged too.
-	if err := ort.InitializeEnvironment(ort.WithLogLevelFatal()); err != nil {
-		return fmt.Errorf("ort: %s (from %s) is not an ONNX Runtime %s or newer for this system: %w",
-			lib.Path, lib.Source, MinVersion, err)
+	if lib.Version != "" && older(lib.Version, MinVersion) {
+		return fmt.Errorf("ort: %s is ONNX Runtime %s; want %s or newer", lib.Path, lib.Version, MinVersion)
+	}
+	if err := start(lib.Path); err != nil {
+		return fmt.Errorf("ort: %s is not an ONNX Runtime %s or newer for this system: %w", lib.Path, MinVersion, err)
 	}
 	lib.Version = ort.GetVersion()
 	opened.lib = lib
+	return nil
+}
+
+// telemetryEnv is read by ONNX Runtime when it starts, outside Windows. Since
+// version 1.29 it sends reports, and keeps a file with an identifier, without it.
+const telemetryEnv = "ORT_DISABLE_TELEMETRY"
+
+func start(path string) error {
+	if _, ok := os.LookupEnv(telemetryEnv); !ok {
+		if err := os.Setenv(telemetryEnv, "1"); err != nil {
+			return err
+		}
+	}
+	ort.SetSharedLibraryPath(path)
+	// What goes wrong comes back as an error; it need not be logged too.
+	if err := ort.InitializeEnvironment(ort.WithLogLevelFatal()); err != nil {
+		return err
+	}
+	if os.Getenv(telemetryEnv) == "1" {
+		return ort.DisableTelemetry() // on Windows nothing else is heeded
+	}
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -97,6 +98,23 @@ func TestOpen(t *testing.T) {
 	err := ort.Open(ort.Library{Path: lib.Path + ".other"})
 	if err == nil || !strings.Contains(err.Error(), "only one library") {
 		t.Errorf("opening a second library: %v", err)
+	}
+}
+
+// TestOpenPrivate starts ONNX Runtime in a fresh process whose home is empty:
+// it must neither keep an identifier nor queue reports there.
+func TestOpenPrivate(t *testing.T) {
+	library(t)
+	lib, _ := ort.Opened()
+	home := t.TempDir()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestRun$")
+	cmd.Env = []string{"HOME=" + home, "XDG_CACHE_HOME=" + home, ort.LibraryEnv + "=" + lib.Path}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	left, err := os.ReadDir(home)
+	if err != nil || len(left) > 0 {
+		t.Errorf("ONNX Runtime left %v, error %v", left, err)
 	}
 }
 
@@ -323,20 +341,6 @@ func TestNewSessionErrors(t *testing.T) {
 			}
 		})
 	}
-}
-
-// FuzzNewSession checks that no file makes reading its signature panic. ONNX
-// Runtime sees those files that survive it.
-func FuzzNewSession(f *testing.F) {
-	for _, name := range []string{"affine", "types", "sequence", "unknown_rank"} {
-		f.Add(model(f, name))
-	}
-	library(f)
-	f.Fuzz(func(t *testing.T, model []byte) {
-		if s, err := ort.NewSession(model, ort.Options{Threads: 1}); err == nil {
-			s.Close()
-		}
-	})
 }
 
 // TestRunInto trains: each step's parameters are written over the last ones,
