@@ -244,6 +244,14 @@ func (im *Model) findLogits() error {
 	return nil
 }
 
+// Trunk is a copy of the graph whose only output is the logits.
+func (im *Model) Trunk() *graph.Graph {
+	g := im.Graph.Clone()
+	g.Outputs = []*graph.Value{g.Value(im.Logits.Name)}
+	g.Prune()
+	return g
+}
+
 func (im *Model) note(format string, args ...any) {
 	im.Notes = append(im.Notes, fmt.Sprintf(format, args...))
 }

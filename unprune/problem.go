@@ -1,0 +1,261 @@
+package unprune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/unprune/unprune/sparsity"
+	"github.com/unprune/unprune/unprune/data"
+)
+
+// A Problem is one deletion request: a pruned network, how it was made, its
+// training data, and the samples to forget. Its methods make the candidate
+// answers and what they are compared with; each leaves the engine in the state
+// of its result.
+type Problem struct {
+	Engine Engine
+	Recipe Recipe
+	Train  *data.Dataset
+	Retain []int // rows of Train
+	Forget []int
+	Seed   uint64
+
+	Original Result   // the network in production
+	Theta0   *Weights // nil if unknown
+	Dense    *Weights // theta_d, the weights before the original pruning; nil if unknown
+
+	Progress Progress
+}
+
+// A Result is one network.
+type Result struct {
+	Weights *Weights
+	Masks   *sparsity.Masks
+	Cost    Cost
+	Seconds float64
+}
+
+// measure runs make and packs the engine's state, its work and its time.
+func (p *Problem) measure(make func() (*sparsity.Masks, error)) (*Result, error) {
+	start, before := time.Now(), p.Engine.Cost()
+	masks, err := make()
+	if err != nil {
+		return nil, err
+	}
+	return &Result{
+		Weights: p.Engine.Weights().Clone(), Masks: masks,
+		Cost: p.Engine.Cost().Sub(before), Seconds: time.Since(start).Seconds(),
+	}, nil
+}
+
+// Load puts a result's network into the engine.
+func (p *Problem) Load(r *Result) error {
+	if err := p.Engine.SetMasks(nil); err != nil {
+		return err
+	}
+	if err := p.Engine.Weights().Set(r.Weights); err != nil {
+		return err
+	}
+	return p.Engine.SetMasks(r.Masks)
+}
+
+// prunable is the engine's layers without those that the recipe skips.
+func (p *Problem) prunable() []sparsity.Layer {
+	var out []sparsity.Layer
+	for _, l := range p.Engine.Layers() {
+		if p.Recipe.Skip == nil || !p.Recipe.Skip(l.Name) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+func (p *Problem) stream(algorithm string) Stream {
+	return Stream{data.Stream(p.Seed, algorithm, "order")}
+}
+
+// dense trains from theta_0 with the given masks (nil: dense).
+func (p *Problem) dense(ctx context.Context, masks *sparsity.Masks, rows []int, epochs int, s Schedule, stage, stream string) error {
+	if err := p.Load(&Result{Weights: p.Theta0, Masks: masks}); err != nil {
+		return err
+	}
+	if err := p.Engine.Optimize(p.Recipe.Optimizer); err != nil {
+		return err
+	}
+	return run{
+		stage: stage, data: p.Train, rows: rows, batch: p.Recipe.Batch,
+		epochs: epochs, schedule: s, order: p.stream(stream), progress: p.Progress,
+	}.train(ctx, p.Engine)
+}
+
+// tune trains what the engine holds, with its masks, annealed to 0.
+func (p *Problem) tune(ctx context.Context, rows []int, epochs int, rate float64, stage, stream string) error {
+	if epochs == 0 {
+		return nil
+	}
+	if err := p.Engine.Optimize(p.Recipe.Optimizer); err != nil {
+		return err
+	}
+	return run{
+		stage: stage, data: p.Train, rows: rows, batch: p.Recipe.Batch,
+		epochs: epochs, schedule: Cosine(rate), order: p.stream(stream + " tune"), progress: p.Progress,
+	}.train(ctx, p.Engine)
+}
+
+// Retrain runs the recipe from theta_0 on the given rows: dense training, the
+// pruner, fine-tuning; for iterative pruners the whole schedule. name selects
+// the data order. On the retained rows it is the gold standard.
+func (p *Problem) Retrain(ctx context.Context, rows []int, name string) (*Result, error) {
+	if p.Theta0 == nil {
+		return nil, fmt.Errorf("unprune: retraining needs the initial weights (theta_0)")
+	}
+	return p.measure(func() (*sparsity.Masks, error) {
+		return p.pipeline(ctx, rows, p.Recipe.Epochs, name)
+	})
+}
+
+// pipeline is the recipe with the given number of dense epochs.
+func (p *Problem) pipeline(ctx context.Context, rows []int, epochs int, name string) (*sparsity.Masks, error) {
+	rounds := max(1, p.Recipe.Rounds)
+	share := shareOf(p.Recipe.Sparsity, rounds)
+	var masks *sparsity.Masks
+	for round := range rounds {
+		stage := name
+		if rounds > 1 {
+			stage = fmt.Sprintf("%s, round %d of %d", name, round+1, rounds)
+		}
+		err := p.dense(ctx, masks, rows, epochs, Cosine(p.Recipe.Rate), stage, fmt.Sprintf("%s %d", name, round))
+		if err != nil {
+			return nil, err
+		}
+		if masks, err = p.prune(masks, share, name); err != nil {
+			return nil, err
+		}
+	}
+	return masks, p.tune(ctx, rows, p.Recipe.TuneEpochs, p.Recipe.TuneRate, name, name)
+}
+
+// prune cuts what the engine holds by the recipe's pruner.
+func (p *Problem) prune(alive *sparsity.Masks, share float64, name string) (*sparsity.Masks, error) {
+	in := sparsity.Input{Layers: p.prunable()}
+	if p.Recipe.Pruner.Needs()&sparsity.NeedsRandom != 0 {
+		in.Rand = data.Stream(p.Seed, name, "prune")
+	}
+	scores, err := p.Recipe.Pruner.Score(in)
+	if err != nil {
+		return nil, err
+	}
+	masks, err := p.Recipe.Pruner.Prune(scores, alive, share)
+	if err != nil {
+		return nil, err
+	}
+	return masks, p.Engine.SetMasks(masks)
+}
+
+// task is what an unlearner is given: the recipe's optimizer and batch size.
+func (p *Problem) task(name string, epochs int, rate float64) *Task {
+	o := p.Recipe.Optimizer
+	return &Task{
+		Engine: p.Engine, Data: p.Train, Retain: p.Retain, Forget: p.Forget, Initial: p.Theta0,
+		Epochs: epochs, Rate: rate, Batch: p.Recipe.Batch, Optimizer: &o,
+		Rand:     func(purpose string) *rand.Rand { return data.Stream(p.Seed, name, purpose) },
+		Progress: p.Progress,
+	}
+}
+
+// finish runs an unlearner with the masks the engine has. A run that diverges
+// is repeated from its start at half the rate, twice at most.
+func (p *Problem) finish(ctx context.Context, u Unlearner, name string, epochs int, rate float64) error {
+	start := p.Engine.Weights().Clone()
+	var err error
+	for range 3 {
+		t := p.task(name, epochs, rate)
+		if err = Satisfies(u, t); err != nil {
+			return err
+		}
+		if err = u.Unlearn(ctx, t); err == nil {
+			err = p.Engine.Weights().Check()
+		}
+		var blown *DivergedError
+		if !asDiverged(err, &blown) {
+			return err
+		}
+		rate /= 2
+		if setErr := p.Engine.Weights().Set(start); setErr != nil {
+			return setErr
+		}
+	}
+	return err
+}
+
+// Unprune runs the published loop on the original, followed by finish epochs
+// of fine-tuning on the retained data.
+func (p *Problem) Unprune(ctx context.Context, l Loop, epochs int, rate float64, finish int) (*Result, error) {
+	return p.measure(func() (*sparsity.Masks, error) {
+		if err := p.Load(&p.Original); err != nil {
+			return nil, err
+		}
+		masks, err := l.Run(ctx, p.task("un-pruned by the paper's rule", epochs, rate), p.Original.Masks)
+		if err != nil {
+			return nil, err
+		}
+		return masks, p.tune(ctx, p.Retain, finish, rate, "finish", "paper")
+	})
+}
+
+// FixedMask runs an unlearner on the original with its mask held: the baseline
+// that others stop at.
+func (p *Problem) FixedMask(ctx context.Context, u Unlearner, epochs int, rate float64) (*Result, error) {
+	return p.measure(func() (*sparsity.Masks, error) {
+		if err := p.Load(&p.Original); err != nil {
+			return nil, err
+		}
+		return p.Original.Masks, p.finish(ctx, u, "fixed mask", epochs, rate)
+	})
+}
+
+// Rewind moves the original a share 1-a of the way back to theta_0, mask kept,
+// and fine-tunes on the retained data.
+func (p *Problem) Rewind(ctx context.Context, a float64, epochs int, rate float64) (*Result, error) {
+	if p.Theta0 == nil {
+		return nil, fmt.Errorf("unprune: rewinding needs the initial weights (theta_0)")
+	}
+	return p.measure(func() (*sparsity.Masks, error) {
+		if err := p.rewindTo(a); err != nil {
+			return nil, err
+		}
+		if err := p.Engine.SetMasks(p.Original.Masks); err != nil {
+			return nil, err
+		}
+		return p.Original.Masks, p.tune(ctx, p.Retain, epochs, rate, "rewind", fmt.Sprint("rewind ", a))
+	})
+}
+
+// ShortRetrain is retraining with a smaller budget: a few annealed dense
+// epochs from theta_0 on the retained data, its own pruning, fine-tuning.
+func (p *Problem) ShortRetrain(ctx context.Context, dense, tune int, rate float64) (*Result, error) {
+	if p.Theta0 == nil {
+		return nil, fmt.Errorf("unprune: retraining needs the initial weights (theta_0)")
+	}
+	q := *p
+	q.Recipe.TuneEpochs, q.Recipe.TuneRate = tune, rate
+	q.Recipe.Rounds = 1
+	return p.measure(func() (*sparsity.Masks, error) {
+		return q.pipeline(ctx, p.Retain, dense, "short retrain")
+	})
+}
+
+// shareOf is the share that each of several rounds prunes of what is alive, so
+// that together they prune the wanted share of all.
+func shareOf(sparsity float64, rounds int) float64 {
+	if rounds == 1 {
+		return sparsity
+	}
+	return 1 - math.Pow(1-sparsity, 1/float64(rounds))
+}
+
+func asDiverged(err error, target **DivergedError) bool { return errors.As(err, target) }

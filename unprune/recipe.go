@@ -1,0 +1,78 @@
+package unprune
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/sparsity"
+	"github.com/unprune/unprune/unprune/data"
+)
+
+// A Recipe is how the original network was made: dense training from theta_0,
+// pruning, fine-tuning with the mask fixed. Iterative pruning (Rounds > 1)
+// prunes in several steps and rewinds the surviving weights to theta_0 before
+// each (LTH).
+type Recipe struct {
+	Optimizer ops.Optimizer
+	Batch     int
+
+	Epochs int     // of dense training
+	Rate   float64 // its peak learning rate, cosine to 0
+
+	Pruner   sparsity.Pruner
+	Sparsity float64 // share of units that is pruned in the end
+	Skip     func(layer string) bool
+	Rounds   int // pruning rounds, 0 or 1: one-shot
+
+	TuneEpochs int // fine-tuning after the last cut
+	TuneRate   float64
+}
+
+// Passes is the number of training passes over the data that the recipe costs.
+func (r Recipe) Passes() int {
+	return max(1, r.Rounds)*r.Epochs + r.TuneEpochs
+}
+
+// A Schedule gives the learning rate of epoch e, counted from 0, of E.
+type Schedule func(e, total int) float64
+
+// Cosine anneals from peak to 0: peak·(1+cos(πe/E))/2, stepped per epoch.
+func Cosine(peak float64) Schedule {
+	return func(e, total int) float64 {
+		return peak * (1 + math.Cos(math.Pi*float64(e)/float64(total))) / 2
+	}
+}
+
+// Constant keeps the rate.
+func Constant(rate float64) Schedule { return func(int, int) float64 { return rate } }
+
+// A run is plain supervised training of an engine.
+type run struct {
+	stage    string
+	data     *data.Dataset
+	rows     []int
+	batch    int
+	epochs   int
+	schedule Schedule
+	order    Stream
+	progress Progress
+}
+
+// train runs epochs of minibatch training; the weights are checked after each.
+func (r run) train(ctx context.Context, e Engine) error {
+	for epoch := range r.epochs {
+		rate := r.schedule(epoch, r.epochs)
+		for _, batch := range Batches(r.order.Order(r.rows), r.batch) {
+			if _, err := e.Step(ctx, rate, Term{Data: r.data, Index: batch, Weight: 1}); err != nil {
+				return err
+			}
+		}
+		if err := e.Weights().Check(); err != nil {
+			return fmt.Errorf("%s, epoch %d: %w", r.stage, epoch+1, err)
+		}
+		r.progress.report(r.stage, epoch+1, r.epochs)
+	}
+	return nil
+}

@@ -1,0 +1,341 @@
+package unprune
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/unprune/unprune/onnx"
+	"github.com/unprune/unprune/sparsity"
+)
+
+// Blend is mask rescoring: the new mask is the top k, per pruning group, of
+//
+//	score = |w| / mean of its top k  +  C · |x| / mean of its top k
+//
+// where w are the original's weights and x = theta_0 + g·(s - theta_0) is a
+// short dense run s from theta_0 on the retained data, extrapolated to the
+// length of the original one: per tensor g = ‖theta_d - theta_0‖/‖s -
+// theta_0‖, theta_d the dense weights before pruning. Where theta_d is known
+// it is w and C is 1.5; where it is not, w are the pruned weights, C is 3 and
+// g is 1.5. Then added weights start at s, dropped ones at 0, kept weights
+// and all other parameters at theta_0 + Keep·(theta - theta_0), and the
+// unlearner finishes with the new mask held fixed.
+//
+// With iterative pruning (LTH, rewinding) the rule has two stages: the short
+// run chooses 4k candidates, a second one from theta_0 restricted to them
+// scores.
+type Blend struct {
+	C      float64 // weight of the short run; 0: 1.5 with theta_d, else 3
+	Epochs int     // of the short run; 0: max(2, 10 % of the recipe's)
+	Keep   float64 // 0: 0.75
+
+	// RowRule leaves the |w| term out in the output rows of classes that are
+	// deleted whole: of what the mask remembers of them only the retained data
+	// then decides.
+	RowRule bool
+
+	Finish  Unlearner // with the new mask fixed
+	Tune    int       // epochs of the finish; 0: 4
+	TuneLR  float64   // its peak rate; 0: the recipe's peak
+	RowsOf  []int     // for RowRule: the deleted classes
+	OnData  []int     // rows the short run trains on; nil: the retained ones
+	NoTune  bool      // stop after the new mask
+	observe func(*sparsity.Masks)
+}
+
+// short describes the run from theta_0 that scores.
+type short struct {
+	weights *Weights
+	gain    map[string]float64 // g per weight tensor
+}
+
+// minGain is the guard: a short run that travels farther than the original
+// did has blown up.
+const minGain = 0.9
+
+// Rescore chooses a new mask for the problem's original and finishes with it.
+func (p *Problem) Rescore(ctx context.Context, b Blend) (*Result, error) {
+	if p.Theta0 == nil {
+		return nil, fmt.Errorf("unprune: rescoring needs the initial weights (theta_0); give them, or use --rescore magnitude")
+	}
+	b.defaults(p)
+	if p.Recipe.Pruner.Unit() != sparsity.Weight && p.Dense == nil {
+		return nil, fmt.Errorf("unprune: rescoring filters needs the dense weights before pruning: a pruned filter carries no evidence")
+	}
+	return p.measure(func() (*sparsity.Masks, error) {
+		s, err := p.shortRun(ctx, b)
+		if err != nil {
+			return nil, err
+		}
+		masks, start, err := p.rescored(ctx, b, s)
+		if err != nil {
+			return nil, err
+		}
+		if b.NoTune {
+			return masks, nil
+		}
+		if err := p.restart(b, masks, start); err != nil {
+			return nil, err
+		}
+		return masks, p.finish(ctx, b.Finish, "un-pruned", b.Tune, b.TuneLR)
+	})
+}
+
+func (b *Blend) defaults(p *Problem) {
+	if b.C == 0 {
+		b.C = 3
+		if p.Dense != nil {
+			b.C = 1.5
+		}
+	}
+	if b.Epochs == 0 {
+		b.Epochs = max(2, int(math.Round(0.1*float64(p.Recipe.Epochs))))
+	}
+	if b.Keep == 0 {
+		b.Keep = 0.75
+	}
+	if b.Tune == 0 {
+		b.Tune = 4
+	}
+	if b.TuneLR == 0 {
+		b.TuneLR = p.Recipe.Rate
+	}
+	if b.OnData == nil {
+		b.OnData = p.Retain
+	}
+}
+
+// iterative pruning rewinds, and theta_d misleads there.
+func (p *Problem) iterative() bool { return p.Recipe.Rounds > 1 }
+
+// shortRun trains the dense network from theta_0 at the constant peak rate. A
+// run that blows up is repeated annealed.
+func (p *Problem) shortRun(ctx context.Context, b Blend) (*short, error) {
+	epochs := b.Epochs
+	if p.iterative() {
+		epochs = 2
+	}
+	for _, schedule := range []Schedule{Constant(p.Recipe.Rate), Cosine(p.Recipe.Rate)} {
+		err := p.dense(ctx, nil, b.OnData, epochs, schedule, "short run", "rescore")
+		var blown *DivergedError
+		if err != nil && !asDiverged(err, &blown) {
+			return nil, err
+		}
+		if err != nil {
+			continue
+		}
+		s := &short{weights: p.Engine.Weights().Clone(), gain: map[string]float64{}}
+		if p.gains(s) >= minGain {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("unprune: the short run from theta_0 diverges at learning rate %g; lower the recipe's rate", p.Recipe.Rate)
+}
+
+// gains fills in g per weight tensor and returns the smallest that is known.
+func (p *Problem) gains(s *short) float64 {
+	least := math.Inf(1)
+	for _, l := range p.Engine.Layers() {
+		g := 1.5
+		switch {
+		case p.iterative():
+			g = 1
+		case p.Dense != nil:
+			travelled := distance(s.weights.Tensors[l.Name], p.Theta0.Tensors[l.Name])
+			g = distance(p.Dense.Tensors[l.Name], p.Theta0.Tensors[l.Name]) / travelled
+			if travelled == 0 {
+				g = 1
+			}
+			least = min(least, g)
+		}
+		s.gain[l.Name] = g
+	}
+	return least
+}
+
+// rescored returns the new masks and the weights that added positions start
+// from.
+func (p *Problem) rescored(ctx context.Context, b Blend, s *short) (*sparsity.Masks, *Weights, error) {
+	if p.iterative() {
+		return p.twoStage(ctx, b, s)
+	}
+	w := p.Original.Weights
+	if p.Dense != nil {
+		w = p.Dense
+	}
+	scores, target, err := p.blended(w.Tensors, p.extrapolated(s), b.C)
+	if err != nil {
+		return nil, nil, err
+	}
+	if b.RowRule {
+		if err := p.dropRows(scores, b); err != nil {
+			return nil, nil, err
+		}
+	}
+	masks, err := sparsity.Cut(scores, target)
+	return masks, s.weights, err
+}
+
+// extrapolated is x = theta_0 + g·(s - theta_0) per weight tensor.
+func (p *Problem) extrapolated(s *short) map[string]*onnx.Tensor {
+	out := map[string]*onnx.Tensor{}
+	for _, l := range p.Engine.Layers() {
+		t0, ts, g := p.Theta0.Tensors[l.Name], s.weights.Tensors[l.Name], s.gain[l.Name]
+		x := onnx.NewTensor(ts.DType, ts.Shape...)
+		for i := range x.Len() {
+			set(x, i, at(t0, i)+g*(at(ts, i)-at(t0, i)))
+		}
+		out[l.Name] = x
+	}
+	return out
+}
+
+// blended scores units by |w|/mean + c·|x|/mean, the means over the top k of
+// each pruning group, k the number the original keeps there.
+func (p *Problem) blended(w, x map[string]*onnx.Tensor, c float64) ([]sparsity.Scores, sparsity.Target, error) {
+	layers, pruner := p.prunable(), p.Recipe.Pruner
+	a, err := unitScores(layers, pruner.Unit(), w)
+	if err != nil {
+		return nil, sparsity.Target{}, err
+	}
+	e, err := unitScores(layers, pruner.Unit(), x)
+	if err != nil {
+		return nil, sparsity.Target{}, err
+	}
+	target := sparsity.TargetOf(a, pruner.Scope(), p.Original.Masks)
+	scaleA, scaleE := scales(a, target), scales(e, target)
+	for i := range a {
+		for j := range a[i].Values {
+			a[i].Values[j] = a[i].Values[j]*scaleA[i] + c*e[i].Values[j]*scaleE[i]
+		}
+	}
+	return a, target, nil
+}
+
+// scales is, per layer, one over the mean of the top k of its group.
+func scales(scores []sparsity.Scores, t sparsity.Target) []float64 {
+	out := make([]float64, len(scores))
+	inverse := func(values []float64, k int) float64 {
+		if m := sparsity.MeanTopK(values, k); m > 0 {
+			return 1 / m
+		}
+		return 0
+	}
+	if t.Scope == sparsity.Global {
+		var all []float64
+		for _, s := range scores {
+			all = append(all, s.Values...)
+		}
+		g := inverse(all, t.Keep[0])
+		for i := range out {
+			out[i] = g
+		}
+		return out
+	}
+	for i, s := range scores {
+		out[i] = inverse(s.Values, t.Keep[i])
+	}
+	return out
+}
+
+// dropRows takes the |w| term out of the deleted classes' rows of the output
+// layer, by scoring that layer anew without it.
+func (p *Problem) dropRows(scores []sparsity.Scores, b Blend) error {
+	last := &scores[len(scores)-1]
+	for _, class := range b.RowsOf {
+		if class < 0 || class >= last.Layer.Units(sparsity.Filter) {
+			return fmt.Errorf("unprune: class %d has no row in %q", class, last.Layer.Name)
+		}
+		if last.Unit != sparsity.Weight {
+			continue
+		}
+		for i := range last.Layer.Indices(sparsity.Filter, class) {
+			last.Values[i] = 0
+		}
+	}
+	return nil
+}
+
+// twoStage rescores a network that was pruned with rewinding: candidates from
+// |w| + 2|s|, then |w| + 3|y|, y a run of three epochs from theta_0 within
+// the candidates.
+func (p *Problem) twoStage(ctx context.Context, b Blend, s *short) (*sparsity.Masks, *Weights, error) {
+	w := p.Original.Weights.Tensors
+	scores, target, err := p.blended(w, s.weights.Tensors, 2)
+	if err != nil {
+		return nil, nil, err
+	}
+	wide := target
+	wide.Keep = nil
+	for g, k := range target.Keep {
+		total := 0
+		for i, sc := range scores {
+			if target.Scope == sparsity.Global || i == g {
+				total += len(sc.Values)
+			}
+		}
+		wide.Keep = append(wide.Keep, min(4*k, total))
+	}
+	candidates, err := sparsity.Cut(scores, wide)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := p.dense(ctx, candidates, b.OnData, 3, Constant(p.Recipe.Rate), "candidates", "rescore 2"); err != nil {
+		return nil, nil, err
+	}
+	y := p.Engine.Weights().Clone()
+	scores, target, err = p.blended(w, y.Tensors, 3)
+	if err != nil {
+		return nil, nil, err
+	}
+	masks, err := sparsity.Cut(scores, target)
+	return masks, y, err
+}
+
+// restart sets the weights that the finish begins with.
+func (p *Problem) restart(b Blend, masks *sparsity.Masks, added *Weights) error {
+	if err := p.rewindTo(b.Keep); err != nil {
+		return err
+	}
+	w := p.Engine.Weights()
+	for name, m := range masks.All() {
+		old := p.Original.Masks.Get(name)
+		for i := range m.AndNot(old).Kept() {
+			set(w.Tensors[name], i, at(added.Tensors[name], i))
+		}
+	}
+	return p.Engine.SetMasks(masks)
+}
+
+// rewindTo loads theta_0 + a·(theta - theta_0), theta the original's weights.
+// Running statistics are the original's.
+func (p *Problem) rewindTo(a float64) error {
+	if err := p.Engine.SetMasks(nil); err != nil {
+		return err
+	}
+	w := p.Engine.Weights()
+	if err := w.Set(p.Original.Weights); err != nil {
+		return err
+	}
+	for _, name := range w.Names {
+		if w.Stats[name] {
+			continue
+		}
+		t, t0 := w.Tensors[name], p.Theta0.Tensors[name]
+		for i := range t.Len() {
+			x0 := at(t0, i)
+			set(t, i, x0+a*(at(t, i)-x0))
+		}
+	}
+	return nil
+}
+
+func distance(a, b *onnx.Tensor) float64 {
+	sum := 0.0
+	for i := range a.Len() {
+		d := at(a, i) - at(b, i)
+		sum += float64(d * d)
+	}
+	return math.Sqrt(sum)
+}

@@ -1,0 +1,46 @@
+package train
+
+import (
+	"github.com/unprune/unprune/graph/kernel"
+	"github.com/unprune/unprune/onnx"
+)
+
+// Tensors of the engine are float32 or float64; what follows reads and writes
+// either.
+
+func elementAt(t *onnx.Tensor, i int) float64 {
+	if s, ok := t.Data.([]float32); ok {
+		return float64(s[i])
+	}
+	return onnx.Of[float64](t)[i]
+}
+
+func setElement(t *onnx.Tensor, i int, x float64) {
+	if s, ok := t.Data.([]float32); ok {
+		s[i] = float32(x)
+		return
+	}
+	onnx.Of[float64](t)[i] = x
+}
+
+func fill(t *onnx.Tensor, x float64) {
+	for i := range t.Len() {
+		setElement(t, i, x)
+	}
+}
+
+func copyElements(dst, src *onnx.Tensor) {
+	for i := range dst.Len() {
+		setElement(dst, i, elementAt(src, i))
+	}
+}
+
+// addElements is dst += src.
+func addElements(dst, src *onnx.Tensor) {
+	switch d := dst.Data.(type) {
+	case []float32:
+		kernel.Axpy(d, 1, onnx.Of[float32](src))
+	case []float64:
+		kernel.Axpy(d, 1, onnx.Of[float64](src))
+	}
+}

@@ -1,0 +1,417 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/autodiff"
+	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/graph/pass"
+	"github.com/unprune/unprune/onnx"
+	"github.com/unprune/unprune/sparsity"
+	"github.com/unprune/unprune/unprune"
+	"github.com/unprune/unprune/unprune/data"
+)
+
+// A Program is a compiled graph. Inputs are written into the tensors that
+// Input returns; outputs are read from those of Output, valid until the next
+// run.
+type Program interface {
+	Input(name string) *onnx.Tensor
+	Output(name string) *onnx.Tensor
+	Run(ctx context.Context) error
+}
+
+// Compile makes a program of a graph whose extents are known. state gives
+// memory to inputs by name; into names, for outputs that are the new value of
+// an input, that input.
+type Compile func(g *graph.Graph, state map[string]*onnx.Tensor, into map[string]string) (Program, error)
+
+// Options of New.
+type Options struct {
+	Compile Compile // the executor
+	Double  bool    // compute in float64
+	Batch   int     // samples per inference run; 0: 256
+	Seed    uint64  // of dropout
+	Freeze  func(param string) bool
+}
+
+// An Engine implements unprune.Engine.
+type Engine struct {
+	opt     Options
+	model   *pass.Model
+	trunk   *graph.Graph
+	weights *unprune.Weights
+	layers  []sparsity.Layer
+	params  []string // trainable
+	stats   []string
+	keep    map[string]bool
+
+	state     map[string]*onnx.Tensor // weights, masks, optimizer slots, gradient sums
+	masks     *sparsity.Masks
+	optimizer ops.Optimizer
+	steps     int
+	programs  map[programKey]*compiled
+	classes   int
+	noise     *noise
+	labels    []int64 // of the batch gathered last
+	cost      unprune.Cost
+}
+
+var _ unprune.Engine = (*Engine)(nil)
+
+// New returns an engine for an imported model. The engine works on copies: the
+// model's tensors stay as they are until Export writes the weights back.
+func New(m *pass.Model, o Options) (*Engine, error) {
+	if o.Batch == 0 {
+		o.Batch = 256
+	}
+	e := &Engine{
+		opt: o, model: m, trunk: m.Trunk(),
+		weights: unprune.NewWeights(), keep: map[string]bool{},
+		state: map[string]*onnx.Tensor{}, programs: map[programKey]*compiled{},
+		noise: newNoise(o.Seed),
+	}
+	if len(e.trunk.Inputs) != 1 {
+		return nil, fmt.Errorf("train: the model has %d inputs; training needs one, the samples", len(e.trunk.Inputs))
+	}
+	if o.Double {
+		e.trunk = pass.Double(e.trunk)
+	}
+	for _, p := range m.Params {
+		if v := e.trunk.Value(p.Name()); v != nil && v.Const != nil {
+			e.addParam(p, v)
+		}
+	}
+	if len(e.params) == 0 {
+		return nil, fmt.Errorf("train: the model has no parameter that can be trained")
+	}
+	if err := e.Optimize(ops.Optimizer{Kind: "sgd"}); err != nil {
+		return nil, err
+	}
+	return e, e.findClasses()
+}
+
+// addParam takes a parameter into the engine's own memory.
+func (e *Engine) addParam(p *pass.Param, v *graph.Value) {
+	if !p.Trainable && !p.State() {
+		return
+	}
+	if p.Trainable && e.opt.Freeze != nil && e.opt.Freeze(p.Name()) {
+		return
+	}
+	t := onnx.NewTensor(v.DType, v.Shape...)
+	t.Name = p.Name()
+	copyElements(t, v.Const)
+	e.weights.Add(p.Name(), t, p.State())
+	e.state[p.Name()] = t
+	e.keep[p.Name()] = true
+	if p.State() {
+		e.stats = append(e.stats, p.Name())
+		return
+	}
+	e.params = append(e.params, p.Name())
+	if p.Role == pass.Weight {
+		e.layers = append(e.layers, sparsity.Layer{Name: p.Name(), Weight: t, OutAxis: p.OutAxis, InAxis: p.InAxis})
+		mask := onnx.NewTensor(v.DType, v.Shape...)
+		fill(mask, 1)
+		e.state[autodiff.MaskName(p.Name())] = mask
+	}
+}
+
+// findClasses learns the number of classes from the shape of the logits.
+func (e *Engine) findClasses() error {
+	p, err := e.forward(1)
+	if err != nil {
+		return err
+	}
+	out := p.Output(e.model.Logits.Name)
+	if len(out.Shape) != 2 {
+		return fmt.Errorf("train: the model's output has shape %v; a classifier's is [batch classes]", out.Shape)
+	}
+	e.classes = out.Shape[1]
+	return nil
+}
+
+// Classes is the number of classes of the model's output.
+func (e *Engine) Classes() int { return e.classes }
+
+// Weights is the live state of the network.
+func (e *Engine) Weights() *unprune.Weights { return e.weights }
+
+// Layers are the weight tensors that pruners look at.
+func (e *Engine) Layers() []sparsity.Layer { return e.layers }
+
+// Cost is what was computed so far.
+func (e *Engine) Cost() unprune.Cost { return e.cost }
+
+// SetMasks holds weights at zero from now on; nil frees all of them.
+func (e *Engine) SetMasks(masks *sparsity.Masks) error {
+	e.masks = masks
+	for _, l := range e.layers {
+		t := e.state[autodiff.MaskName(l.Name)]
+		fill(t, 1)
+		if masks == nil {
+			continue
+		}
+		if m := masks.Get(l.Name); m != nil {
+			if err := m.Apply(t); err != nil {
+				return err
+			}
+		}
+	}
+	return e.Mask()
+}
+
+// Mask zeroes the weights that the masks prune.
+func (e *Engine) Mask() error {
+	if e.masks == nil {
+		return nil
+	}
+	return e.masks.Apply(e.layers)
+}
+
+// Optimize chooses the update rule and clears its state.
+func (e *Engine) Optimize(o ops.Optimizer) error {
+	if err := o.Check(); err != nil {
+		return err
+	}
+	if o != e.optimizer {
+		e.forget(stepKind, updateKind)
+	}
+	e.optimizer, e.steps = o, 0
+	for _, name := range e.params {
+		w := e.state[name]
+		for i := range 2 {
+			slot := autodiff.SlotName(name, i)
+			switch t := e.state[slot]; {
+			case i >= o.Slots():
+				delete(e.state, slot)
+			case t == nil:
+				e.state[slot] = onnx.NewTensor(w.DType, w.Shape...)
+			default:
+				fill(t, 0)
+			}
+		}
+	}
+	return nil
+}
+
+// Step takes one optimizer step on the sum of the terms.
+func (e *Engine) Step(ctx context.Context, rate float64, terms ...unprune.Term) (float64, error) {
+	if len(terms) == 1 {
+		return e.fusedStep(ctx, rate, terms[0])
+	}
+	loss, err := e.accumulate(ctx, terms)
+	if err != nil {
+		return 0, err
+	}
+	p, err := e.update()
+	if err != nil {
+		return 0, err
+	}
+	e.setRate(p, rate)
+	return loss, p.Run(ctx)
+}
+
+// fusedStep runs forward, backward and update as one program.
+func (e *Engine) fusedStep(ctx context.Context, rate float64, t unprune.Term) (float64, error) {
+	p, err := e.step(len(t.Index), !t.Eval)
+	if err != nil {
+		return 0, err
+	}
+	if err := e.feed(p, t); err != nil {
+		return 0, err
+	}
+	e.setRate(p, rate)
+	if err := p.Run(ctx); err != nil {
+		e.steps--
+		return 0, err
+	}
+	e.count(t)
+	return t.Weight * elementAt(p.Output(autodiff.LossName), 0), nil
+}
+
+// setRate feeds what all updates need and counts the step.
+func (e *Engine) setRate(p *compiled, rate float64) {
+	e.steps++
+	setElement(p.Input(autodiff.RateName), 0, rate)
+	if t := p.Input(autodiff.StepName); t != nil {
+		setElement(t, 0, float64(e.steps))
+	}
+}
+
+// Gradient returns the gradient of the sum of the terms.
+func (e *Engine) Gradient(ctx context.Context, terms ...unprune.Term) (map[string]*onnx.Tensor, error) {
+	if _, err := e.accumulate(ctx, terms); err != nil {
+		return nil, err
+	}
+	grads := make(map[string]*onnx.Tensor, len(e.params))
+	for _, name := range e.params {
+		grads[name] = e.state[autodiff.GradName(name)]
+	}
+	return grads, nil
+}
+
+// accumulate leaves the gradient of the sum of the terms in the gradient sums
+// and returns its value.
+func (e *Engine) accumulate(ctx context.Context, terms []unprune.Term) (loss float64, err error) {
+	if len(terms) == 0 {
+		return 0, fmt.Errorf("train: no term to differentiate")
+	}
+	for _, name := range e.params {
+		sum := autodiff.GradName(name)
+		if e.state[sum] == nil {
+			e.state[sum] = onnx.NewTensor(e.state[name].DType, e.state[name].Shape...)
+		}
+		fill(e.state[sum], 0)
+	}
+	for _, t := range terms {
+		p, err := e.gradient(len(t.Index), !t.Eval)
+		if err != nil {
+			return 0, err
+		}
+		if err := e.feed(p, t); err != nil {
+			return 0, err
+		}
+		if err := p.Run(ctx); err != nil {
+			return 0, err
+		}
+		for _, name := range e.params {
+			addElements(e.state[autodiff.GradName(name)], p.Output(autodiff.GradName(name)))
+		}
+		e.count(t)
+		loss += t.Weight * elementAt(p.Output(autodiff.LossName), 0)
+	}
+	return loss, nil
+}
+
+func (e *Engine) count(t unprune.Term) {
+	e.cost.Forward += int64(len(t.Index))
+	e.cost.Backward += int64(len(t.Index))
+}
+
+// feed writes a term's samples, labels and weight into a program's inputs.
+func (e *Engine) feed(p *compiled, t unprune.Term) error {
+	if err := e.samples(p, t.Data, t.Index); err != nil {
+		return err
+	}
+	labels := onnx.Of[int64](p.Input(autodiff.LabelsName))
+	for i, row := range t.Index {
+		y := e.labels[i]
+		if t.Labels != nil {
+			y = t.Labels[i]
+		}
+		if y < 0 || y >= int64(e.classes) {
+			return fmt.Errorf("train: sample %d has label %d; the model has classes 0 to %d", row, y, e.classes-1)
+		}
+		labels[i] = y
+	}
+	setElement(p.Input(autodiff.WeightName), 0, t.Weight)
+	e.noise.draw(p)
+	return nil
+}
+
+// samples gathers rows of the data into a program's input.
+func (e *Engine) samples(p *compiled, d *data.Dataset, index []int) error {
+	in := p.Input(e.trunk.Inputs[0].Name)
+	if in.Len() != len(index)*onnx.Size(d.SampleShape()) {
+		return fmt.Errorf("train: a sample of the data has shape %v, the model's input takes %v", d.SampleShape(), in.Shape[1:])
+	}
+	e.labels = slices.Grow(e.labels[:0], len(index))[:len(index)]
+	switch x := in.Data.(type) {
+	case []float32:
+		data.Gather(d, index, x, e.labels)
+	case []float64:
+		data.Gather(d, index, x, e.labels)
+	default:
+		return fmt.Errorf("train: the model's input is of type %v; float32 is supported", in.DType)
+	}
+	return nil
+}
+
+// Logits returns the outputs of the network in inference mode.
+func (e *Engine) Logits(ctx context.Context, d *data.Dataset, index []int) ([]float64, error) {
+	out := make([]float64, 0, len(index)*e.classes)
+	for start := 0; start < len(index); start += e.opt.Batch {
+		rows := index[start:min(start+e.opt.Batch, len(index))]
+		p, err := e.forward(len(rows))
+		if err != nil {
+			return nil, err
+		}
+		if err := e.samples(p, d, rows); err != nil {
+			return nil, err
+		}
+		if err := p.Run(ctx); err != nil {
+			return nil, err
+		}
+		t := p.Output(e.model.Logits.Name)
+		for i := range t.Len() {
+			out = append(out, elementAt(t, i))
+		}
+	}
+	e.cost.Forward += int64(len(index))
+	return out, nil
+}
+
+// Recalibrate replaces the running statistics by means over batches.
+func (e *Engine) Recalibrate(ctx context.Context, d *data.Dataset, index []int, batch int) error {
+	if len(e.stats) == 0 {
+		return nil
+	}
+	sums := map[string][]float64{}
+	batches := 0
+	for start := 0; start < len(index); start += batch {
+		rows := index[start:min(start+batch, len(index))]
+		p, err := e.statistics(len(rows))
+		if err != nil {
+			return err
+		}
+		if err := e.samples(p, d, rows); err != nil {
+			return err
+		}
+		e.noise.draw(p)
+		if err := p.Run(ctx); err != nil {
+			return err
+		}
+		batches++
+		for _, name := range e.stats {
+			t := p.Output(pass.NewValue(name))
+			if sums[name] == nil {
+				sums[name] = make([]float64, t.Len())
+			}
+			for i := range sums[name] {
+				sums[name][i] += elementAt(t, i)
+			}
+		}
+	}
+	e.cost.Forward += int64(len(index))
+	for name, sum := range sums {
+		// The programs started from statistics of zero: each result is
+		// (1-momentum) times the batch's.
+		scale := 1 / (float64(batches) * (1 - e.momentum(name)))
+		for i, s := range sum {
+			setElement(e.state[name], i, s*scale)
+		}
+	}
+	return nil
+}
+
+// momentum is the share of the old running statistic that a step keeps, in
+// ONNX's convention.
+func (e *Engine) momentum(stat string) float64 {
+	return e.model.Param(stat).Node.Float("momentum", 0.9)
+}
+
+// Export writes the weights into the model's graph, as float32.
+func (e *Engine) Export() {
+	for _, name := range e.weights.Names {
+		p := e.model.Param(name)
+		t := onnx.NewTensor(p.Value.DType, p.Value.Shape...)
+		t.Name = name
+		copyElements(t, e.state[name])
+		p.Value.Const = t
+	}
+}

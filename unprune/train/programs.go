@@ -1,0 +1,158 @@
+package train
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/autodiff"
+	"github.com/unprune/unprune/graph/pass"
+	"github.com/unprune/unprune/onnx"
+)
+
+// programKey identifies a compiled program: what it computes, for how many
+// samples, in which mode.
+type programKey struct {
+	kind     kind
+	batch    int
+	training bool
+}
+
+type kind int
+
+const (
+	forwardKind  kind = iota // logits
+	statsKind                // running statistics of a batch
+	gradientKind             // loss and gradients
+	stepKind                 // loss, gradients and update
+	updateKind               // update from the gradient sums
+)
+
+// A compiled program with the inputs that it wants fresh noise in.
+type compiled struct {
+	Program
+	noise []graph.Noise
+}
+
+func (e *Engine) compile(g *graph.Graph, state map[string]*onnx.Tensor, into map[string]string) (*compiled, error) {
+	p, err := e.opt.Compile(g, state, into)
+	if err != nil {
+		return nil, err
+	}
+	return &compiled{p, g.Noise}, nil
+}
+
+// cached compiles a program on first use.
+func (e *Engine) cached(k programKey, build func() (*compiled, error)) (*compiled, error) {
+	if p := e.programs[k]; p != nil {
+		return p, nil
+	}
+	p, err := build()
+	if err == nil {
+		e.programs[k] = p
+	}
+	return p, err
+}
+
+// forget drops programs that have the old optimizer built in.
+func (e *Engine) forget(kinds ...kind) {
+	maps.DeleteFunc(e.programs, func(k programKey, _ *compiled) bool { return slices.Contains(kinds, k.kind) })
+}
+
+func (e *Engine) specialise(k programKey) (*graph.Graph, error) {
+	return pass.Specialise(e.trunk, pass.Target{Batch: k.batch, Training: k.training, Keep: e.keep})
+}
+
+func (e *Engine) forward(batch int) (*compiled, error) {
+	k := programKey{forwardKind, batch, false}
+	return e.cached(k, func() (*compiled, error) {
+		g, err := e.specialise(k)
+		if err != nil {
+			return nil, err
+		}
+		return e.compile(g, e.state, nil)
+	})
+}
+
+// statistics computes (1-momentum) times the statistics of a batch: the old
+// statistics are fed as zeros.
+func (e *Engine) statistics(batch int) (*compiled, error) {
+	k := programKey{statsKind, batch, true}
+	return e.cached(k, func() (*compiled, error) {
+		g, err := e.specialise(k)
+		if err != nil {
+			return nil, err
+		}
+		g.Outputs = g.Outputs[:0]
+		state := maps.Clone(e.state)
+		for _, name := range e.stats {
+			g.AddOutput(g.Value(pass.NewValue(name)))
+			state[name] = onnx.NewTensor(e.state[name].DType, e.state[name].Shape...)
+		}
+		g.Prune()
+		return e.compile(g, state, nil)
+	})
+}
+
+func (e *Engine) gradient(batch int, training bool) (*compiled, error) {
+	return e.train(programKey{gradientKind, batch, training}, autodiff.TrainOptions{Gradients: true})
+}
+
+func (e *Engine) step(batch int, training bool) (*compiled, error) {
+	return e.train(programKey{stepKind, batch, training}, autodiff.TrainOptions{Optimizer: &e.optimizer, Masked: e.masked()})
+}
+
+func (e *Engine) train(k programKey, o autodiff.TrainOptions) (*compiled, error) {
+	return e.cached(k, func() (*compiled, error) {
+		g, err := e.specialise(k)
+		if err != nil {
+			return nil, err
+		}
+		o.Logits, o.Params, o.Weighted = e.model.Logits.Name, e.params, true
+		for _, name := range e.stats {
+			if g.Value(name) != nil {
+				o.State = append(o.State, name)
+			}
+		}
+		if err := autodiff.Train(g, o); err != nil {
+			return nil, err
+		}
+		return e.compile(g, e.state, e.into(g))
+	})
+}
+
+// update applies the optimizer to the gradient sums.
+func (e *Engine) update() (*compiled, error) {
+	return e.cached(programKey{kind: updateKind}, func() (*compiled, error) {
+		g := graph.New("update", 17)
+		var params, grads []*graph.Value
+		for _, name := range e.params {
+			w := e.state[name]
+			params = append(params, g.AddInput(name, w.DType, w.Shape...))
+			grads = append(grads, g.AddInput(autodiff.GradName(name), w.DType, w.Shape...))
+		}
+		if err := autodiff.Update(g, e.optimizer, params, grads, e.masked()); err != nil {
+			return nil, err
+		}
+		return e.compile(g, e.state, e.into(g))
+	})
+}
+
+// into names the state that each output of g is the new value of.
+func (e *Engine) into(g *graph.Graph) map[string]string {
+	m := map[string]string{}
+	for name := range e.state {
+		if g.Value(pass.NewValue(name)) != nil {
+			m[pass.NewValue(name)] = name
+		}
+	}
+	return m
+}
+
+func (e *Engine) masked() []string {
+	names := make([]string, len(e.layers))
+	for i, l := range e.layers {
+		names[i] = l.Name
+	}
+	return names
+}
