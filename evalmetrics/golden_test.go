@@ -1,0 +1,133 @@
+package evalmetrics
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/unprune/unprune/onnx"
+	"github.com/unprune/unprune/onnx/npz"
+	"github.com/unprune/unprune/sparsity"
+)
+
+// goldenDir is the folder of reference cases: GOLDEN_DIR, or the copy in the repository.
+func goldenDir() string {
+	if dir := os.Getenv("GOLDEN_DIR"); dir != "" {
+		return dir
+	}
+	return filepath.Join("..", "unprune", "testdata", "golden")
+}
+
+// golden reads a case's description into v and its arrays.
+func golden(t *testing.T, name, arrays string, v any) map[string]*onnx.Tensor {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(goldenDir(), name, "case.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		t.Fatal(err)
+	}
+	a, err := npz.ReadFile(filepath.Join(goldenDir(), name, arrays))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestGolden(t *testing.T) {
+	t.Run("iou", goldenIoU)
+	t.Run("bound_masks", goldenBound)
+}
+
+func goldenIoU(t *testing.T) {
+	var want struct {
+		Cases []struct {
+			Intersection, Union, NA, NB int
+			IoU                         float64
+			IoM                         float64 `json:"iom_ours"`
+		}
+	}
+	arrays := golden(t, "iou", "masks.npz", &want)
+	mask := func(name string) *sparsity.Mask {
+		v := arrays[name]
+		m := sparsity.NewMask(v.Shape...)
+		for i, b := range onnx.Of[uint8](v) {
+			m.Set(i, b != 0)
+		}
+		return m
+	}
+	if len(want.Cases) == 0 {
+		t.Fatal("no cases")
+	}
+	for c, w := range want.Cases {
+		a, b := &sparsity.Masks{}, &sparsity.Masks{}
+		for layer := range 2 {
+			name := fmt.Sprintf("layer%d.weight", layer)
+			a.Set(name, mask(fmt.Sprintf("c%d_a%d", c, layer)))
+			b.Set(name, mask(fmt.Sprintf("c%d_b%d", c, layer)))
+		}
+		layers, err := Overlaps(a, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := TotalOverlap(layers)
+		if o.Intersection != w.Intersection || o.Union() != w.Union || o.A != w.NA || o.B != w.NB || o.IoU() != w.IoU || o.IoM() != w.IoM {
+			t.Errorf("case %d: got %+v, IoU %v, IoM %v; want %+v", c, o, o.IoU(), o.IoM(), w)
+		}
+	}
+}
+
+func goldenBound(t *testing.T) {
+	var want struct {
+		Cases []struct {
+			K        int
+			E        float64
+			EpsMax   float64   `json:"eps_max"`
+			QTrue    int       `json:"q_true"`
+			QInf     int       `json:"q_inf"`
+			Q2       int       `json:"q_2"`
+			QPair    int       `json:"q_pair"`
+			PhiFirst []float64 `json:"phi_first"`
+			IoUBound float64   `json:"iou_bound"`
+		}
+	}
+	arrays := golden(t, "bound_masks", "weights.npz", &want)
+	if len(want.Cases) == 0 {
+		t.Fatal("no cases")
+	}
+	magnitudes := func(name string) []float64 {
+		s := onnx.Of[float64](arrays[name])
+		for i, v := range s {
+			s[i] = math.Abs(v)
+		}
+		return s
+	}
+	for c, w := range want.Cases {
+		u, phi := magnitudes(fmt.Sprintf("c%d/u", c)), magnitudes(fmt.Sprintf("c%d/phi", c))
+		m := NewMargins(u, w.K)
+		if got := sparsity.TopK(u, w.K).AndNot(sparsity.TopK(phi, w.K)).Count(); got != w.QTrue {
+			t.Errorf("case %d: %d flips, want %d", c, got, w.QTrue)
+		}
+		if got := m.SupFlips(w.EpsMax); got != w.QInf {
+			t.Errorf("case %d: sup bound %d, want %d", c, got, w.QInf)
+		}
+		if got := m.L2Flips(w.E); got != w.Q2 {
+			t.Errorf("case %d: Euclidean bound %d, want %d", c, got, w.Q2)
+		}
+		if got := PooledFlips([]Margins{m}, w.E); got != w.QPair {
+			t.Errorf("case %d: pooled bound %d, want %d", c, got, w.QPair)
+		}
+		for i, p := range w.PhiFirst {
+			if got := m.SquaredDistance(i + 1); math.Abs(got-p) > 1e-9 {
+				t.Errorf("case %d: Φ(%d) = %v, want %v", c, i+1, got, p)
+			}
+		}
+		if got := LeastIoU(w.K, w.Q2); math.Abs(got-w.IoUBound) > 1e-15 {
+			t.Errorf("case %d: least IoU %v, want %v", c, got, w.IoUBound)
+		}
+	}
+}
