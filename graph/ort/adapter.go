@@ -44,7 +44,7 @@ type adapter struct {
 // appended to the file, which is never decoded.
 func newAdapter(model []byte, sig signature) adapter {
 	a := adapter{model: model}
-	var graph []byte
+	var graph []byte // fields to add to the model's graph
 	for _, in := range sig.inputs {
 		a.inputs = append(a.inputs, in.Name)
 	}
@@ -53,62 +53,59 @@ func newAdapter(model []byte, sig signature) adapter {
 		a.inputs = []string{adapterPrefix + "idle"}
 		graph = appendBytes(graph, graphInput, encodeInfo(a.inputs[0], onnx.Float32, 1))
 	}
-	flat := adapterPrefix + "flat"
 	adapted := false
-	for i, out := range sig.outputs {
-		f := fetch{info: out, value: len(a.outputs), shape: -1}
+	for _, out := range sig.outputs {
 		if len(out.Shape) > 0 && !isHalf(out.DType) {
+			a.fetches = append(a.fetches, fetch{info: out, value: len(a.outputs), shape: -1})
 			a.outputs = append(a.outputs, out.Name)
-			a.fetches = append(a.fetches, f)
 			continue
 		}
 		adapted = true
-		f.shape = f.value + 1
-		value, shape := fmt.Sprint(adapterPrefix, i, "_value"), fmt.Sprint(adapterPrefix, i, "_shape")
-		a.outputs = append(a.outputs, value, shape)
-		a.fetches = append(a.fetches, f)
-
-		elem := out.DType
-		if isHalf(elem) {
-			elem = onnx.Float32
-			wide := fmt.Sprint(adapterPrefix, i, "_wide")
-			graph = appendBytes(graph, graphNode, encodeNode("Cast", wide, []string{out.Name}, castTo(elem)))
-			graph = appendBytes(graph, graphNode, encodeNode("Reshape", value, []string{wide, flat}, nil))
-		} else {
-			graph = appendBytes(graph, graphNode, encodeNode("Reshape", value, []string{out.Name, flat}, nil))
-		}
-		graph = appendBytes(graph, graphNode, encodeNode("Shape", shape, []string{out.Name}, nil))
-		graph = appendBytes(graph, graphOutput, encodeInfo(value, elem, -1))
-		graph = appendBytes(graph, graphOutput, encodeInfo(shape, onnx.Int64, -1))
+		graph = a.adapt(graph, out)
 	}
 	if adapted {
-		graph = appendBytes(graph, graphInitializer, encodeFlatShape(flat))
+		graph = appendBytes(graph, graphInitializer, encodeFlatShape(flatShape))
 	}
-	a.append(graph, adapted && !sig.standardOps)
+	if len(graph) > 0 {
+		a.model = appendBytes(model[:len(model):len(model)], modelGraph, graph)
+	}
+	if adapted && !sig.standardOps {
+		a.model = appendBytes(a.model, modelOpsets, appendVarint(nil, opsetVersion, adapterOpset))
+	}
 	return a
 }
 
-// append adds graph's fields to the model's graph.
-func (a *adapter) append(graph []byte, importOps bool) {
-	if len(graph) == 0 {
-		return
+// flatShape names the initializer that makes a Reshape flatten.
+const flatShape = adapterPrefix + "flat"
+
+// adapt adds to graph what computes out's shape and flat elements.
+func (a *adapter) adapt(graph []byte, out Info) []byte {
+	index := len(a.outputs)
+	value, shape := fmt.Sprint(adapterPrefix, index), fmt.Sprint(adapterPrefix, index+1)
+	a.fetches = append(a.fetches, fetch{info: out, value: index, shape: index + 1})
+	a.outputs = append(a.outputs, value, shape)
+
+	elements, dt := out.Name, out.DType
+	if isHalf(dt) {
+		elements, dt = value+"_wide", onnx.Float32
+		graph = appendBytes(graph, graphNode, encodeNode("Cast", elements, castTo(dt), out.Name))
 	}
-	a.model = appendBytes(a.model[:len(a.model):len(a.model)], modelGraph, graph)
-	if importOps {
-		a.model = appendBytes(a.model, modelOpsets, appendVarint(nil, opsetVersion, adapterOpset))
-	}
+	graph = appendBytes(graph, graphNode, encodeNode("Reshape", value, nil, elements, flatShape))
+	graph = appendBytes(graph, graphNode, encodeNode("Shape", shape, nil, out.Name))
+	graph = appendBytes(graph, graphOutput, encodeInfo(value, dt, -1))
+	return appendBytes(graph, graphOutput, encodeInfo(shape, onnx.Int64, -1))
 }
 
-func encodeNode(op, output string, inputs []string, attribute []byte) []byte {
-	const input, outputs, opType, attributes = 1, 2, 4, 5
+func encodeNode(op, output string, attribute []byte, inputs ...string) []byte {
+	const nodeInput, nodeOutput, nodeOp, nodeAttribute = 1, 2, 4, 5
 	var b []byte
 	for _, in := range inputs {
-		b = appendBytes(b, input, []byte(in))
+		b = appendBytes(b, nodeInput, []byte(in))
 	}
-	b = appendBytes(b, outputs, []byte(output))
-	b = appendBytes(b, opType, []byte(op))
+	b = appendBytes(b, nodeOutput, []byte(output))
+	b = appendBytes(b, nodeOp, []byte(op))
 	if attribute != nil {
-		b = appendBytes(b, attributes, attribute)
+		b = appendBytes(b, nodeAttribute, attribute)
 	}
 	return b
 }

@@ -242,7 +242,7 @@ func (s *Session) run(ctx context.Context, feeds, into map[string]*onnx.Tensor, 
 	for i, v := range outputs {
 		placed[i] = v != nil
 	}
-	defer func() { destroy(outputs) }()
+	defer destroy(outputs) // those that Run allocates, too
 	if err != nil {
 		return err
 	}

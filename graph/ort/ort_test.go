@@ -328,9 +328,10 @@ func TestNewSessionErrors(t *testing.T) {
 		want  string
 	}{
 		{"empty", nil, "no outputs"},
-		{"text", []byte("this is not a model, it is a sentence"), "not an ONNX model"},
-		{"truncated", affine[:len(affine)/2], "not an ONNX model"},
+		{"text", []byte("this is not a model, it is a sentence"), "not an ONNX file"},
+		{"truncated", affine[:len(affine)/2], "not an ONNX file"},
 		{"sequence", model(t, "sequence"), `"y" is a sequence`},
+		{"external data", model(t, "external"), `initializer "W" lie in another file; embed them first`},
 		{"unknown operator", bytes.Replace(affine, []byte("Gemm"), []byte("Nope"), 1), "ort: load model: "},
 	}
 	for _, tt := range tests {

@@ -31,6 +31,7 @@ const (
 	tensorType protowire.Number = 2
 	tensorI64  protowire.Number = 7
 	tensorName protowire.Number = 8
+	tensorAt   protowire.Number = 14 // where its data are: 1, in another file
 
 	valueName protowire.Number = 1
 	valueType protowire.Number = 2
@@ -71,7 +72,7 @@ func readSignature(model []byte) (signature, error) {
 		return nil
 	})
 	if err != nil {
-		return signature{}, fmt.Errorf("ort: not an ONNX model: %w", err)
+		return signature{}, fmt.Errorf("ort: read model: %w", err)
 	}
 	required := sig.inputs[:0]
 	for _, in := range sig.inputs {
@@ -90,17 +91,13 @@ func (sig *signature) readGraph(graph []byte, filled map[string]bool) error {
 	return eachField(graph, func(num protowire.Number, v field) error {
 		switch num {
 		case graphInitializer:
-			name, err := stringAt(v.bytes, tensorName)
-			filled[name] = true
-			return err
+			return markFilled(v.bytes, filled)
 		case graphSparse:
 			return eachField(v.bytes, func(num protowire.Number, v field) error {
 				if num != sparseValues {
 					return nil
 				}
-				name, err := stringAt(v.bytes, tensorName)
-				filled[name] = true
-				return err
+				return markFilled(v.bytes, filled)
 			})
 		case graphInput:
 			in, err := readInfo(v.bytes)
@@ -113,6 +110,27 @@ func (sig *signature) readGraph(graph []byte, filled map[string]bool) error {
 		}
 		return nil
 	})
+}
+
+// markFilled notes an initializer's name. One whose data lie in another file
+// is refused: ONNX Runtime would look for it in the working directory.
+func markFilled(tensor []byte, filled map[string]bool) error {
+	var name string
+	external := false
+	err := eachField(tensor, func(num protowire.Number, v field) error {
+		switch num {
+		case tensorName:
+			name = string(v.bytes)
+		case tensorAt:
+			external = v.varint == 1
+		}
+		return nil
+	})
+	filled[name] = true
+	if err == nil && external {
+		err = fmt.Errorf("the data of initializer %q lie in another file; embed them first", name)
+	}
+	return err
 }
 
 func readInfo(b []byte) (Info, error) {
@@ -180,7 +198,7 @@ func eachField(b []byte, visit func(protowire.Number, field) error) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
-			return protowire.ParseError(n)
+			return fmt.Errorf("not an ONNX file, or a broken one: %w", protowire.ParseError(n))
 		}
 		b = b[n:]
 		var v field
@@ -193,7 +211,7 @@ func eachField(b []byte, visit func(protowire.Number, field) error) error {
 			n = protowire.ConsumeFieldValue(num, typ, b)
 		}
 		if n < 0 {
-			return protowire.ParseError(n)
+			return fmt.Errorf("not an ONNX file, or a broken one: %w", protowire.ParseError(n))
 		}
 		b = b[n:]
 		if err := visit(num, v); err != nil {

@@ -131,6 +131,11 @@ save(
 sequence = h.make_tensor_sequence_value_info("y", T.FLOAT, None)
 save("sequence", [h.make_node("SequenceConstruct", ["x"], ["y"])], [info("x")], [sequence])
 
+# The weight lies in a file that does not exist.
+W = T(name="W", data_type=T.FLOAT, dims=[3], data_location=T.EXTERNAL)
+W.external_data.add(key="location", value="absent.bin")
+save("external", [h.make_node("Add", ["x", "W"], ["y"])], [info("x", T.FLOAT, (3,))], [info("y", T.FLOAT, (3,))], [W], check=False)
+
 # Fails while it runs: no such index.
 save(
     "gather",
