@@ -35,6 +35,7 @@ type tiling[T Float] struct {
 	// the same names.
 	copyRows  func(rows int, src []T, srcRow int, dst []T, dstRow, cols int)
 	transpose func(rows, cols int, src []T, srcRow int, dst []T, dstRow int)
+	window    func(picks []pick, src []T, base, planes, srcPlane int, dst []T, dstRow, dstPlane int)
 }
 
 // tile returns the function for a tile of the given size.
@@ -66,7 +67,10 @@ func goTiling[T Float]() *tiling[T] {
 }
 
 func newGoTiling[T Float]() *tiling[T] {
-	t := &tiling[T]{name: "go_4x4", rows: 4, cols: 4, lanes: 4, copyRows: copyRows[T], transpose: transpose[T]}
+	t := &tiling[T]{
+		name: "4x16_go", rows: 4, cols: 16, lanes: 16,
+		copyRows: copyRows[T], transpose: transpose[T], window: window[T],
+	}
 	for rows := 1; rows <= t.rows; rows++ {
 		t.tiles = append(t.tiles, []tileFunc[T]{
 			func(k int, a []T, aRow, aCol int, b []T, bRow int, c []T, cRow int, cols int, bias []T, flags int) {
@@ -77,54 +81,53 @@ func newGoTiling[T Float]() *tiling[T] {
 	return t
 }
 
-// goTile is the twin of the generated tiles, of up to 4 by 4 elements.
+// goTile is the twin of the generated tiles, for any number of rows and columns.
 func goTile[T Float](rows, k int, a []T, aRow, aCol int, b []T, bRow int, c []T, cRow int, cols int, bias []T, flags int) {
-	var acc [4][4]T
-	if cols == 4 {
-		for i := range rows {
-			acc[i] = goRow4(k, a, i*aRow, aCol, b, bRow)
-		}
-	} else {
-		for i := range rows {
-			for j := range cols {
-				var sum T
-				for p := range k {
-					sum += a[i*aRow+p*aCol] * b[p*bRow+j]
-				}
-				acc[i][j] = sum
-			}
-		}
-	}
 	for i := range rows {
 		row := c[i*cRow : i*cRow+cols]
-		for j := range row {
-			v := acc[i][j]
-			if flags&addC != 0 {
-				v += row[j]
+		var j int
+		for ; j+4 <= cols; j += 4 {
+			sums := goSums4(k, a, i*aRow, aCol, b, j, bRow)
+			goEpilogue(row[j:j+4], sums[:], bias, i, j, flags)
+		}
+		for ; j < cols; j++ {
+			var sum [1]T
+			for p := range k {
+				sum[0] += a[i*aRow+p*aCol] * b[p*bRow+j]
 			}
-			if flags&addRowBias != 0 {
-				v += bias[i]
-			}
-			if flags&addColBias != 0 {
-				v += bias[j]
-			}
-			if flags&rectify != 0 && v < 0 {
-				v = 0
-			}
-			row[j] = v
+			goEpilogue(row[j:j+1], sum[:], bias, i, j, flags)
 		}
 	}
 }
 
-// goRow4 is one full row of a tile, its sums in registers.
-func goRow4[T Float](k int, a []T, at, aCol int, b []T, bRow int) [4]T {
+// goSums4 is four neighbours of a row of C, their sums in registers.
+func goSums4[T Float](k int, a []T, aAt, aCol int, b []T, bAt, bRow int) [4]T {
 	var s0, s1, s2, s3 T
 	for p := range k {
-		v, r := a[at+p*aCol], b[p*bRow:p*bRow+4]
+		v, r := a[aAt+p*aCol], b[bAt+p*bRow:bAt+p*bRow+4]
 		s0 += v * r[0]
 		s1 += v * r[1]
 		s2 += v * r[2]
 		s3 += v * r[3]
 	}
 	return [4]T{s0, s1, s2, s3}
+}
+
+// goEpilogue finishes sums, which begin at row i and column j of the tile.
+func goEpilogue[T Float](c, sums, bias []T, i, j, flags int) {
+	for at, v := range sums {
+		if flags&addC != 0 {
+			v += c[at]
+		}
+		if flags&addRowBias != 0 {
+			v += bias[i]
+		}
+		if flags&addColBias != 0 {
+			v += bias[j+at]
+		}
+		if flags&rectify != 0 && v < 0 {
+			v = 0
+		}
+		c[at] = v
+	}
 }

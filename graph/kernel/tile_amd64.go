@@ -9,13 +9,13 @@ func availableTilings() []*tiling[float32] {
 	if HasAVX512 {
 		list = append(list, &tiling[float32]{
 			name: "8x48_avx512", rows: 8, cols: 48, lanes: 16, tiles: avx512Tiles,
-			copyRows: copyRowsAVX512, transpose: transposeAVX2,
+			copyRows: copyRowsAVX512, transpose: transposeAVX2, window: window_f32_avx512,
 		})
 	}
 	if HasAVX2 {
 		list = append(list, &tiling[float32]{
 			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles,
-			copyRows: copyRows[float32], transpose: transposeAVX2,
+			copyRows: copyRows[float32], transpose: transposeAVX2, window: window[float32],
 		})
 	}
 	return list

@@ -1,0 +1,90 @@
+package kernel
+
+// ConvOptions are what a convolution does beyond the sum.
+type ConvOptions struct {
+	ReLU bool // applied last; a NaN stays
+}
+
+// Conv is a prepared convolution
+//
+//	y[n][o][oh][ow] = bias[o] + sum over c, kh, kw of
+//	    w[o][c][kh][kw] * x[n][c][oh*StrideH - PadT + kh*DilH][ow*StrideW - PadL + kw*DilW]
+//
+// where c runs over the channels of o's group and x is zero outside the image.
+// It is computed as a matrix product of the weights with samples of x.
+type Conv[T Float] struct {
+	Geom ConvGeom
+
+	flags   int
+	product *implicit[T]
+	weights weightPacker[T]
+}
+
+// NewConv prepares a convolution.
+func NewConv[T Float](g ConvGeom, opt ConvOptions) *Conv[T] {
+	return newConv(tilings[T]()[0], g, opt)
+}
+
+func newConv[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Conv[T] {
+	g = g.withDefaults()
+	c := &Conv[T]{Geom: g}
+	if opt.ReLU {
+		c.flags = rectify
+	}
+	c.product = newImplicit(implicit[T]{
+		tiling: tl, groups: g.Group, m: g.OutC / g.Group, channels: g.C / g.Group, images: g.N,
+		srcImage: g.C * g.H * g.W, srcPlane: g.H * g.W,
+		dstImage: g.OutC * g.OH * g.OW, dstPlane: g.OH * g.OW,
+	}, g.forward(), nil)
+	c.weights.init(c.product, c.packStrip)
+	return c
+}
+
+// Run computes y; bias may be nil.
+func (c *Conv[T]) Run(t *Team, x, w, bias, y []T) {
+	need(len(x), c.Geom.xSize(), "x")
+	need(len(w), c.Geom.wSize(), "w")
+	need(len(y), c.Geom.ySize(), "y")
+	flags := c.flags
+	if bias != nil {
+		need(len(bias), c.Geom.OutC, "bias")
+		flags |= addRowBias
+	}
+	c.product.run(t, c.weights.pack(t, w), x, bias, y, flags)
+}
+
+// packStrip packs rows of w, which are those of the product.
+func (c *Conv[T]) packStrip(w []T, group, row, rows int, dst []T) {
+	p := c.product
+	k := p.channels * p.taps
+	p.tiling.pack(rows, k, w[(group*p.m+row)*k:], k, 1, dst, packedRow, 1)
+}
+
+// weightPacker packs the weights of an implicit product, a strip per unit.
+type weightPacker[T Float] struct {
+	product *implicit[T]
+	strip   func(w []T, group, row, rows int, dst []T)
+	w       []T
+	packed  []T
+	body    func(w *Worker, unit int)
+}
+
+func (wp *weightPacker[T]) init(p *implicit[T], strip func(w []T, group, row, rows int, dst []T)) {
+	wp.product, wp.strip = p, strip
+	wp.packed = alignedSlice[T](p.packedSize())
+	wp.body = wp.unit
+}
+
+func (wp *weightPacker[T]) pack(t *Team, w []T) []T {
+	wp.w = w
+	t.For(wp.product.groups*wp.product.strips(), wp.body)
+	wp.w = nil
+	return wp.packed
+}
+
+func (wp *weightPacker[T]) unit(_ *Worker, unit int) {
+	p := wp.product
+	row := unit % p.strips() * p.tiling.rows
+	size := p.channels * p.taps * packedRow
+	wp.strip(wp.w, unit/p.strips(), row, min(p.tiling.rows, p.m-row), wp.packed[unit*size:(unit+1)*size])
+}

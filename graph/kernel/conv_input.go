@@ -1,0 +1,93 @@
+package kernel
+
+// ConvGradInput is the prepared gradient of a convolution by its input,
+//
+//	dx[n][c][h][w] = sum over o, kh, kw of dy[n][o][oh][ow] * w[o][c][kh][kw]
+//	where oh*StrideH + kh*DilH = h + PadT, and likewise for the width.
+//
+// With strides, x falls into as many phases as the strides have remainders,
+// and each is a convolution of dy with some of the kernel.
+type ConvGradInput[T Float] struct {
+	Geom ConvGeom
+
+	parts []gradInputPart[T]
+	empty bool // some pixels of x reach no y, and have gradient zero
+}
+
+type gradInputPart[T Float] struct {
+	geom    *ConvGeom
+	kernel  []int // kernel element of each tap
+	product *implicit[T]
+	weights weightPacker[T]
+}
+
+// NewConvGradInput prepares the gradient of the convolution with geometry g.
+func NewConvGradInput[T Float](g ConvGeom) *ConvGradInput[T] {
+	return newConvGradInput(tilings[T]()[0], g)
+}
+
+func newConvGradInput[T Float](tl *tiling[T], g ConvGeom) *ConvGradInput[T] {
+	cg := &ConvGradInput[T]{Geom: g.withDefaults()}
+	for _, p := range cg.Geom.phases() {
+		if len(p.taps) == 0 {
+			cg.empty = true
+			continue
+		}
+		cg.parts = append(cg.parts, gradInputPart[T]{})
+		cg.parts[len(cg.parts)-1].geom = &cg.Geom
+		cg.parts[len(cg.parts)-1].kernel = p.kernel
+		cg.parts[len(cg.parts)-1].product = newGradInputProduct(tl, &cg.Geom, p)
+	}
+	for i := range cg.parts {
+		part := &cg.parts[i]
+		part.weights.init(part.product, part.packStrip)
+	}
+	return cg
+}
+
+func newGradInputProduct[T Float](tl *tiling[T], g *ConvGeom, p phase) *implicit[T] {
+	place := func(pixel int) int {
+		return (p.h+pixel/p.cols*g.StrideH)*g.W + p.w + pixel%p.cols*g.StrideW
+	}
+	if g.StrideH == 1 && g.StrideW == 1 {
+		place = nil
+	}
+	return newImplicit(implicit[T]{
+		tiling: tl, groups: g.Group, m: g.C / g.Group, channels: g.OutC / g.Group, images: g.N,
+		srcImage: g.OutC * g.OH * g.OW, srcPlane: g.OH * g.OW,
+		dstImage: g.C * g.H * g.W, dstPlane: g.H * g.W,
+	}, p.sampling, place)
+}
+
+// Run computes dx.
+func (cg *ConvGradInput[T]) Run(t *Team, dy, w, dx []T) {
+	need(len(dy), cg.Geom.ySize(), "dy")
+	need(len(w), cg.Geom.wSize(), "w")
+	need(len(dx), cg.Geom.xSize(), "dx")
+	if cg.empty {
+		clear(dx[:cg.Geom.xSize()])
+	}
+	for i := range cg.parts {
+		part := &cg.parts[i]
+		part.product.run(t, part.weights.pack(t, w), dy, nil, dx, 0)
+	}
+}
+
+// packStrip packs the weights of some input channels: rows of the product are
+// channels of x, columns are channels of y and taps.
+func (part *gradInputPart[T]) packStrip(w []T, group, row, rows int, dst []T) {
+	p, kernel := part.product, part.geom.KH*part.geom.KW
+	for o := range p.channels {
+		from := w[((group*p.channels+o)*p.m+row)*kernel:]
+		to := dst[o*p.taps*packedRow:]
+		if p.taps == kernel {
+			p.tiling.transpose(rows, kernel, from, kernel, to, packedRow)
+			continue
+		}
+		for t, element := range part.kernel {
+			for i := range rows {
+				to[t*packedRow+i] = from[i*kernel+element]
+			}
+		}
+	}
+}

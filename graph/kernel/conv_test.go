@@ -1,0 +1,193 @@
+package kernel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// convCases covers each term of the geometry, and what makes kernels branch:
+// images smaller than a vector, batches that do not divide, many channels.
+func convCases() []ConvGeom {
+	cases := []ConvGeom{
+		{N: 1, C: 1, H: 1, W: 1, OutC: 1, KH: 1, KW: 1},
+		{N: 0, C: 2, H: 5, W: 5, OutC: 3, KH: 3, KW: 3},
+		{N: 2, C: 1, H: 28, W: 28, OutC: 6, KH: 5, KW: 5, PadT: 2, PadL: 2, PadB: 2, PadR: 2},
+		{N: 3, C: 6, H: 14, W: 14, OutC: 16, KH: 5, KW: 5},
+		{N: 5, C: 16, H: 4, W: 4, OutC: 24, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+		{N: 19, C: 50, H: 2, W: 2, OutC: 9, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+		{N: 33, C: 7, H: 1, W: 1, OutC: 5, KH: 1, KW: 1},
+		{N: 3, C: 70, H: 8, W: 8, OutC: 50, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+		{N: 2, C: 5, H: 9, W: 8, OutC: 7, KH: 1, KW: 1, StrideH: 2, StrideW: 2},
+		{N: 2, C: 4, H: 17, W: 13, OutC: 6, KH: 3, KW: 2, StrideH: 3, StrideW: 2, PadT: 1, PadR: 1},
+		{N: 1, C: 3, H: 35, W: 35, OutC: 8, KH: 11, KW: 11, StrideH: 4, StrideW: 4, PadT: 2, PadL: 2, PadB: 2, PadR: 2},
+		{N: 2, C: 4, H: 12, W: 20, OutC: 6, KH: 3, KW: 3, DilH: 2, DilW: 3, PadT: 2, PadL: 3, PadB: 1},
+		{N: 2, C: 4, H: 10, W: 10, OutC: 4, KH: 3, KW: 3, StrideH: 2, StrideW: 2, DilH: 2, DilW: 2, PadT: 2, PadL: 2},
+		{N: 2, C: 6, H: 10, W: 11, OutC: 9, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 3},
+		{N: 2, C: 8, H: 9, W: 9, OutC: 8, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 8},
+		{N: 3, C: 2, H: 1, W: 50, OutC: 3, KH: 1, KW: 7, PadL: 3, PadR: 3},
+		{N: 2, C: 100, H: 6, W: 6, OutC: 100, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+	}
+	rng := rand.New(rand.NewPCG(3, 4))
+	for len(cases) < 60 {
+		group := 1 + rng.IntN(3)
+		g := ConvGeom{
+			N: 1 + rng.IntN(5), C: group * (1 + rng.IntN(6)), H: 1 + rng.IntN(14), W: 1 + rng.IntN(20),
+			OutC: group * (1 + rng.IntN(10)), KH: 1 + rng.IntN(4), KW: 1 + rng.IntN(4),
+			StrideH: 1 + rng.IntN(3), StrideW: 1 + rng.IntN(3), DilH: 1 + rng.IntN(2), DilW: 1 + rng.IntN(2),
+			PadT: rng.IntN(3), PadL: rng.IntN(3), PadB: rng.IntN(3), PadR: rng.IntN(3), Group: group,
+		}
+		if g.H+g.PadT+g.PadB > g.DilH*(g.KH-1) && g.W+g.PadL+g.PadR > g.DilW*(g.KW-1) {
+			cases = append(cases, g)
+		}
+	}
+	return cases
+}
+
+// eachProduct calls f for every product w*x that a convolution adds to y, with
+// the elements' indices.
+func eachProduct(g ConvGeom, f func(y, w, x int)) {
+	channels, outs := g.C/g.Group, g.OutC/g.Group
+	for n := range g.N {
+		for o := range g.OutC {
+			for oh := range g.OH {
+				for ow := range g.OW {
+					for c := range channels {
+						for kh := range g.KH {
+							for kw := range g.KW {
+								h, w := oh*g.StrideH-g.PadT+kh*g.DilH, ow*g.StrideW-g.PadL+kw*g.DilW
+								if h >= 0 && h < g.H && w >= 0 && w < g.W {
+									f(((n*g.OutC+o)*g.OH+oh)*g.OW+ow,
+										((o*channels+c)*g.KH+kh)*g.KW+kw,
+										((n*g.C+o/outs*channels+c)*g.H+h)*g.W+w)
+								}
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestConv(t *testing.T) {
+	team := NewTeam(2)
+	defer team.Close()
+	for _, g := range convCases() {
+		g = g.withDefaults()
+		t.Run(fmt.Sprintf("%+v", g), func(t *testing.T) {
+			for _, tl := range tilings[float32]() {
+				testConv(t, team, tl, g)
+			}
+			testConv(t, team, tilings[float64]()[0], g)
+		})
+	}
+}
+
+func testConv[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom) {
+	t.Helper()
+	x, w, dy := newGuarded[T](g.xSize()), newGuarded[T](g.wSize()), newGuarded[T](g.ySize())
+	y, dx, dw := newGuarded[T](g.ySize()), newGuarded[T](g.xSize()), newGuarded[T](g.wSize())
+	bias, db := newGuarded[T](g.OutC), newGuarded[T](g.OutC)
+	fill(x.s, 1)
+	fill(w.s, 2)
+	fill(dy.s, 3)
+	fill(bias.s, 4)
+
+	wantY, wantDX, wantDW := make([]float64, g.ySize()), make([]float64, g.xSize()), make([]float64, g.wSize())
+	wantDB := make([]float64, g.OutC)
+	for i := range wantY {
+		o := i / (g.OH * g.OW) % g.OutC
+		wantY[i] = float64(bias.s[o])
+		wantDB[o] += float64(dy.s[i])
+	}
+	eachProduct(g, func(yi, wi, xi int) {
+		wantY[yi] += float64(w.s[wi]) * float64(x.s[xi])
+		wantDX[xi] += float64(w.s[wi]) * float64(dy.s[yi])
+		wantDW[wi] += float64(x.s[xi]) * float64(dy.s[yi])
+	})
+	wantRelu := make([]float64, len(wantY))
+	for i, v := range wantY {
+		wantRelu[i] = max(v, 0)
+	}
+
+	compare := func(what string, got guarded[T], want []float64, terms int) {
+		t.Helper()
+		for i, v := range got.s {
+			if !nearSum(v, want[i], terms) {
+				t.Fatalf("%s: %s: element %d is %v, want %v", tl.name, what, i, v, want[i])
+			}
+		}
+		got.check(t, tl.name+" "+what)
+	}
+	k := g.C / g.Group * g.KH * g.KW
+	newConv(tl, g, ConvOptions{}).Run(team, x.s, w.s, bias.s, y.s)
+	compare("y", y, wantY, k)
+	newConv(tl, g, ConvOptions{ReLU: true}).Run(team, x.s, w.s, bias.s, y.s)
+	compare("relu(y)", y, wantRelu, k)
+	newConvGradInput(tl, g).Run(team, dy.s, w.s, dx.s)
+	compare("dx", dx, wantDX, g.OutC/g.Group*g.KH*g.KW)
+	newConvGradWeight(tl, g).Run(team, x.s, dy.s, dw.s)
+	compare("dw", dw, wantDW, g.N*g.OH*g.OW)
+	NewConvGradBias[T](g).Run(team, dy.s, db.s)
+	compare("db", db, wantDB, g.N*g.OH*g.OW)
+}
+
+// resnetLike has several units in every kernel, batches with a rest, and parts.
+var resnetLike = ConvGeom{N: 7, C: 32, H: 16, W: 16, OutC: 48, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1}
+
+func TestConvSameBitsOnAnyTeam(t *testing.T) {
+	g := resnetLike.withDefaults()
+	x, w, dy := fill(make([]float32, g.xSize()), 1), fill(make([]float32, g.wSize()), 2), fill(make([]float32, g.ySize()), 3)
+	conv, input, weight := NewConv[float32](g, ConvOptions{}), NewConvGradInput[float32](g), NewConvGradWeight[float32](g)
+	run := func(team *Team) [][]float32 {
+		y, dx, dw := make([]float32, g.ySize()), make([]float32, g.xSize()), make([]float32, g.wSize())
+		conv.Run(team, x, w, nil, y)
+		input.Run(team, dy, w, dx)
+		weight.Run(team, x, dy, dw)
+		return [][]float32{y, dx, dw}
+	}
+	want := run(nil)
+	for threads := 1; threads <= 3; threads++ {
+		team := NewTeam(threads)
+		for i, got := range run(team) {
+			sameBits(t, fmt.Sprintf("%d threads, result %d", threads, i), got, want[i])
+		}
+		team.Close()
+	}
+}
+
+func TestConvAllocatesNothing(t *testing.T) {
+	team := NewTeam(2)
+	defer team.Close()
+	g := resnetLike.withDefaults()
+	x, w, y, b := make([]float32, g.xSize()), make([]float32, g.wSize()), make([]float32, g.ySize()), make([]float32, g.OutC)
+	conv, input, weight, bias := NewConv[float32](g, ConvOptions{}), NewConvGradInput[float32](g), NewConvGradWeight[float32](g), NewConvGradBias[float32](g)
+	run := func() {
+		conv.Run(team, x, w, b, y)
+		input.Run(team, y, w, x)
+		weight.Run(team, x, y, w)
+		bias.Run(team, y, b)
+	}
+	run()
+	if allocs := testing.AllocsPerRun(5, run); allocs != 0 {
+		t.Errorf("a convolution and its gradients allocate %v times", allocs)
+	}
+}
+
+func TestConvRefusesImpossibleGeometry(t *testing.T) {
+	for _, g := range []ConvGeom{
+		{N: 1, C: 3, H: 4, W: 4, OutC: 2, KH: 5, KW: 5},
+		{N: 1, C: 3, H: 4, W: 4, OutC: 2, KH: 1, KW: 1, Group: 2},
+		{N: 1, C: 3, H: 4, W: 4, OutC: 2, KH: 3, KW: 3, OH: 4, OW: 4},
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%+v was taken", g)
+				}
+			}()
+			NewConv[float32](g, ConvOptions{})
+		}()
+	}
+}
