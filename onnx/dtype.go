@@ -46,6 +46,8 @@ var dtypes = map[DType]struct {
 	name string
 	bits int // per element; 0: no fixed size
 }{
+	Undefined: {"undefined", 0},
+
 	Float32: {"float32", 32}, Uint8: {"uint8", 8}, Int8: {"int8", 8},
 	Uint16: {"uint16", 16}, Int16: {"int16", 16}, Int32: {"int32", 32},
 	Int64: {"int64", 64}, String: {"string", 0}, Bool: {"bool", 8},

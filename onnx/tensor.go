@@ -83,7 +83,11 @@ func FromSlice[T Element](data []T, shape ...int) *Tensor {
 	if Size(shape) != len(data) {
 		panic(fmt.Sprintf("onnx: %d elements for shape %v", len(data), shape))
 	}
-	return &Tensor{DType: dtypeOf(data), Shape: slices.Clone(shape), Data: data}
+	dt := dtypeOf(data)
+	if dt == Undefined {
+		panic(fmt.Sprintf("onnx: no element type for %T", data))
+	}
+	return &Tensor{DType: dt, Shape: slices.Clone(shape), Data: data}
 }
 
 // Of returns t's elements as a slice that shares its memory. It panics when T
@@ -111,6 +115,8 @@ func Size(shape []int) int {
 	return n
 }
 
+// dtypeOf is the element type that data, a slice, holds by itself; Undefined if
+// it is no slice of elements.
 func dtypeOf(data any) DType {
 	switch data.(type) {
 	case []float32:
@@ -142,5 +148,5 @@ func dtypeOf(data any) DType {
 	case []complex128:
 		return Complex128
 	}
-	panic(fmt.Sprintf("onnx: no element type for %T", data))
+	return Undefined
 }

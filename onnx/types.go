@@ -64,7 +64,7 @@ type Dim struct {
 func FixedDim(n int64) Dim {
 	d := Dim{Value: n}
 	if n == 0 {
-		d.kept.setZero(dimValueField)
+		d.kept.setZero(dimValue)
 	}
 	return d
 }
@@ -74,7 +74,7 @@ func ParamDim(name string) Dim { return Dim{Param: name} }
 
 // Known returns the extent and whether it is a number.
 func (d Dim) Known() (int64, bool) {
-	return d.Value, d.Value != 0 || d.Param == "" && d.kept.isZero(dimValueField)
+	return d.Value, d.Value != 0 || d.Param == "" && d.kept.isZero(dimValue)
 }
 
 // NewTensorType returns the type of a tensor with element type elem. Without
