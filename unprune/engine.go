@@ -3,6 +3,7 @@ package unprune
 import (
 	"context"
 
+	"github.com/unprune/unprune/evalmetrics"
 	"github.com/unprune/unprune/graph/ops"
 	"github.com/unprune/unprune/onnx"
 	"github.com/unprune/unprune/sparsity"
@@ -54,8 +55,11 @@ type Engine interface {
 	// variance. Without such layers it does nothing.
 	Recalibrate(ctx context.Context, d *data.Dataset, index []int, batch int) error
 
-	// Cost is what was computed so far.
-	Cost() Cost
+	// Classes is the number of classes of the output.
+	Classes() int
+
+	// Cost is what was computed so far; it has no seconds.
+	Cost() evalmetrics.Cost
 }
 
 // A Term is a weighted mean loss over a batch.
@@ -66,18 +70,3 @@ type Term struct {
 	Weight float64 // factor of the mean cross-entropy
 	Eval   bool    // use running statistics, no dropout
 }
-
-// Cost counts samples, the machine-independent measure of work: an epoch of
-// training over n samples is n forward and n backward.
-type Cost struct {
-	Forward  int64 // sample-forward passes
-	Backward int64 // sample-backward passes
-}
-
-// Sub is the work done since an earlier count.
-func (c Cost) Sub(since Cost) Cost {
-	return Cost{c.Forward - since.Forward, c.Backward - since.Backward}
-}
-
-// Passes is the number of training passes over n samples.
-func (c Cost) Passes(n int) float64 { return float64(c.Backward) / float64(n) }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/unprune/unprune/evalmetrics"
 	"github.com/unprune/unprune/sparsity"
 	"github.com/unprune/unprune/unprune/data"
 )
@@ -35,8 +36,7 @@ type Problem struct {
 type Result struct {
 	Weights *Weights
 	Masks   *sparsity.Masks
-	Cost    Cost
-	Seconds float64
+	Cost    evalmetrics.Cost
 }
 
 // measure runs make and packs the engine's state, its work and its time.
@@ -46,9 +46,13 @@ func (p *Problem) measure(make func() (*sparsity.Masks, error)) (*Result, error)
 	if err != nil {
 		return nil, err
 	}
+	after := p.Engine.Cost()
 	return &Result{
 		Weights: p.Engine.Weights().Clone(), Masks: masks,
-		Cost: p.Engine.Cost().Sub(before), Seconds: time.Since(start).Seconds(),
+		Cost: evalmetrics.Cost{
+			Forward: after.Forward - before.Forward, Backward: after.Backward - before.Backward,
+			HVP: after.HVP - before.HVP, Seconds: time.Since(start).Seconds(),
+		},
 	}, nil
 }
 

@@ -3,6 +3,7 @@ package unprune
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 
 	"github.com/unprune/unprune/onnx"
@@ -30,18 +31,16 @@ type Blend struct {
 	Epochs int     // of the short run; 0: max(2, 10 % of the recipe's)
 	Keep   float64 // 0: 0.75
 
-	// RowRule leaves the |w| term out in the output rows of classes that are
-	// deleted whole: of what the mask remembers of them only the retained data
-	// then decides.
-	RowRule bool
+	// Classes, deleted as a whole, lose the |w| term in their output rows: what
+	// the new mask keeps there is then decided by retained data alone.
+	Classes []int
 
-	Finish  Unlearner // with the new mask fixed
-	Tune    int       // epochs of the finish; 0: 4
-	TuneLR  float64   // its peak rate; 0: the recipe's peak
-	RowsOf  []int     // for RowRule: the deleted classes
-	OnData  []int     // rows the short run trains on; nil: the retained ones
-	NoTune  bool      // stop after the new mask
-	observe func(*sparsity.Masks)
+	Finish   Unlearner // with the new mask held fixed
+	Tune     int       // epochs of the finish; 0: 4
+	TuneRate float64   // its peak rate; 0: the recipe's peak
+
+	Rows     []int // that the short run trains on; nil: the retained ones
+	MaskOnly bool  // stop when the mask is chosen
 }
 
 // short describes the run from theta_0 that scores.
@@ -72,13 +71,13 @@ func (p *Problem) Rescore(ctx context.Context, b Blend) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		if b.NoTune {
+		if b.MaskOnly {
 			return masks, nil
 		}
 		if err := p.restart(b, masks, start); err != nil {
 			return nil, err
 		}
-		return masks, p.finish(ctx, b.Finish, "un-pruned", b.Tune, b.TuneLR)
+		return masks, p.finish(ctx, b.Finish, "un-pruned", b.Tune, b.TuneRate)
 	})
 }
 
@@ -90,7 +89,7 @@ func (b *Blend) defaults(p *Problem) {
 		}
 	}
 	if b.Epochs == 0 {
-		b.Epochs = max(2, int(math.Round(0.1*float64(p.Recipe.Epochs))))
+		b.Epochs = p.ShortEpochs()
 	}
 	if b.Keep == 0 {
 		b.Keep = 0.75
@@ -98,12 +97,18 @@ func (b *Blend) defaults(p *Problem) {
 	if b.Tune == 0 {
 		b.Tune = 4
 	}
-	if b.TuneLR == 0 {
-		b.TuneLR = p.Recipe.Rate
+	if b.TuneRate == 0 {
+		b.TuneRate = p.Recipe.Rate
 	}
-	if b.OnData == nil {
-		b.OnData = p.Retain
+	if b.Rows == nil {
+		b.Rows = p.Retain
 	}
+}
+
+// ShortEpochs is the length of a short run from theta_0: a tenth of the
+// original's, two epochs at least.
+func (p *Problem) ShortEpochs() int {
+	return max(2, int(math.Round(0.1*float64(p.Recipe.Epochs))))
 }
 
 // iterative pruning rewinds, and theta_d misleads there.
@@ -117,7 +122,7 @@ func (p *Problem) shortRun(ctx context.Context, b Blend) (*short, error) {
 		epochs = 2
 	}
 	for _, schedule := range []Schedule{Constant(p.Recipe.Rate), Cosine(p.Recipe.Rate)} {
-		err := p.dense(ctx, nil, b.OnData, epochs, schedule, "short run", "rescore")
+		err := p.dense(ctx, nil, b.Rows, epochs, schedule, "short run", "rescore")
 		var blown *DivergedError
 		if err != nil && !asDiverged(err, &blown) {
 			return nil, err
@@ -164,14 +169,13 @@ func (p *Problem) rescored(ctx context.Context, b Blend, s *short) (*sparsity.Ma
 	if p.Dense != nil {
 		w = p.Dense
 	}
-	scores, target, err := p.blended(w.Tensors, p.extrapolated(s), b.C)
+	old, err := p.withoutRows(w.Tensors, b.Classes)
 	if err != nil {
 		return nil, nil, err
 	}
-	if b.RowRule {
-		if err := p.dropRows(scores, b); err != nil {
-			return nil, nil, err
-		}
+	scores, target, err := p.blended(old, p.extrapolated(s), b.C)
+	if err != nil {
+		return nil, nil, err
 	}
 	masks, err := sparsity.Cut(scores, target)
 	return masks, s.weights, err
@@ -239,22 +243,28 @@ func scales(scores []sparsity.Scores, t sparsity.Target) []float64 {
 	return out
 }
 
-// dropRows takes the |w| term out of the deleted classes' rows of the output
-// layer, by scoring that layer anew without it.
-func (p *Problem) dropRows(scores []sparsity.Scores, b Blend) error {
-	last := &scores[len(scores)-1]
-	for _, class := range b.RowsOf {
-		if class < 0 || class >= last.Layer.Units(sparsity.Filter) {
-			return fmt.Errorf("unprune: class %d has no row in %q", class, last.Layer.Name)
+// withoutRows is w with the output rows of deleted classes set to zero, so
+// that their score is the short run's alone.
+func (p *Problem) withoutRows(w map[string]*onnx.Tensor, classes []int) (map[string]*onnx.Tensor, error) {
+	if len(classes) == 0 {
+		return w, nil
+	}
+	layers := p.Engine.Layers()
+	last := layers[len(layers)-1]
+	t := w[last.Name]
+	rows := onnx.NewTensor(t.DType, t.Shape...)
+	copyElements(rows, t)
+	for _, class := range classes {
+		if class < 0 || class >= last.Units(sparsity.Filter) {
+			return nil, fmt.Errorf("unprune: class %d has no row in %q", class, last.Name)
 		}
-		if last.Unit != sparsity.Weight {
-			continue
-		}
-		for i := range last.Layer.Indices(sparsity.Filter, class) {
-			last.Values[i] = 0
+		for i := range last.Indices(sparsity.Filter, class) {
+			set(rows, i, 0)
 		}
 	}
-	return nil
+	out := maps.Clone(w)
+	out[last.Name] = rows
+	return out, nil
 }
 
 // twoStage rescores a network that was pruned with rewinding: candidates from
@@ -281,7 +291,7 @@ func (p *Problem) twoStage(ctx context.Context, b Blend, s *short) (*sparsity.Ma
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := p.dense(ctx, candidates, b.OnData, 3, Constant(p.Recipe.Rate), "candidates", "rescore 2"); err != nil {
+	if err := p.dense(ctx, candidates, b.Rows, 3, Constant(p.Recipe.Rate), "candidates", "rescore 2"); err != nil {
 		return nil, nil, err
 	}
 	y := p.Engine.Weights().Clone()

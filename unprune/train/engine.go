@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/unprune/unprune/evalmetrics"
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/autodiff"
 	"github.com/unprune/unprune/graph/ops"
@@ -57,7 +58,7 @@ type Engine struct {
 	classes   int
 	noise     *noise
 	labels    []int64 // of the batch gathered last
-	cost      unprune.Cost
+	cost      evalmetrics.Cost
 }
 
 var _ unprune.Engine = (*Engine)(nil)
@@ -145,7 +146,7 @@ func (e *Engine) Weights() *unprune.Weights { return e.weights }
 func (e *Engine) Layers() []sparsity.Layer { return e.layers }
 
 // Cost is what was computed so far.
-func (e *Engine) Cost() unprune.Cost { return e.cost }
+func (e *Engine) Cost() evalmetrics.Cost { return e.cost }
 
 // SetMasks holds weights at zero from now on; nil frees all of them.
 func (e *Engine) SetMasks(masks *sparsity.Masks) error {
