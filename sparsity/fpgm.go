@@ -2,8 +2,7 @@ package sparsity
 
 import (
 	"fmt"
-
-	"gonum.org/v1/gonum/floats"
+	"math"
 )
 
 // FPGM scores a filter by the sum of its Euclidean distances to the others: a
@@ -63,13 +62,22 @@ func distanceSums(l Layer, subset *Mask) []float64 {
 	for f := range subset.Kept() {
 		for g := range f {
 			if subset.Get(g) {
-				d := floats.Distance(filters[f], filters[g], 2)
+				d := distance(filters[f], filters[g])
 				sums[f] += d
 				sums[g] += d
 			}
 		}
 	}
 	return sums
+}
+
+func distance(a, b []float64) float64 {
+	sum := 0.0
+	for i, v := range a {
+		d := v - b[i]
+		sum += float64(d * d)
+	}
+	return math.Sqrt(sum)
 }
 
 // Prune removes floor(share·alive) filters of each layer besides those dropped
