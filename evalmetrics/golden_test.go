@@ -21,8 +21,8 @@ func goldenDir() string {
 	return filepath.Join("..", "unprune", "testdata", "golden")
 }
 
-// goldenCase reads a case's description into v.
-func goldenCase(t *testing.T, name string, v any) {
+// golden reads a case's description into v and its arrays.
+func golden(t *testing.T, name, arrays string, v any) map[string]*onnx.Tensor {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(goldenDir(), name, "case.json"))
 	if err != nil {
@@ -31,11 +31,7 @@ func goldenCase(t *testing.T, name string, v any) {
 	if err := json.Unmarshal(text, v); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func goldenArrays(t *testing.T, name, file string) map[string]*onnx.Tensor {
-	t.Helper()
-	a, err := npz.ReadFile(filepath.Join(goldenDir(), name, file))
+	a, err := npz.ReadFile(filepath.Join(goldenDir(), name, arrays))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,9 +41,6 @@ func goldenArrays(t *testing.T, name, file string) map[string]*onnx.Tensor {
 func TestGolden(t *testing.T) {
 	t.Run("iou", goldenIoU)
 	t.Run("bound_masks", goldenBound)
-	for _, name := range []string{"divergence_mlp", "divergence_cnn"} {
-		t.Run(name, func(t *testing.T) { goldenDivergence(t, name) })
-	}
 }
 
 func goldenIoU(t *testing.T) {
@@ -58,8 +51,7 @@ func goldenIoU(t *testing.T) {
 			IoM                         float64 `json:"iom_ours"`
 		}
 	}
-	goldenCase(t, "iou", &want)
-	arrays := goldenArrays(t, "iou", "masks.npz")
+	arrays := golden(t, "iou", "masks.npz", &want)
 	mask := func(name string) *sparsity.Mask {
 		v := arrays[name]
 		m := sparsity.NewMask(v.Shape...)
@@ -103,8 +95,7 @@ func goldenBound(t *testing.T) {
 			IoUBound float64   `json:"iou_bound"`
 		}
 	}
-	goldenCase(t, "bound_masks", &want)
-	arrays := goldenArrays(t, "bound_masks", "weights.npz")
+	arrays := golden(t, "bound_masks", "weights.npz", &want)
 	if len(want.Cases) == 0 {
 		t.Fatal("no cases")
 	}

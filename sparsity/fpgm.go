@@ -2,7 +2,8 @@ package sparsity
 
 import (
 	"fmt"
-	"math"
+
+	"gonum.org/v1/gonum/floats"
 )
 
 // FPGM scores a filter by the sum of its Euclidean distances to the others: a
@@ -62,22 +63,13 @@ func distanceSums(l Layer, subset *Mask) []float64 {
 	for f := range subset.Kept() {
 		for g := range f {
 			if subset.Get(g) {
-				d := distance(filters[f], filters[g])
+				d := floats.Distance(filters[f], filters[g], 2)
 				sums[f] += d
 				sums[g] += d
 			}
 		}
 	}
 	return sums
-}
-
-func distance(a, b []float64) float64 {
-	sum := 0.0
-	for i, v := range a {
-		d := v - b[i]
-		sum += float64(d * d)
-	}
-	return math.Sqrt(sum)
 }
 
 // Prune removes floor(share·alive) filters of each layer besides those dropped

@@ -63,14 +63,13 @@ func kept(values []float64, m *Mask) []float64 {
 // float32 numbers are interpolated in float32, as NumPy does, so that a
 // threshold falls on the same side of every weight.
 func Percentile(values []float64, p float64) float64 {
-	n, work := len(values), slices.Clone(values)
-	rank := float64(n-1) * p / 100
+	sorted := slices.Sorted(slices.Values(values))
+	rank := float64(len(sorted)-1) * p / 100
 	lower := int(math.Floor(rank))
-	a := nthLargest(work, n-lower)
-	if lower == n-1 {
-		return a
+	if lower+1 == len(sorted) {
+		return sorted[lower]
 	}
-	b, t := nthLargest(work, n-lower-1), rank-float64(lower)
+	a, b, t := sorted[lower], sorted[lower+1], rank-float64(lower)
 	if single(a) && single(b) {
 		return float64(between(float32(a), float32(b), float32(t)))
 	}

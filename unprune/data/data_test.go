@@ -299,30 +299,6 @@ func TestNormalization(t *testing.T) {
 	}
 }
 
-func TestParseNormalization(t *testing.T) {
-	for _, c := range []struct {
-		text     string
-		mean, sd []float64
-		err      string
-	}{
-		{"", nil, nil, ""},
-		{".286, .353", []float64{.286}, []float64{.353}, ""},
-		{"1,2,3,4,5,6", []float64{1, 2, 3}, []float64{4, 5, 6}, ""},
-		{"1", nil, nil, "as many standard deviations"},
-		{"1,2,3", nil, nil, "as many standard deviations"},
-		{"a,1", nil, nil, `"a" is not a number`},
-		{"NaN,1", nil, nil, "not a number"},
-		{"1,0", nil, nil, "must be positive"},
-	} {
-		n, err := ParseNormalization(c.text)
-		if c.err != "" {
-			wantError(t, err, c.err)
-		} else if err != nil || !slices.Equal(n.Mean, c.mean) || !slices.Equal(n.SD, c.sd) {
-			t.Errorf("%q: got %v (%v)", c.text, n, err)
-		}
-	}
-}
-
 func TestReshapeAndClasses(t *testing.T) {
 	d := samples(t, 3, 3)
 	r, err := d.Reshape(1, 2, 1)

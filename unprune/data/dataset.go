@@ -120,3 +120,43 @@ func Gather[T float32 | float64](d *Dataset, indices []int, x []T, y []int64) {
 		}
 	}
 }
+
+// Normalization maps every value v of channel c to (v - Mean[c]) / SD[c], in
+// float32. The channel is the first axis of a sample; one mean and one standard deviation
+// serve all channels. The zero value changes nothing.
+type Normalization struct {
+	Mean, SD []float64
+}
+
+// Apply normalizes the dataset in place.
+func (n Normalization) Apply(d *Dataset) error {
+	channels := len(n.Mean)
+	if channels == 0 {
+		return nil
+	}
+	if len(n.SD) != channels {
+		return fmt.Errorf("data: normalization with %d means and %d standard deviations", channels, len(n.SD))
+	}
+	for _, sd := range n.SD {
+		if !(sd > 0) {
+			return fmt.Errorf("data: normalization with a standard deviation of %v: it must be positive", sd)
+		}
+	}
+	shape := d.SampleShape()
+	if channels > 1 && shape[0] != channels {
+		return fmt.Errorf("data: normalization for %d channels, but samples have shape %v", channels, shape)
+	}
+	x := onnx.Of[float32](d.X)
+	block := len(x) / (d.Len() * channels) // values of one channel of one sample
+	for i := 0; i < len(x); i += block {
+		c := i / block % channels
+		normalize(x[i:i+block], float32(n.Mean[c]), float32(n.SD[c]))
+	}
+	return nil
+}
+
+func normalize(x []float32, mean, sd float32) {
+	for i, v := range x {
+		x[i] = (v - mean) / sd
+	}
+}

@@ -33,9 +33,9 @@ func Load(path string, role Role) (*Dataset, error) {
 		return nil, fmt.Errorf("data: %w", err)
 	}
 	if info.IsDir() {
-		d, err := LoadFS(os.DirFS(file), role)
+		d, err := LoadFS(os.DirFS(path), role)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		return d, nil
 	}
