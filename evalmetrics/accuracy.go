@@ -17,9 +17,9 @@ func Argmax[T float32 | float64](values []T) int {
 	return best
 }
 
-// Accuracy is the share of samples, in percent (0 to 100), whose largest output is that of
-// their label. outputs is [len(labels), classes], logits or probabilities. A sample with
-// NaN among its outputs counts as wrong.
+// Accuracy is the share of samples, in percent (0 to 100), whose largest
+// output is that of their label. outputs is [len(labels), classes], logits or
+// probabilities. A sample with NaN among its outputs counts as wrong.
 func Accuracy[T float32 | float64](outputs []T, labels []int64) (float64, error) {
 	classes, err := columns(len(outputs), len(labels))
 	if err != nil {
@@ -45,8 +45,9 @@ func columns(values, samples int) (int, error) {
 	return values / samples, nil
 }
 
-// Accuracies are those of one model, in percent. "UA" in the literature means either of the
-// first two: Unlearn-Sparse and SalUn report the error, the un-pruning paper the accuracy.
+// Accuracies are those of one model, in percent. "UA" in the literature means
+// either of the first two: Unlearn-Sparse and SalUn report the error, the
+// un-pruning paper the accuracy.
 type Accuracies struct {
 	Forget  float64 `json:"forget_acc"` // on the forget set; should match gold's, near 0 for a deleted class
 	UAError float64 `json:"ua_error"`   // 100 - Forget

@@ -6,12 +6,13 @@ import (
 	"github.com/unprune/unprune/sparsity"
 )
 
-// Margins tells how far the scores of one pruning group are from the cut: how much each kept score
-// exceeds the threshold and how much each pruned one falls short of it, both in rising order.
-// They bound how many bits of the mask another model can flip whose scores differ
-// by a known distance. With u the model at hand, φ the other, each keeping the k highest scores
-// |u_i| and |φ_i| of the same N weights, a_l and b_l the l-th kept and pruned margin, and q the
-// number of weights that u keeps and φ prunes:
+// Margins tells how far the scores of one pruning group are from the cut: how
+// much each kept score exceeds the threshold and how much each pruned one
+// falls short of it, both in rising order. They bound how many bits of the
+// mask another model can flip whose scores differ by a known distance. With u
+// the model at hand, φ the other, each keeping the k highest scores |u_i| and
+// |φ_i| of the same N weights, a_l and b_l the l-th kept and pruned margin,
+// and q the number of weights that u keeps and φ prunes:
 //
 //   - if every score differs by at most ε, then a_q + b_q <= 2ε (SupFlips);
 //   - if ‖u-φ‖₂ <= E, then Φ(q) <= E², where Φ(q) is the smallest squared
@@ -19,8 +20,9 @@ import (
 //   - over several groups with one distance, the sum of the Q smallest
 //     (a_l+b_l)²/2 is at most E² (PooledFlips).
 //
-// Filters have the same bounds with s_f = ‖w_f‖₂. The proofs are short: for i kept by u alone and j
-// by φ alone, s_i(u)-ε_i <= s_i(φ) <= s_j(φ) <= s_j(u)+ε_j.
+// Filters have the same bounds with s_f = ‖w_f‖₂. The proofs are short: for i
+// kept by u alone and j by φ alone, s_i(u)-ε_i <= s_i(φ) <= s_j(φ) <=
+// s_j(u)+ε_j.
 type Margins struct {
 	Kept, Pruned []float64
 }
@@ -60,7 +62,8 @@ func (m Margins) SupFlips(eps float64) int {
 	return mostPairs(m.pairs(), func(q int) bool { return m.Kept[q-1]+m.Pruned[q-1] <= 2*eps })
 }
 
-// L2Flips bounds the flips if the scores have Euclidean distance e at most. The bound is attained.
+// L2Flips bounds the flips if the scores have Euclidean distance e at most.
+// The bound is attained.
 func (m Margins) L2Flips(e float64) int {
 	return mostPairs(m.pairs(), func(q int) bool { return m.SquaredDistance(q) <= e*e })
 }
@@ -140,6 +143,6 @@ func slope(a, b []float64, delta float64) float64 {
 	return sum
 }
 
-// LeastIoU is the IoU of two masks that each keep k positions and differ by q flips; fewer flips give
-// a higher one.
+// LeastIoU is the IoU of two masks that each keep k positions and differ by q
+// flips; fewer flips give a higher one.
 func LeastIoU(k, q int) float64 { return ratio(float64(k-q), float64(k+q)) }

@@ -1,7 +1,7 @@
 package evalmetrics
 
-// Cost counts what a method spent, evaluation not included. All but the seconds
-// depend only on the method and its input.
+// Cost counts what a method spent, evaluation not included. All but the
+// seconds depend only on the method and its input.
 type Cost struct {
 	Forward  int64   `json:"sample_forwards"`  // forward passes of one sample, those of training steps included
 	Backward int64   `json:"sample_backwards"` // backward passes of one sample
@@ -32,8 +32,8 @@ func (c Cost) Passes(n int) float64 {
 	return c.work() / float64((1+backwardPrice)*n)
 }
 
-// Relative is the work as a share of that of another cost, such as retraining; lower is cheaper.
-// It is NaN if neither did any.
+// Relative is the work as a share of that of another cost, such as retraining;
+// lower is cheaper. It is NaN if neither did any.
 func (c Cost) Relative(to Cost) float64 { return c.work() / to.work() }
 
 func (c Cost) work() float64 {

@@ -7,14 +7,14 @@ import (
 	"github.com/unprune/unprune/sparsity"
 )
 
-// Distance is a Euclidean distance ‖u-φ‖₂ that can be added up over layers. 0 and
-// up; lower is closer.
+// Distance is a Euclidean distance ‖u-φ‖₂ that can be added up over layers. 0
+// and up; lower is closer.
 type Distance struct {
 	squares float64
 }
 
-// NewDistance is the distance of two weight tensors, on the positions of on only if it is not nil
-// (such as A∩B, the weights that both models keep).
+// NewDistance is the distance of two weight tensors, on the positions of on
+// only if it is not nil (such as A∩B, the weights that both models keep).
 func NewDistance[T float32 | float64](u, phi []T, on *sparsity.Mask) (Distance, error) {
 	if len(u) != len(phi) || on != nil && on.Len() != len(u) {
 		return Distance{}, fmt.Errorf("evalmetrics: distance of %d and %d weights: the models differ", len(u), len(phi))

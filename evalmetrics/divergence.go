@@ -5,7 +5,8 @@ import (
 	"math"
 )
 
-// tiny is added inside both logarithms (Unified-Unlearning, evaluation/js_div.py).
+// tiny is added inside both logarithms (Unified-Unlearning,
+// evaluation/js_div.py).
 const tiny = 1e-20
 
 // Softmax turns logits [samples, classes] into probabilities in float64.
@@ -32,9 +33,9 @@ func softmaxRow[T float32 | float64](logits []T, p []float64) {
 	}
 }
 
-// KL is the Kullback-Leibler divergence KL(gold‖model): the mean over samples of
-// Σ_c p (ln(p+1e-20) - ln(q+1e-20)), p gold's probabilities, q the model's, both
-// [samples, classes]. 0 and up, in nats; lower is closer.
+// KL is the Kullback-Leibler divergence KL(gold‖model): the mean over samples
+// of Σ_c p (ln(p+1e-20) - ln(q+1e-20)), p gold's probabilities, q the model's,
+// both [samples, classes]. 0 and up, in nats; lower is closer.
 func KL(gold, model []float64, classes int) (float64, error) {
 	return meanRows(gold, model, classes, klRow)
 }

@@ -307,10 +307,12 @@ func TestBoundHolds(t *testing.T) {
 	}
 }
 
-// The adversary of the proof attains the Euclidean bound: moving q pairs to one threshold costs Φ(q).
+// The adversary of the proof attains the Euclidean bound: moving q pairs to
+// one threshold costs Φ(q).
 func TestBoundIsAttained(t *testing.T) {
 	m := NewMargins([]float64{5, 4, 3, 2, 1, 0}, 3)
-	// Pairs (3,2), (4,1), (5,0) have margins .5, 1.5, 2.5 on each side of 2.5, so δ = 0.
+	// Pairs (3,2), (4,1), (5,0) have margins .5, 1.5, 2.5 on each side of 2.5,
+	// so δ = 0.
 	for q, want := range []float64{0, .5, 5, 17.5} {
 		if got := m.SquaredDistance(q); !near(got, want) {
 			t.Errorf("Φ(%d) = %v, want %v", q, got, want)

@@ -13,7 +13,8 @@ import (
 	"github.com/unprune/unprune/sparsity"
 )
 
-// goldenDir is the folder of reference cases: GOLDEN_DIR, or the copy in the repository.
+// goldenDir is the folder of reference cases: GOLDEN_DIR, or the copy in the
+// repository.
 func goldenDir() string {
 	if dir := os.Getenv("GOLDEN_DIR"); dir != "" {
 		return dir
@@ -21,8 +22,8 @@ func goldenDir() string {
 	return filepath.Join("..", "unprune", "testdata", "golden")
 }
 
-// golden reads a case's description into v and its arrays.
-func golden(t *testing.T, name, arrays string, v any) map[string]*onnx.Tensor {
+// goldenCase reads a case's description into v.
+func goldenCase(t *testing.T, name string, v any) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(goldenDir(), name, "case.json"))
 	if err != nil {
@@ -31,7 +32,11 @@ func golden(t *testing.T, name, arrays string, v any) map[string]*onnx.Tensor {
 	if err := json.Unmarshal(text, v); err != nil {
 		t.Fatal(err)
 	}
-	a, err := npz.ReadFile(filepath.Join(goldenDir(), name, arrays))
+}
+
+func goldenArrays(t *testing.T, name, file string) map[string]*onnx.Tensor {
+	t.Helper()
+	a, err := npz.ReadFile(filepath.Join(goldenDir(), name, file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +46,9 @@ func golden(t *testing.T, name, arrays string, v any) map[string]*onnx.Tensor {
 func TestGolden(t *testing.T) {
 	t.Run("iou", goldenIoU)
 	t.Run("bound_masks", goldenBound)
+	for _, name := range []string{"divergence_mlp", "divergence_cnn"} {
+		t.Run(name, func(t *testing.T) { goldenDivergence(t, name) })
+	}
 }
 
 func goldenIoU(t *testing.T) {
@@ -51,7 +59,8 @@ func goldenIoU(t *testing.T) {
 			IoM                         float64 `json:"iom_ours"`
 		}
 	}
-	arrays := golden(t, "iou", "masks.npz", &want)
+	goldenCase(t, "iou", &want)
+	arrays := goldenArrays(t, "iou", "masks.npz")
 	mask := func(name string) *sparsity.Mask {
 		v := arrays[name]
 		m := sparsity.NewMask(v.Shape...)
@@ -95,7 +104,8 @@ func goldenBound(t *testing.T) {
 			IoUBound float64   `json:"iou_bound"`
 		}
 	}
-	arrays := golden(t, "bound_masks", "weights.npz", &want)
+	goldenCase(t, "bound_masks", &want)
+	arrays := goldenArrays(t, "bound_masks", "weights.npz")
 	if len(want.Cases) == 0 {
 		t.Fatal("no cases")
 	}

@@ -14,8 +14,8 @@ type Overlap struct {
 	A, B         int // |A|, |B|
 	N            int // positions
 
-	// expected is the intersection if both masks were drawn at random, each layer
-	// with the counts it has: Σ |A||B|/N.
+	// expected is the intersection if both masks were drawn at random, each
+	// layer with the counts it has: Σ |A||B|/N.
 	expected float64
 }
 
@@ -58,8 +58,8 @@ func (o Overlap) Union() int { return o.A + o.B - o.Intersection }
 // IoU is |A∩B|/|A∪B|, 0 to 1, higher is closer; 1 if both sets are empty.
 func (o Overlap) IoU() float64 { return ratio(float64(o.Intersection), float64(o.Union())) }
 
-// IoM is |A∩B|/min(|A|,|B|), 0 to 1, higher is closer; 1 if the smaller set is empty.
-// For sets of equal size it ranks as IoU does.
+// IoM is |A∩B|/min(|A|,|B|), 0 to 1, higher is closer; 1 if the smaller set is
+// empty. For sets of equal size it ranks as IoU does.
 func (o Overlap) IoM() float64 { return ratio(float64(o.Intersection), float64(min(o.A, o.B))) }
 
 // ChanceIoU is the IoU to expect of two independent random masks with these
@@ -71,15 +71,17 @@ func (o Overlap) ChanceIoU() float64 {
 // ChanceIoM is the IoM to expect likewise: s if all densities are s.
 func (o Overlap) ChanceIoM() float64 { return ratio(o.expected, float64(min(o.A, o.B))) }
 
-// Normalized is (IoU-chance)/(ceiling-chance): 0 at chance level, 1 at the agreement of two gold models,
-// whose IoU is the ceiling. It is NaN if the ceiling is no better than chance.
+// Normalized is (IoU-chance)/(ceiling-chance): 0 at chance level, 1 at the
+// agreement of two gold models, whose IoU is the ceiling. It is NaN if the
+// ceiling is no better than chance.
 func (o Overlap) Normalized(ceiling float64) float64 {
 	return share(o.IoU(), o.ChanceIoU(), ceiling)
 }
 
-// Recovered is the share of the way from the original mask to the ceiling that a new mask has
-// gone: (IoU-start)/(ceiling-start), where all three are IoU to gold. 1 is all of it, negative values
-// mean a step back; NaN if there was no way to go.
+// Recovered is the share of the way from the original mask to the ceiling that
+// a new mask has gone: (IoU-start)/(ceiling-start), where all three are IoU to
+// gold. 1 is all of it, negative values mean a step back; NaN if there was no
+// way to go.
 func Recovered(iou, start, ceiling float64) float64 { return share(iou, start, ceiling) }
 
 func ratio(part, whole float64) float64 {
@@ -104,8 +106,8 @@ type LayerOverlap struct {
 	Overlap
 }
 
-// Overlaps compares the masks of two models layer by layer, in the order of a. Both must cover
-// the same layers.
+// Overlaps compares the masks of two models layer by layer, in the order of a.
+// Both must cover the same layers.
 func Overlaps(a, b *sparsity.Masks) ([]LayerOverlap, error) {
 	if len(a.Names()) != len(b.Names()) {
 		return nil, fmt.Errorf("evalmetrics: masks of %d and of %d layers: the models differ", len(a.Names()), len(b.Names()))
@@ -124,8 +126,8 @@ func Overlaps(a, b *sparsity.Masks) ([]LayerOverlap, error) {
 	return overlaps, nil
 }
 
-// UnitOverlaps compares masks by kept filters or channels: one is kept if any of its
-// weights is.
+// UnitOverlaps compares masks by kept filters or channels: one is kept if any
+// of its weights is.
 func UnitOverlaps(layers []sparsity.Layer, unit sparsity.Unit, a, b *sparsity.Masks) ([]LayerOverlap, error) {
 	reduce := func(masks *sparsity.Masks) (*sparsity.Masks, error) {
 		units := &sparsity.Masks{}
@@ -158,14 +160,15 @@ func TotalOverlap(layers []LayerOverlap) Overlap {
 	return total
 }
 
-// Swap tells whether changing a mask brought it closer to gold: it did exactly if
-// AddedInGold exceeds DroppedInGold (for equal numbers added and dropped).
+// Swap tells whether changing a mask brought it closer to gold: it did exactly
+// if AddedInGold exceeds DroppedInGold (for equal numbers added and dropped).
 type Swap struct {
 	Added, Dropped             int
 	AddedInGold, DroppedInGold float64 // shares of the added, of the dropped weights that gold keeps; NaN if none
 }
 
-// NewSwap compares the masks before and after with gold's, over all layers of before.
+// NewSwap compares the masks before and after with gold's, over all layers of
+// before.
 func NewSwap(before, after, gold *sparsity.Masks) (Swap, error) {
 	var s Swap
 	addedIn, droppedIn := 0, 0

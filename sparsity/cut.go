@@ -30,8 +30,8 @@ type Target struct {
 	Keep  []int
 }
 
-// TargetOf is the target that the masks meet now, so that cutting anew keeps as
-// many units as before.
+// TargetOf is the target that the masks meet now, so that cutting anew keeps
+// as many units as before.
 func TargetOf(scores []Scores, scope Scope, masks *Masks) Target {
 	t := Target{Scope: scope}
 	for _, n := range aliveUnits(scores, masks) {
@@ -49,8 +49,8 @@ func (t *Target) add(keep int) {
 	t.Keep = append(t.Keep, keep)
 }
 
-// aliveUnits are the units of each layer that the masks keep; all of them where there
-// is no mask.
+// aliveUnits are the units of each layer that the masks keep; all of them
+// where there is no mask.
 func aliveUnits(scores []Scores, masks *Masks) []*Mask {
 	alive := make([]*Mask, len(scores))
 	for i, s := range scores {
@@ -100,7 +100,8 @@ func groupsOf(scores []Scores, scope Scope) [][]Scores {
 	return groups
 }
 
-// pool puts the scores of a group in one list. Their order is that of the tie rule.
+// pool puts the scores of a group in one list. Their order is that of the tie
+// rule.
 func pool(group []Scores) ([]float64, error) {
 	var values []float64
 	for _, s := range group {
@@ -131,7 +132,8 @@ func split(group []Scores, kept *Mask, masks *Masks) {
 }
 
 // TopK returns the mask of the k largest values; among equal ones the lower
-// index is kept. Values must not be NaN; k is between 0 and len(values), or TopK panics.
+// index is kept. Values must not be NaN; k is between 0 and len(values), or
+// TopK panics.
 func TopK(values []float64, k int) *Mask {
 	m := NewMask(len(values))
 	if k == 0 {

@@ -36,8 +36,8 @@ type fileEntry struct {
 	Shape []int  `json:"shape"`
 }
 
-// WriteMasks writes a mask file. model identifies the model that the masks belong to: a
-// hash of its file, or "". Equal masks give equal bytes.
+// WriteMasks writes a mask file. model identifies the model that the masks
+// belong to: a hash of its file, or "". Equal masks give equal bytes.
 func WriteMasks(w io.Writer, ms *Masks, model string) error {
 	index := fileIndex{Format: fileFormat, Version: fileVersion, Model: model, Masks: []fileEntry{}}
 	arrays := []*onnx.Tensor{nil}
@@ -58,8 +58,8 @@ func WriteMasks(w io.Writer, ms *Masks, model string) error {
 
 func entryName(i int) string { return fmt.Sprintf("mask/%d", i) }
 
-// ReadMasks reads a mask file of size bytes and returns the identity of the model that
-// the masks were written for.
+// ReadMasks reads a mask file of size bytes and returns the identity of the
+// model that the masks were written for.
 func ReadMasks(r io.ReaderAt, size int64) (ms *Masks, model string, err error) {
 	a, err := npz.NewArchive(r, size)
 	if err != nil {

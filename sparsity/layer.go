@@ -31,9 +31,9 @@ func (u Unit) String() string {
 }
 
 // Layer is a weight tensor seen as a map from input to output units, whatever
-// its layout: Gemm with transB=1 and Conv store [out, in, ...] (OutAxis 0, InAxis 1),
-// MatMul stores [in, out] (OutAxis 1, InAxis 0). With groups, the input axis of
-// Conv counts the inputs within a group.
+// its layout: Gemm with transB=1 and Conv store [out, in, ...] (OutAxis 0,
+// InAxis 1), MatMul stores [in, out] (OutAxis 1, InAxis 0). With groups, the
+// input axis of Conv counts the inputs within a group.
 type Layer struct {
 	Name    string // the parameter's name
 	Weight  *onnx.Tensor
@@ -89,8 +89,8 @@ func (l Layer) axis(u Unit) int {
 	return l.OutAxis
 }
 
-// WeightMask turns a mask over units into a mask over weights: a weight is kept
-// if its unit is.
+// WeightMask turns a mask over units into a mask over weights: a weight is
+// kept if its unit is.
 func (l Layer) WeightMask(u Unit, units *Mask) *Mask {
 	m := NewMask(l.Weight.Shape...)
 	if u == Weight {
@@ -105,8 +105,8 @@ func (l Layer) WeightMask(u Unit, units *Mask) *Mask {
 	return m
 }
 
-// UnitMask turns a mask over weights into a mask over units: a unit is kept if any
-// of its weights is. Its shape is [units].
+// UnitMask turns a mask over weights into a mask over units: a unit is kept if
+// any of its weights is. Its shape is [units].
 func (l Layer) UnitMask(u Unit, weights *Mask) *Mask {
 	m := NewMask(l.Units(u))
 	if u == Weight {

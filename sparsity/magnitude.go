@@ -2,8 +2,8 @@ package sparsity
 
 import "math"
 
-// Magnitude scores a weight by |w|, within its layer or across all layers
-// (Han et al. 2015; the counts are those of torch.nn.utils.prune).
+// Magnitude scores a weight by |w|, within its layer or across all layers (Han
+// et al. 2015; the counts are those of torch.nn.utils.prune).
 type Magnitude struct {
 	Global bool // weights of all layers compete
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/unprune/unprune/onnx"
 )
 
-// Mask is a set of positions of a tensor: 1 = kept, 0 = pruned. It is a bit set
-// in row-major order, the most significant bit of a byte first, as in numpy.packbits.
-// Unused bits of the last byte are 0.
+// Mask is a set of positions of a tensor: 1 = kept, 0 = pruned. It is a bit
+// set in row-major order, the most significant bit of a byte first, as in
+// numpy.packbits. Unused bits of the last byte are 0.
 type Mask struct {
 	shape []int
 	n     int
@@ -144,13 +144,14 @@ func (m *Mask) Clone() *Mask {
 	return &Mask{shape: slices.Clone(m.shape), n: m.n, bits: bytes.Clone(m.bits)}
 }
 
-// Equal reports whether both masks have the same shape and keep the same positions.
+// Equal reports whether both masks have the same shape and keep the same
+// positions.
 func (m *Mask) Equal(o *Mask) bool {
 	return slices.Equal(m.shape, o.shape) && bytes.Equal(m.bits, o.bits)
 }
 
-// And returns the positions kept by both. Like Or and AndNot it panics when the
-// masks have different numbers of positions.
+// And returns the positions kept by both. Like Or and AndNot it panics when
+// the masks have different numbers of positions.
 func (m *Mask) And(o *Mask) *Mask {
 	return m.combine(o, func(a, b byte) byte { return a & b })
 }
@@ -205,8 +206,8 @@ func zeroPruned[T float32 | float64 | uint16](m *Mask, values []T) {
 	}
 }
 
-// Expand writes the mask as numbers, 1 = kept and 0 = pruned, to dst. It panics
-// when dst has not exactly Len elements.
+// Expand writes the mask as numbers, 1 = kept and 0 = pruned, to dst. It
+// panics when dst has not exactly Len elements.
 func Expand[T float32 | float64](m *Mask, dst []T) {
 	if len(dst) != m.n {
 		panic(fmt.Sprintf("sparsity: %d elements for a mask of shape %v", len(dst), m.shape))

@@ -73,7 +73,8 @@ func (ms *Masks) Clone() *Masks {
 	return c
 }
 
-// Equal reports whether both hold equal masks for the same parameters, in any order.
+// Equal reports whether both hold equal masks for the same parameters, in any
+// order.
 func (ms *Masks) Equal(o *Masks) bool {
 	if len(ms.names) != len(o.names) {
 		return false

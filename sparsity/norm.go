@@ -1,7 +1,8 @@
 package sparsity
 
-// SliceNorm scores filters or input channels by the norm of their weights
-// (Li et al. 2017 for filters and L1; Unlearn-Sparse, pruner/utils.py for both axes).
+// SliceNorm scores filters or input channels by the norm of their weights (Li
+// et al. 2017 for filters and L1; Unlearn-Sparse, pruner/utils.py for both
+// axes).
 type SliceNorm struct {
 	name string
 	unit Unit

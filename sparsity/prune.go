@@ -16,10 +16,12 @@ type Pruner interface {
 	Scope() Scope
 	// Needs says what Score must be given besides the layers.
 	Needs() Needs
-	// Score returns one number per unit of each layer, in the order of the layers.
+	// Score returns one number per unit of each layer, in the order of the
+	// layers.
 	Score(Input) ([]Scores, error)
-	// Prune is one pruning step by the pruner's own rule: of the units
-	// kept in alive (nil: all) it removes a share, 0 <= share < 1. Nothing comes back to life.
+	// Prune is one pruning step by the pruner's own rule: of the units kept in
+	// alive (nil: all) it removes a share, 0 <= share < 1. Nothing comes back
+	// to life.
 	Prune(scores []Scores, alive *Masks, share float64) (*Masks, error)
 }
 

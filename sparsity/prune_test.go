@@ -172,8 +172,8 @@ func TestRoundHalfEven(t *testing.T) {
 	}
 }
 
-// What every pruner promises: a share of 0 changes nothing, nothing comes back to
-// life, cutting to the same counts again changes nothing, and equal input
+// What every pruner promises: a share of 0 changes nothing, nothing comes back
+// to life, cutting to the same counts again changes nothing, and equal input
 // gives equal masks.
 func TestEveryPruner(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))
@@ -321,6 +321,62 @@ func TestRecognise(t *testing.T) {
 	dense, err := Recognise(fresh())
 	if err != nil || !dense.Dense {
 		t.Errorf("a dense model was recognised as %+v (%v)", dense, err)
+	}
+}
+
+// A model pruned by PyTorch, whose zeros are -0 in part.
+func TestRecogniseTorchModel(t *testing.T) {
+	model, err := onnx.Read("../models/testdata/lenet-300-100/pruned.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layers []Layer
+	for _, w := range model.Graph.Initializers {
+		if len(w.Shape) == 2 {
+			layers = append(layers, Layer{Name: w.Name, Weight: w, OutAxis: 0, InAxis: 1})
+		}
+	}
+	got, err := Recognise(layers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Unit != Weight || got.Scope != PerLayer || got.Dense || len(got.Layers) != 3 {
+		t.Errorf("recognised %d layers, unit %v, scope %v, dense %v", len(got.Layers), got.Unit, got.Scope, got.Dense)
+	}
+	for _, l := range got.Layers {
+		if want := l.Total - RoundHalfEven(l.Total, .9); l.Kept != want {
+			t.Errorf("%s: %d weights kept, want %d", l.Name, l.Kept, want)
+		}
+	}
+}
+
+// Pruning a pruned model to the counts it has changes nothing.
+func TestReprunePrunedModel(t *testing.T) {
+	for _, name := range []string{"magnitude", "global-magnitude", "lth", "filter-l1", "filter-l2", "channel-l1", "sfp"} {
+		p, err := ByName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rng := rand.New(rand.NewPCG(9, 9))
+		layers := []Layer{randomLayer(rng, "conv1", 8, 3, 3, 3), randomLayer(rng, "conv2", 10, 8, 3, 3)}
+		scores, err := p.Score(Input{Layers: layers})
+		if err != nil {
+			t.Fatal(err)
+		}
+		masks, err := p.Prune(scores, nil, .6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := masks.Apply(layers); err != nil {
+			t.Fatal(err)
+		}
+		if scores, err = p.Score(Input{Layers: layers}); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Cut(scores, TargetOf(scores, p.Scope(), masks))
+		if err != nil || !again.Equal(masks) {
+			t.Errorf("%s: the masks changed (%v)", name, err)
+		}
 	}
 }
 

@@ -2,8 +2,8 @@ package sparsity
 
 import "errors"
 
-// Random gives every weight an independent uniform score: the control that
-// any pruner has to beat.
+// Random gives every weight an independent uniform score: the control that any
+// pruner has to beat.
 type Random struct{}
 
 // Name is "random".

@@ -20,8 +20,8 @@ type Pattern struct {
 // Recognise reads masks off the zeros of the layers' weights and says by which
 // unit and within which scope they seem to have been pruned.
 //
-// A layer was pruned by filter if each zero lies in a filter of zeros, by channel
-// likewise, otherwise by weight. Shares count as equal if rounding to
+// A layer was pruned by filter if each zero lies in a filter of zeros, by
+// channel likewise, otherwise by weight. Shares count as equal if rounding to
 // whole units explains their difference.
 func Recognise(layers []Layer) (Pattern, error) {
 	masks, err := MasksOf(layers)

@@ -77,8 +77,9 @@ func norm2(l Layer, u Unit, w func(int) float64, unit int) float64 {
 	return math.Sqrt(sum)
 }
 
-// MeanTopK is the mean of the k largest values, the scale by which scores of different
-// origin become comparable (mask rescoring adds such ratios). It is 0 for k = 0.
+// MeanTopK is the mean of the k largest values, the scale by which scores of
+// different origin become comparable (mask rescoring adds such ratios). It is
+// 0 for k = 0.
 func MeanTopK(values []float64, k int) float64 {
 	if k == 0 {
 		return 0

@@ -2,9 +2,9 @@ package sparsity
 
 import "math"
 
-// SFP scores a filter by ‖w‖₂ (He et al. 2018; soft-filter-pruning, pruning_cifar10_resnet.py). In
-// training the cut is made anew every epoch and pruned filters go on learning;
-// the last cut is the hard one.
+// SFP scores a filter by ‖w‖₂ (He et al. 2018; soft-filter-pruning,
+// pruning_cifar10_resnet.py). In training the cut is made anew every epoch and
+// pruned filters go on learning; the last cut is the hard one.
 type SFP struct {
 	// ReferenceCount counts int(F·(1-rate)) with rate = 1-share, the share
 	// kept, in floating point as the reference does: int(10·(1-.9)) is 0.

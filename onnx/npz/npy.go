@@ -45,8 +45,8 @@ type header struct {
 	bytes   int64 // size of the elements
 }
 
-// headerGrammar matches the Python dictionary that NumPy writes: the three keys
-// in alphabetical order.
+// headerGrammar matches the Python dictionary that NumPy writes: the three
+// keys in alphabetical order.
 var headerGrammar = regexp.MustCompile(
 	`^\{'descr': '([<>|=])([a-zA-Z][0-9]*)', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\),? *\}\s*$`)
 

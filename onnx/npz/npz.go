@@ -46,7 +46,7 @@ func Open(path string) (*Archive, error) {
 func NewArchive(r io.ReaderAt, size int64) (*Archive, error) {
 	z, err := zip.NewReader(r, size)
 	if err != nil {
-		return nil, fmt.Errorf("npz: not a .npz archive: %w", err)
+		return nil, fmt.Errorf("npz: not a .npz archive (numpy.savez writes them): %w", err)
 	}
 	a := &Archive{files: map[string]*zip.File{}}
 	for _, f := range z.File {

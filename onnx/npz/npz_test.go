@@ -133,6 +133,47 @@ func TestFortranAndBigEndian(t *testing.T) {
 	}
 }
 
+// An array written row by row is the transposed array column by column.
+func TestFortranOrderOfEveryType(t *testing.T) {
+	for _, w := range []*onnx.Tensor{
+		onnx.FromSlice([]bool{true, false, false, true, true, false}, 3, 2),
+		onnx.FromSlice([]int8{1, 2, 3, 4, 5, 6}, 3, 2),
+		onnx.FromSlice([]int16{1, 2, 3, 4, 5, 6}, 3, 2),
+		onnx.FromSlice([]int32{1, 2, 3, 4, 5, 6}, 3, 2),
+		onnx.FromSlice([]int64{1, 2, 3, 4, 5, 6}, 3, 2),
+		onnx.FromSlice([]uint8{1, 2, 3, 4, 5, 6}, 3, 2),
+		onnx.FromSlice([]uint16{1, 2, 3, 4, 5, 6}, 3, 2),
+		onnx.FromSlice([]uint32{1, 2, 3, 4, 5, 6}, 3, 2),
+		onnx.FromSlice([]uint64{1, 2, 3, 4, 5, 6}, 3, 2),
+		onnx.FromSlice([]float32{1, 2, 3, 4, 5, 6}, 3, 2),
+		onnx.FromSlice([]float64{1, 2, 3, 4, 5, 6}, 3, 2),
+		{DType: onnx.Float16, Shape: []int{3, 2}, Data: []uint16{1, 2, 3, 4, 5, 6}},
+	} {
+		t.Run(w.DType.String(), func(t *testing.T) {
+			var buf bytes.Buffer
+			if err := WriteNPY(&buf, w); err != nil {
+				t.Fatal(err)
+			}
+			file := bytes.Replace(buf.Bytes(), []byte("False, 'shape': (3, 2), }"), []byte("True, 'shape': (2, 3), } "), 1)
+			got, err := ReadNPY(bytes.NewReader(file), int64(len(file)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.DType != w.DType || !reflect.DeepEqual(got.Shape, []int{2, 3}) {
+				t.Fatalf("got %v of shape %v", got.DType, got.Shape)
+			}
+			a, b := reflect.ValueOf(w.Data), reflect.ValueOf(got.Data)
+			for i := range 2 {
+				for j := range 3 {
+					if !b.Index(3*i + j).Equal(a.Index(2*j + i)) {
+						t.Errorf("element [%d,%d] is %v, want %v", i, j, b.Index(3*i+j), a.Index(2*j+i))
+					}
+				}
+			}
+		})
+	}
+}
+
 func TestReadNPYErrors(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -28,7 +28,8 @@ func wantError(t *testing.T, err error, part string) {
 	}
 }
 
-// samples is a dataset of n samples [2] whose values tell their place; classes go round.
+// samples is a dataset of n samples [2] whose values tell their place; classes
+// go round.
 func samples(t *testing.T, n, classes int) *Dataset {
 	t.Helper()
 	x, y := make([]float32, 2*n), make([]int64, n)
@@ -295,6 +296,30 @@ func TestNormalization(t *testing.T) {
 			wantError(t, err, c.err)
 		} else if got := onnx.Of[float32](d.X); err != nil || !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %v (%v), want %v", c.name, got, err, c.want)
+		}
+	}
+}
+
+func TestParseNormalization(t *testing.T) {
+	for _, c := range []struct {
+		text     string
+		mean, sd []float64
+		err      string
+	}{
+		{"", nil, nil, ""},
+		{".286, .353", []float64{.286}, []float64{.353}, ""},
+		{"1,2,3,4,5,6", []float64{1, 2, 3}, []float64{4, 5, 6}, ""},
+		{"1", nil, nil, "as many standard deviations"},
+		{"1,2,3", nil, nil, "as many standard deviations"},
+		{"a,1", nil, nil, `"a" is not a number`},
+		{"NaN,1", nil, nil, "not a number"},
+		{"1,0", nil, nil, "must be positive"},
+	} {
+		n, err := ParseNormalization(c.text)
+		if c.err != "" {
+			wantError(t, err, c.err)
+		} else if err != nil || !slices.Equal(n.Mean, c.mean) || !slices.Equal(n.SD, c.sd) {
+			t.Errorf("%q: got %v (%v)", c.text, n, err)
 		}
 	}
 }

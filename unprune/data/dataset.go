@@ -17,8 +17,8 @@ type Dataset struct {
 	Names   []string // of the samples, for formats that have names; else nil
 }
 
-// newDataset checks the parts that a reader found. The number of classes is one more than
-// the largest label unless the format tells.
+// newDataset checks the parts that a reader found. The number of classes is
+// one more than the largest label unless the format tells.
 func newDataset(x *onnx.Tensor, y []int64, classes int) (*Dataset, error) {
 	if len(x.Shape) < 2 {
 		return nil, fmt.Errorf("data: inputs have shape %v: want [samples, ...]", x.Shape)
@@ -60,8 +60,8 @@ func (d *Dataset) SetClasses(classes int) error {
 	return nil
 }
 
-// Reshape returns the same samples with inputs of another shape and equal size, such as
-// [1, 28, 28] for [28, 28] or [784]. Memory is shared.
+// Reshape returns the same samples with inputs of another shape and equal
+// size, such as [1, 28, 28] for [28, 28] or [784]. Memory is shared.
 func (d *Dataset) Reshape(sample ...int) (*Dataset, error) {
 	have := onnx.Size(d.SampleShape())
 	if want := onnx.Size(sample); have != want {
@@ -107,8 +107,8 @@ func Complement(n int, indices []int) []int {
 	return rest
 }
 
-// Gather copies the samples with these indices to x, which holds
-// len(indices) inputs, and their labels to y. It does not allocate.
+// Gather copies the samples with these indices to x, which holds len(indices)
+// inputs, and their labels to y. It does not allocate.
 func Gather[T float32 | float64](d *Dataset, indices []int, x []T, y []int64) {
 	all := d.X.Data.([]float32)
 	size := len(all) / len(d.Y)
@@ -118,45 +118,5 @@ func Gather[T float32 | float64](d *Dataset, indices []int, x []T, y []int64) {
 		for j, v := range all[i*size : (i+1)*size] {
 			dst[j] = T(v)
 		}
-	}
-}
-
-// Normalization maps every value v of channel c to (v - Mean[c]) / SD[c], in
-// float32. The channel is the first axis of a sample; one mean and one standard deviation
-// serve all channels. The zero value changes nothing.
-type Normalization struct {
-	Mean, SD []float64
-}
-
-// Apply normalizes the dataset in place.
-func (n Normalization) Apply(d *Dataset) error {
-	channels := len(n.Mean)
-	if channels == 0 {
-		return nil
-	}
-	if len(n.SD) != channels {
-		return fmt.Errorf("data: normalization with %d means and %d standard deviations", channels, len(n.SD))
-	}
-	for _, sd := range n.SD {
-		if !(sd > 0) {
-			return fmt.Errorf("data: normalization with a standard deviation of %v: it must be positive", sd)
-		}
-	}
-	shape := d.SampleShape()
-	if channels > 1 && shape[0] != channels {
-		return fmt.Errorf("data: normalization for %d channels, but samples have shape %v", channels, shape)
-	}
-	x := onnx.Of[float32](d.X)
-	block := len(x) / (d.Len() * channels) // values of one channel of one sample
-	for i := 0; i < len(x); i += block {
-		c := i / block % channels
-		normalize(x[i:i+block], float32(n.Mean[c]), float32(n.SD[c]))
-	}
-	return nil
-}
-
-func normalize(x []float32, mean, sd float32) {
-	for i, v := range x {
-		x[i] = (v - mean) / sd
 	}
 }

@@ -17,9 +17,10 @@ import (
 // maxImage is the largest extent of an image, in pixels.
 const maxImage = 4096
 
-// loadClassFolders reads one folder of PNG or JPEG images per class. Classes are numbered in the
-// order of their folders' names. If there are folders named train and test (or
-// val), they hold the class folders and the role chooses between them.
+// loadClassFolders reads one folder of PNG or JPEG images per class. Classes
+// are numbered in the order of their folders' names. If there are folders
+// named train and test (or val), they hold the class folders and the role
+// chooses between them.
 func loadClassFolders(folder fs.FS, classes []string, role Role) (*Dataset, error) {
 	for _, half := range [][]string{{"train"}, {"test", "val"}}[role] {
 		if slices.Contains(classes, half) {

@@ -79,8 +79,8 @@ func (f *Forget) parseClasses(text string) error {
 // String is the specification as it was given.
 func (f Forget) String() string { return f.text }
 
-// Select returns the rising indices of the samples to forget. It is an error when
-// there are none or when nothing would be left.
+// Select returns the rising indices of the samples to forget. It is an error
+// when there are none or when nothing would be left.
 func (f Forget) Select(d *Dataset, seed uint64) ([]int, error) {
 	indices, err := f.choose(d, seed)
 	if err != nil {

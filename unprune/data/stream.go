@@ -20,8 +20,8 @@ func Stream(seed uint64, algorithm, purpose string) *rand.Rand {
 }
 
 // Order is the order in which an epoch, counted from 0, visits n samples. Each
-// epoch has a stream of its own, so that a run can resume at any of them.
-// Cut it into batches with slices.Chunk.
+// epoch has a stream of its own, so that a run can resume at any of them. Cut
+// it into batches with slices.Chunk.
 func Order(seed uint64, epoch, n int) []int {
 	return Stream(seed, "order", fmt.Sprintf("epoch %d", epoch)).Perm(n)
 }
