@@ -84,7 +84,7 @@ func (wp *weightPacker[T]) pack(t *Team, w []T) []T {
 
 func (wp *weightPacker[T]) unit(_ *Worker, unit int) {
 	p := wp.product
-	row := unit % p.strips() * p.tiling.rows
+	row := unit % p.strips() * p.rows
 	size := p.channels * p.taps * packedRow
-	wp.strip(wp.w, unit/p.strips(), row, min(p.tiling.rows, p.m-row), wp.packed[unit*size:(unit+1)*size])
+	wp.strip(wp.w, unit/p.strips(), row, min(p.rows, p.m-row), wp.packed[unit*size:(unit+1)*size])
 }

@@ -166,8 +166,9 @@ func (cg *ConvGradWeight[T]) gradients(w *Worker, number, q, count, plane int) [
 // multiply adds a chunk's products to the result [rows][outs].
 func (cg *ConvGradWeight[T]) multiply(samples, gradients []T, rows, count int, result []T, flags int) {
 	tl := cg.tiling
-	for i := 0; i < rows; i += tl.rows {
-		height := min(tl.rows, rows-i)
+	step := even(rows, tl.rows)
+	for i := 0; i < rows; i += step {
+		height := min(step, rows-i)
 		for o := 0; o < cg.outs; o += tl.cols {
 			cols := min(tl.cols, cg.outs-o)
 			tl.tile(height, cols)(count, samples[i*cg.chunk:], cg.chunk, 1, gradients[o*count:], tl.cols,

@@ -39,6 +39,7 @@ type Gemm[T Float] struct {
 	aRow, aCol  int // distance of neighbours in op(A)
 	bRow, bCol  int // distance of neighbours in op(B)
 	tiling      *tiling[T]
+	rows        int // of a tile: as even as the tiling allows
 	split       blocking
 	packA       bool
 	packB       bool
@@ -61,7 +62,8 @@ func newGemm[T Float](tl *tiling[T], m, n, k int, transA, transB bool, opt GemmO
 	g.aRow, g.aCol = strides(opt.LDA, m, k, transA)
 	g.bRow, g.bCol = strides(opt.LDB, k, n, transB)
 	g.opt.LDC, _ = strides(opt.LDC, m, n, false)
-	g.split = newBlocking(m, n, k, tl.rows, tl.cols)
+	g.rows = even(m, tl.rows)
+	g.split = newBlocking(m, n, k, g.rows, tl.cols)
 	// Packing pays when what is packed is used several times.
 	g.packA = g.alpha != 1 || g.split.cols >= 4*tl.cols
 	g.packB = g.bCol != 1 || g.split.rows >= 4*tl.rows
@@ -160,8 +162,8 @@ func (g *Gemm[T]) slab(w *Worker, i0, i1, j0, j1, p0, p1, flags int) {
 		}
 		b, bRow, bPanel = packed, width, width*k
 	}
-	for i := i0; i < i1; i += tl.rows {
-		rows := min(tl.rows, i1-i)
+	for i := i0; i < i1; i += g.rows {
+		rows := min(g.rows, i1-i)
 		a, aRow, aCol := g.a[min(len(g.a), i*g.aRow+p0*g.aCol):], g.aRow, g.aCol
 		if g.packA {
 			packed := scratchOf[T](w, slotA, packedRow*k)

@@ -4,6 +4,11 @@
 
 package kernel
 
+// A tile of 1 rows and 1 to 8 columns; see tileFunc.
+//
+//go:noescape
+func gemm_f32_1x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+
 // A tile of 1 rows and 1 to 16 columns; see tileFunc.
 //
 //go:noescape
@@ -18,6 +23,11 @@ func gemm_f32_1x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, b
 //
 //go:noescape
 func gemm_f32_1x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+
+// A tile of 2 rows and 1 to 8 columns; see tileFunc.
+//
+//go:noescape
+func gemm_f32_2x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
 
 // A tile of 2 rows and 1 to 16 columns; see tileFunc.
 //
@@ -34,6 +44,11 @@ func gemm_f32_2x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, b
 //go:noescape
 func gemm_f32_2x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
 
+// A tile of 3 rows and 1 to 8 columns; see tileFunc.
+//
+//go:noescape
+func gemm_f32_3x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+
 // A tile of 3 rows and 1 to 16 columns; see tileFunc.
 //
 //go:noescape
@@ -48,6 +63,11 @@ func gemm_f32_3x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, b
 //
 //go:noescape
 func gemm_f32_3x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+
+// A tile of 4 rows and 1 to 8 columns; see tileFunc.
+//
+//go:noescape
+func gemm_f32_4x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
 
 // A tile of 4 rows and 1 to 16 columns; see tileFunc.
 //
@@ -64,6 +84,11 @@ func gemm_f32_4x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, b
 //go:noescape
 func gemm_f32_4x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
 
+// A tile of 5 rows and 1 to 8 columns; see tileFunc.
+//
+//go:noescape
+func gemm_f32_5x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+
 // A tile of 5 rows and 1 to 16 columns; see tileFunc.
 //
 //go:noescape
@@ -78,6 +103,11 @@ func gemm_f32_5x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, b
 //
 //go:noescape
 func gemm_f32_5x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+
+// A tile of 6 rows and 1 to 8 columns; see tileFunc.
+//
+//go:noescape
+func gemm_f32_6x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
 
 // A tile of 6 rows and 1 to 16 columns; see tileFunc.
 //
@@ -94,6 +124,11 @@ func gemm_f32_6x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, b
 //go:noescape
 func gemm_f32_6x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
 
+// A tile of 7 rows and 1 to 8 columns; see tileFunc.
+//
+//go:noescape
+func gemm_f32_7x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+
 // A tile of 7 rows and 1 to 16 columns; see tileFunc.
 //
 //go:noescape
@@ -108,6 +143,11 @@ func gemm_f32_7x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, b
 //
 //go:noescape
 func gemm_f32_7x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+
+// A tile of 8 rows and 1 to 8 columns; see tileFunc.
+//
+//go:noescape
+func gemm_f32_8x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
 
 // A tile of 8 rows and 1 to 16 columns; see tileFunc.
 //
@@ -184,12 +224,47 @@ func gemm_f32_6x8_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow
 //go:noescape
 func gemm_f32_6x16_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
 
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 1 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
+func transpose1_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 2 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
+func transpose2_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 3 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
+func transpose3_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 4 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
+func transpose4_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 5 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
+func transpose5_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 6 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
+func transpose6_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 7 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
+func transpose7_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 8 and j < 8*blocks; blocks > 0.
 //
 //go:noescape
 func transpose8_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
-// Carries out picks (see pick) for each of planes > 0 planes; see windowTwin.
+// Carries out picks for planes > 0 planes; see window.
 //
 //go:noescape
 func window_f32_avx512(picks [][4]uint64, src []float32, base int, planes int, srcPlane int, dst []float32, dstRow int, dstPlane int)

@@ -4,6 +4,70 @@
 
 #include "textflag.h"
 
+// func gemm_f32_1x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·gemm_f32_1x8_avx512(SB), NOSPLIT, $0-152
+	MOVQ   k+0(FP), AX
+	MOVQ   a_base+8(FP), DX
+	MOVQ   aRow+32(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   aCol+40(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   b_base+48(FP), SI
+	MOVQ   bRow+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   cols+112(FP), CX
+	SUBQ   $0x00, CX
+	MOVQ   $0x00000001, R8
+	SHLQ   CL, R8
+	DECQ   R8
+	KMOVW  R8, K1
+	VPXORD Y0, Y0, Y0
+	TESTQ  AX, AX
+	JZ     epilogue
+
+loop:
+	VMOVUPS.Z        (SI), K1, Y1
+	VFMADD231PS.BCST (DX), Y1, Y0
+	ADDQ             BX, DX
+	ADDQ             DI, SI
+	DECQ             AX
+	JNZ              loop
+
+epilogue:
+	MOVQ      c_base+80(FP), AX
+	MOVQ      cRow+104(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      flags+144(FP), CX
+	TESTQ     $0x00000001, CX
+	JZ        rowBias
+	VMOVUPS.Z (AX), K1, Y1
+	VADDPS    Y1, Y0, Y0
+
+rowBias:
+	MOVQ         bias_base+120(FP), DX
+	TESTQ        $0x00000002, CX
+	JZ           columnBias
+	VBROADCASTSS (DX), Y1
+	VADDPS       Y1, Y0, Y0
+
+columnBias:
+	TESTQ     $0x00000004, CX
+	JZ        relu
+	VMOVUPS.Z (DX), K1, Y1
+	VADDPS    Y1, Y0, Y0
+
+relu:
+	TESTQ  $0x00000008, CX
+	JZ     store
+	VPXORD Y2, Y2, Y2
+	VMAXPS Y0, Y2, Y0
+
+store:
+	VMOVUPS Y0, K1, (AX)
+	VZEROUPPER
+	RET
+
 // func gemm_f32_1x16_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
 // Requires: AVX, AVX512F
 TEXT ·gemm_f32_1x16_avx512(SB), NOSPLIT, $0-152
@@ -225,6 +289,79 @@ store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, K1, 128(AX)
+	VZEROUPPER
+	RET
+
+// func gemm_f32_2x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·gemm_f32_2x8_avx512(SB), NOSPLIT, $0-152
+	MOVQ   k+0(FP), AX
+	MOVQ   a_base+8(FP), DX
+	MOVQ   aRow+32(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   aCol+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   b_base+48(FP), DI
+	MOVQ   bRow+72(FP), R8
+	SHLQ   $0x02, R8
+	MOVQ   cols+112(FP), CX
+	SUBQ   $0x00, CX
+	MOVQ   $0x00000001, R9
+	SHLQ   CL, R9
+	DECQ   R9
+	KMOVW  R9, K1
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	TESTQ  AX, AX
+	JZ     epilogue
+
+loop:
+	VMOVUPS.Z        (DI), K1, Y2
+	VFMADD231PS.BCST (DX), Y2, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y2, Y1
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	DECQ             AX
+	JNZ              loop
+
+epilogue:
+	MOVQ      c_base+80(FP), AX
+	MOVQ      cRow+104(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      flags+144(FP), DX
+	TESTQ     $0x00000001, DX
+	JZ        rowBias
+	VMOVUPS.Z (AX), K1, Y2
+	VADDPS    Y2, Y0, Y0
+	VMOVUPS.Z (AX)(CX*1), K1, Y2
+	VADDPS    Y2, Y1, Y1
+
+rowBias:
+	MOVQ         bias_base+120(FP), BX
+	TESTQ        $0x00000002, DX
+	JZ           columnBias
+	VBROADCASTSS (BX), Y2
+	VADDPS       Y2, Y0, Y0
+	VBROADCASTSS 4(BX), Y2
+	VADDPS       Y2, Y1, Y1
+
+columnBias:
+	TESTQ     $0x00000004, DX
+	JZ        relu
+	VMOVUPS.Z (BX), K1, Y2
+	VADDPS    Y2, Y0, Y0
+	VADDPS    Y2, Y1, Y1
+
+relu:
+	TESTQ  $0x00000008, DX
+	JZ     store
+	VPXORD Y3, Y3, Y3
+	VMAXPS Y0, Y3, Y0
+	VMAXPS Y1, Y3, Y1
+
+store:
+	VMOVUPS Y0, K1, (AX)
+	VMOVUPS Y1, K1, (AX)(CX*1)
 	VZEROUPPER
 	RET
 
@@ -502,6 +639,88 @@ store:
 	VMOVUPS Z3, (AX)(CX*1)
 	VMOVUPS Z4, 64(AX)(CX*1)
 	VMOVUPS Z5, K1, 128(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func gemm_f32_3x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·gemm_f32_3x8_avx512(SB), NOSPLIT, $0-152
+	MOVQ   k+0(FP), AX
+	MOVQ   a_base+8(FP), DX
+	MOVQ   aRow+32(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   aCol+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   b_base+48(FP), DI
+	MOVQ   bRow+72(FP), R8
+	SHLQ   $0x02, R8
+	MOVQ   cols+112(FP), CX
+	SUBQ   $0x00, CX
+	MOVQ   $0x00000001, R9
+	SHLQ   CL, R9
+	DECQ   R9
+	KMOVW  R9, K1
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	TESTQ  AX, AX
+	JZ     epilogue
+
+loop:
+	VMOVUPS.Z        (DI), K1, Y3
+	VFMADD231PS.BCST (DX), Y3, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y3, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y3, Y2
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	DECQ             AX
+	JNZ              loop
+
+epilogue:
+	MOVQ      c_base+80(FP), AX
+	MOVQ      cRow+104(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      flags+144(FP), DX
+	TESTQ     $0x00000001, DX
+	JZ        rowBias
+	VMOVUPS.Z (AX), K1, Y3
+	VADDPS    Y3, Y0, Y0
+	VMOVUPS.Z (AX)(CX*1), K1, Y3
+	VADDPS    Y3, Y1, Y1
+	VMOVUPS.Z (AX)(CX*2), K1, Y3
+	VADDPS    Y3, Y2, Y2
+
+rowBias:
+	MOVQ         bias_base+120(FP), BX
+	TESTQ        $0x00000002, DX
+	JZ           columnBias
+	VBROADCASTSS (BX), Y3
+	VADDPS       Y3, Y0, Y0
+	VBROADCASTSS 4(BX), Y3
+	VADDPS       Y3, Y1, Y1
+	VBROADCASTSS 8(BX), Y3
+	VADDPS       Y3, Y2, Y2
+
+columnBias:
+	TESTQ     $0x00000004, DX
+	JZ        relu
+	VMOVUPS.Z (BX), K1, Y3
+	VADDPS    Y3, Y0, Y0
+	VADDPS    Y3, Y1, Y1
+	VADDPS    Y3, Y2, Y2
+
+relu:
+	TESTQ  $0x00000008, DX
+	JZ     store
+	VPXORD Y4, Y4, Y4
+	VMAXPS Y0, Y4, Y0
+	VMAXPS Y1, Y4, Y1
+	VMAXPS Y2, Y4, Y2
+
+store:
+	VMOVUPS Y0, K1, (AX)
+	VMOVUPS Y1, K1, (AX)(CX*1)
+	VMOVUPS Y2, K1, (AX)(CX*2)
 	VZEROUPPER
 	RET
 
@@ -832,6 +1051,99 @@ store:
 	VMOVUPS Z6, (AX)(CX*2)
 	VMOVUPS Z7, 64(AX)(CX*2)
 	VMOVUPS Z8, K1, 128(AX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func gemm_f32_4x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·gemm_f32_4x8_avx512(SB), NOSPLIT, $0-152
+	MOVQ   k+0(FP), AX
+	MOVQ   a_base+8(FP), DX
+	MOVQ   aRow+32(FP), BX
+	SHLQ   $0x02, BX
+	LEAQ   (BX)(BX*2), SI
+	MOVQ   aCol+40(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   b_base+48(FP), R8
+	MOVQ   bRow+72(FP), R9
+	SHLQ   $0x02, R9
+	MOVQ   cols+112(FP), CX
+	SUBQ   $0x00, CX
+	MOVQ   $0x00000001, R10
+	SHLQ   CL, R10
+	DECQ   R10
+	KMOVW  R10, K1
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	TESTQ  AX, AX
+	JZ     epilogue
+
+loop:
+	VMOVUPS.Z        (R8), K1, Y4
+	VFMADD231PS.BCST (DX), Y4, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y4, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y4, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y4, Y3
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	DECQ             AX
+	JNZ              loop
+
+epilogue:
+	MOVQ      c_base+80(FP), AX
+	MOVQ      cRow+104(FP), CX
+	SHLQ      $0x02, CX
+	LEAQ      (CX)(CX*2), DX
+	MOVQ      flags+144(FP), BX
+	TESTQ     $0x00000001, BX
+	JZ        rowBias
+	VMOVUPS.Z (AX), K1, Y4
+	VADDPS    Y4, Y0, Y0
+	VMOVUPS.Z (AX)(CX*1), K1, Y4
+	VADDPS    Y4, Y1, Y1
+	VMOVUPS.Z (AX)(CX*2), K1, Y4
+	VADDPS    Y4, Y2, Y2
+	VMOVUPS.Z (AX)(DX*1), K1, Y4
+	VADDPS    Y4, Y3, Y3
+
+rowBias:
+	MOVQ         bias_base+120(FP), SI
+	TESTQ        $0x00000002, BX
+	JZ           columnBias
+	VBROADCASTSS (SI), Y4
+	VADDPS       Y4, Y0, Y0
+	VBROADCASTSS 4(SI), Y4
+	VADDPS       Y4, Y1, Y1
+	VBROADCASTSS 8(SI), Y4
+	VADDPS       Y4, Y2, Y2
+	VBROADCASTSS 12(SI), Y4
+	VADDPS       Y4, Y3, Y3
+
+columnBias:
+	TESTQ     $0x00000004, BX
+	JZ        relu
+	VMOVUPS.Z (SI), K1, Y4
+	VADDPS    Y4, Y0, Y0
+	VADDPS    Y4, Y1, Y1
+	VADDPS    Y4, Y2, Y2
+	VADDPS    Y4, Y3, Y3
+
+relu:
+	TESTQ  $0x00000008, BX
+	JZ     store
+	VPXORD Y5, Y5, Y5
+	VMAXPS Y0, Y5, Y0
+	VMAXPS Y1, Y5, Y1
+	VMAXPS Y2, Y5, Y2
+	VMAXPS Y3, Y5, Y3
+
+store:
+	VMOVUPS Y0, K1, (AX)
+	VMOVUPS Y1, K1, (AX)(CX*1)
+	VMOVUPS Y2, K1, (AX)(CX*2)
+	VMOVUPS Y3, K1, (AX)(DX*1)
 	VZEROUPPER
 	RET
 
@@ -1221,6 +1533,108 @@ store:
 	VMOVUPS Z9, (AX)(DX*1)
 	VMOVUPS Z10, 64(AX)(DX*1)
 	VMOVUPS Z11, K1, 128(AX)(DX*1)
+	VZEROUPPER
+	RET
+
+// func gemm_f32_5x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·gemm_f32_5x8_avx512(SB), NOSPLIT, $0-152
+	MOVQ   k+0(FP), AX
+	MOVQ   a_base+8(FP), DX
+	MOVQ   aRow+32(FP), BX
+	SHLQ   $0x02, BX
+	LEAQ   (BX)(BX*2), SI
+	MOVQ   aCol+40(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   b_base+48(FP), R8
+	MOVQ   bRow+72(FP), R9
+	SHLQ   $0x02, R9
+	MOVQ   cols+112(FP), CX
+	SUBQ   $0x00, CX
+	MOVQ   $0x00000001, R10
+	SHLQ   CL, R10
+	DECQ   R10
+	KMOVW  R10, K1
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	TESTQ  AX, AX
+	JZ     epilogue
+
+loop:
+	VMOVUPS.Z        (R8), K1, Y5
+	VFMADD231PS.BCST (DX), Y5, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y5, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y5, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y5, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y5, Y4
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	DECQ             AX
+	JNZ              loop
+
+epilogue:
+	MOVQ      c_base+80(FP), AX
+	MOVQ      cRow+104(FP), CX
+	SHLQ      $0x02, CX
+	LEAQ      (CX)(CX*2), DX
+	MOVQ      flags+144(FP), BX
+	TESTQ     $0x00000001, BX
+	JZ        rowBias
+	VMOVUPS.Z (AX), K1, Y5
+	VADDPS    Y5, Y0, Y0
+	VMOVUPS.Z (AX)(CX*1), K1, Y5
+	VADDPS    Y5, Y1, Y1
+	VMOVUPS.Z (AX)(CX*2), K1, Y5
+	VADDPS    Y5, Y2, Y2
+	VMOVUPS.Z (AX)(DX*1), K1, Y5
+	VADDPS    Y5, Y3, Y3
+	VMOVUPS.Z (AX)(CX*4), K1, Y5
+	VADDPS    Y5, Y4, Y4
+
+rowBias:
+	MOVQ         bias_base+120(FP), SI
+	TESTQ        $0x00000002, BX
+	JZ           columnBias
+	VBROADCASTSS (SI), Y5
+	VADDPS       Y5, Y0, Y0
+	VBROADCASTSS 4(SI), Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS 8(SI), Y5
+	VADDPS       Y5, Y2, Y2
+	VBROADCASTSS 12(SI), Y5
+	VADDPS       Y5, Y3, Y3
+	VBROADCASTSS 16(SI), Y5
+	VADDPS       Y5, Y4, Y4
+
+columnBias:
+	TESTQ     $0x00000004, BX
+	JZ        relu
+	VMOVUPS.Z (SI), K1, Y5
+	VADDPS    Y5, Y0, Y0
+	VADDPS    Y5, Y1, Y1
+	VADDPS    Y5, Y2, Y2
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y5, Y4, Y4
+
+relu:
+	TESTQ  $0x00000008, BX
+	JZ     store
+	VPXORD Y6, Y6, Y6
+	VMAXPS Y0, Y6, Y0
+	VMAXPS Y1, Y6, Y1
+	VMAXPS Y2, Y6, Y2
+	VMAXPS Y3, Y6, Y3
+	VMAXPS Y4, Y6, Y4
+
+store:
+	VMOVUPS Y0, K1, (AX)
+	VMOVUPS Y1, K1, (AX)(CX*1)
+	VMOVUPS Y2, K1, (AX)(CX*2)
+	VMOVUPS Y3, K1, (AX)(DX*1)
+	VMOVUPS Y4, K1, (AX)(CX*4)
 	VZEROUPPER
 	RET
 
@@ -1663,6 +2077,119 @@ store:
 	VMOVUPS Z12, (AX)(CX*4)
 	VMOVUPS Z13, 64(AX)(CX*4)
 	VMOVUPS Z14, K1, 128(AX)(CX*4)
+	VZEROUPPER
+	RET
+
+// func gemm_f32_6x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·gemm_f32_6x8_avx512(SB), NOSPLIT, $0-152
+	MOVQ   k+0(FP), AX
+	MOVQ   a_base+8(FP), DX
+	MOVQ   aRow+32(FP), BX
+	SHLQ   $0x02, BX
+	LEAQ   (BX)(BX*2), SI
+	LEAQ   (SI)(BX*2), DI
+	MOVQ   aCol+40(FP), R8
+	SHLQ   $0x02, R8
+	MOVQ   b_base+48(FP), R9
+	MOVQ   bRow+72(FP), R10
+	SHLQ   $0x02, R10
+	MOVQ   cols+112(FP), CX
+	SUBQ   $0x00, CX
+	MOVQ   $0x00000001, R11
+	SHLQ   CL, R11
+	DECQ   R11
+	KMOVW  R11, K1
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	TESTQ  AX, AX
+	JZ     epilogue
+
+loop:
+	VMOVUPS.Z        (R9), K1, Y6
+	VFMADD231PS.BCST (DX), Y6, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y6, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y6, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y6, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y6, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y6, Y5
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	DECQ             AX
+	JNZ              loop
+
+epilogue:
+	MOVQ      c_base+80(FP), AX
+	MOVQ      cRow+104(FP), CX
+	SHLQ      $0x02, CX
+	LEAQ      (CX)(CX*2), DX
+	LEAQ      (DX)(CX*2), BX
+	MOVQ      flags+144(FP), SI
+	TESTQ     $0x00000001, SI
+	JZ        rowBias
+	VMOVUPS.Z (AX), K1, Y6
+	VADDPS    Y6, Y0, Y0
+	VMOVUPS.Z (AX)(CX*1), K1, Y6
+	VADDPS    Y6, Y1, Y1
+	VMOVUPS.Z (AX)(CX*2), K1, Y6
+	VADDPS    Y6, Y2, Y2
+	VMOVUPS.Z (AX)(DX*1), K1, Y6
+	VADDPS    Y6, Y3, Y3
+	VMOVUPS.Z (AX)(CX*4), K1, Y6
+	VADDPS    Y6, Y4, Y4
+	VMOVUPS.Z (AX)(BX*1), K1, Y6
+	VADDPS    Y6, Y5, Y5
+
+rowBias:
+	MOVQ         bias_base+120(FP), DI
+	TESTQ        $0x00000002, SI
+	JZ           columnBias
+	VBROADCASTSS (DI), Y6
+	VADDPS       Y6, Y0, Y0
+	VBROADCASTSS 4(DI), Y6
+	VADDPS       Y6, Y1, Y1
+	VBROADCASTSS 8(DI), Y6
+	VADDPS       Y6, Y2, Y2
+	VBROADCASTSS 12(DI), Y6
+	VADDPS       Y6, Y3, Y3
+	VBROADCASTSS 16(DI), Y6
+	VADDPS       Y6, Y4, Y4
+	VBROADCASTSS 20(DI), Y6
+	VADDPS       Y6, Y5, Y5
+
+columnBias:
+	TESTQ     $0x00000004, SI
+	JZ        relu
+	VMOVUPS.Z (DI), K1, Y6
+	VADDPS    Y6, Y0, Y0
+	VADDPS    Y6, Y1, Y1
+	VADDPS    Y6, Y2, Y2
+	VADDPS    Y6, Y3, Y3
+	VADDPS    Y6, Y4, Y4
+	VADDPS    Y6, Y5, Y5
+
+relu:
+	TESTQ  $0x00000008, SI
+	JZ     store
+	VPXORD Y7, Y7, Y7
+	VMAXPS Y0, Y7, Y0
+	VMAXPS Y1, Y7, Y1
+	VMAXPS Y2, Y7, Y2
+	VMAXPS Y3, Y7, Y3
+	VMAXPS Y4, Y7, Y4
+	VMAXPS Y5, Y7, Y5
+
+store:
+	VMOVUPS Y0, K1, (AX)
+	VMOVUPS Y1, K1, (AX)(CX*1)
+	VMOVUPS Y2, K1, (AX)(CX*2)
+	VMOVUPS Y3, K1, (AX)(DX*1)
+	VMOVUPS Y4, K1, (AX)(CX*4)
+	VMOVUPS Y5, K1, (AX)(BX*1)
 	VZEROUPPER
 	RET
 
@@ -2164,6 +2691,128 @@ store:
 	VMOVUPS Z15, (AX)(BX*1)
 	VMOVUPS Z16, 64(AX)(BX*1)
 	VMOVUPS Z17, K1, 128(AX)(BX*1)
+	VZEROUPPER
+	RET
+
+// func gemm_f32_7x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·gemm_f32_7x8_avx512(SB), NOSPLIT, $0-152
+	MOVQ   k+0(FP), AX
+	MOVQ   a_base+8(FP), DX
+	MOVQ   aRow+32(FP), BX
+	SHLQ   $0x02, BX
+	LEAQ   (BX)(BX*2), SI
+	LEAQ   (SI)(BX*2), DI
+	MOVQ   aCol+40(FP), R8
+	SHLQ   $0x02, R8
+	MOVQ   b_base+48(FP), R9
+	MOVQ   bRow+72(FP), R10
+	SHLQ   $0x02, R10
+	MOVQ   cols+112(FP), CX
+	SUBQ   $0x00, CX
+	MOVQ   $0x00000001, R11
+	SHLQ   CL, R11
+	DECQ   R11
+	KMOVW  R11, K1
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	TESTQ  AX, AX
+	JZ     epilogue
+
+loop:
+	VMOVUPS.Z        (R9), K1, Y7
+	VFMADD231PS.BCST (DX), Y7, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y7, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y7, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y7, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y7, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y7, Y5
+	VFMADD231PS.BCST (DX)(SI*2), Y7, Y6
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	DECQ             AX
+	JNZ              loop
+
+epilogue:
+	MOVQ      c_base+80(FP), AX
+	MOVQ      cRow+104(FP), CX
+	SHLQ      $0x02, CX
+	LEAQ      (CX)(CX*2), DX
+	LEAQ      (DX)(CX*2), BX
+	MOVQ      flags+144(FP), SI
+	TESTQ     $0x00000001, SI
+	JZ        rowBias
+	VMOVUPS.Z (AX), K1, Y7
+	VADDPS    Y7, Y0, Y0
+	VMOVUPS.Z (AX)(CX*1), K1, Y7
+	VADDPS    Y7, Y1, Y1
+	VMOVUPS.Z (AX)(CX*2), K1, Y7
+	VADDPS    Y7, Y2, Y2
+	VMOVUPS.Z (AX)(DX*1), K1, Y7
+	VADDPS    Y7, Y3, Y3
+	VMOVUPS.Z (AX)(CX*4), K1, Y7
+	VADDPS    Y7, Y4, Y4
+	VMOVUPS.Z (AX)(BX*1), K1, Y7
+	VADDPS    Y7, Y5, Y5
+	VMOVUPS.Z (AX)(DX*2), K1, Y7
+	VADDPS    Y7, Y6, Y6
+
+rowBias:
+	MOVQ         bias_base+120(FP), DI
+	TESTQ        $0x00000002, SI
+	JZ           columnBias
+	VBROADCASTSS (DI), Y7
+	VADDPS       Y7, Y0, Y0
+	VBROADCASTSS 4(DI), Y7
+	VADDPS       Y7, Y1, Y1
+	VBROADCASTSS 8(DI), Y7
+	VADDPS       Y7, Y2, Y2
+	VBROADCASTSS 12(DI), Y7
+	VADDPS       Y7, Y3, Y3
+	VBROADCASTSS 16(DI), Y7
+	VADDPS       Y7, Y4, Y4
+	VBROADCASTSS 20(DI), Y7
+	VADDPS       Y7, Y5, Y5
+	VBROADCASTSS 24(DI), Y7
+	VADDPS       Y7, Y6, Y6
+
+columnBias:
+	TESTQ     $0x00000004, SI
+	JZ        relu
+	VMOVUPS.Z (DI), K1, Y7
+	VADDPS    Y7, Y0, Y0
+	VADDPS    Y7, Y1, Y1
+	VADDPS    Y7, Y2, Y2
+	VADDPS    Y7, Y3, Y3
+	VADDPS    Y7, Y4, Y4
+	VADDPS    Y7, Y5, Y5
+	VADDPS    Y7, Y6, Y6
+
+relu:
+	TESTQ  $0x00000008, SI
+	JZ     store
+	VPXORD Y8, Y8, Y8
+	VMAXPS Y0, Y8, Y0
+	VMAXPS Y1, Y8, Y1
+	VMAXPS Y2, Y8, Y2
+	VMAXPS Y3, Y8, Y3
+	VMAXPS Y4, Y8, Y4
+	VMAXPS Y5, Y8, Y5
+	VMAXPS Y6, Y8, Y6
+
+store:
+	VMOVUPS Y0, K1, (AX)
+	VMOVUPS Y1, K1, (AX)(CX*1)
+	VMOVUPS Y2, K1, (AX)(CX*2)
+	VMOVUPS Y3, K1, (AX)(DX*1)
+	VMOVUPS Y4, K1, (AX)(CX*4)
+	VMOVUPS Y5, K1, (AX)(BX*1)
+	VMOVUPS Y6, K1, (AX)(DX*2)
 	VZEROUPPER
 	RET
 
@@ -2718,6 +3367,139 @@ store:
 	VMOVUPS Z18, (AX)(DX*2)
 	VMOVUPS Z19, 64(AX)(DX*2)
 	VMOVUPS Z20, K1, 128(AX)(DX*2)
+	VZEROUPPER
+	RET
+
+// func gemm_f32_8x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·gemm_f32_8x8_avx512(SB), NOSPLIT, $0-152
+	MOVQ   k+0(FP), AX
+	MOVQ   a_base+8(FP), DX
+	MOVQ   aRow+32(FP), BX
+	SHLQ   $0x02, BX
+	LEAQ   (BX)(BX*2), SI
+	LEAQ   (SI)(BX*2), DI
+	LEAQ   (DI)(BX*2), R8
+	MOVQ   aCol+40(FP), R9
+	SHLQ   $0x02, R9
+	MOVQ   b_base+48(FP), R10
+	MOVQ   bRow+72(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   cols+112(FP), CX
+	SUBQ   $0x00, CX
+	MOVQ   $0x00000001, R12
+	SHLQ   CL, R12
+	DECQ   R12
+	KMOVW  R12, K1
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	TESTQ  AX, AX
+	JZ     epilogue
+
+loop:
+	VMOVUPS.Z        (R10), K1, Y8
+	VFMADD231PS.BCST (DX), Y8, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y8, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y8, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y8, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y8, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y8, Y5
+	VFMADD231PS.BCST (DX)(SI*2), Y8, Y6
+	VFMADD231PS.BCST (DX)(R8*1), Y8, Y7
+	ADDQ             R9, DX
+	ADDQ             R11, R10
+	DECQ             AX
+	JNZ              loop
+
+epilogue:
+	MOVQ      c_base+80(FP), AX
+	MOVQ      cRow+104(FP), CX
+	SHLQ      $0x02, CX
+	LEAQ      (CX)(CX*2), DX
+	LEAQ      (DX)(CX*2), BX
+	LEAQ      (BX)(CX*2), SI
+	MOVQ      flags+144(FP), DI
+	TESTQ     $0x00000001, DI
+	JZ        rowBias
+	VMOVUPS.Z (AX), K1, Y8
+	VADDPS    Y8, Y0, Y0
+	VMOVUPS.Z (AX)(CX*1), K1, Y8
+	VADDPS    Y8, Y1, Y1
+	VMOVUPS.Z (AX)(CX*2), K1, Y8
+	VADDPS    Y8, Y2, Y2
+	VMOVUPS.Z (AX)(DX*1), K1, Y8
+	VADDPS    Y8, Y3, Y3
+	VMOVUPS.Z (AX)(CX*4), K1, Y8
+	VADDPS    Y8, Y4, Y4
+	VMOVUPS.Z (AX)(BX*1), K1, Y8
+	VADDPS    Y8, Y5, Y5
+	VMOVUPS.Z (AX)(DX*2), K1, Y8
+	VADDPS    Y8, Y6, Y6
+	VMOVUPS.Z (AX)(SI*1), K1, Y8
+	VADDPS    Y8, Y7, Y7
+
+rowBias:
+	MOVQ         bias_base+120(FP), R8
+	TESTQ        $0x00000002, DI
+	JZ           columnBias
+	VBROADCASTSS (R8), Y8
+	VADDPS       Y8, Y0, Y0
+	VBROADCASTSS 4(R8), Y8
+	VADDPS       Y8, Y1, Y1
+	VBROADCASTSS 8(R8), Y8
+	VADDPS       Y8, Y2, Y2
+	VBROADCASTSS 12(R8), Y8
+	VADDPS       Y8, Y3, Y3
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y4, Y4
+	VBROADCASTSS 20(R8), Y8
+	VADDPS       Y8, Y5, Y5
+	VBROADCASTSS 24(R8), Y8
+	VADDPS       Y8, Y6, Y6
+	VBROADCASTSS 28(R8), Y8
+	VADDPS       Y8, Y7, Y7
+
+columnBias:
+	TESTQ     $0x00000004, DI
+	JZ        relu
+	VMOVUPS.Z (R8), K1, Y8
+	VADDPS    Y8, Y0, Y0
+	VADDPS    Y8, Y1, Y1
+	VADDPS    Y8, Y2, Y2
+	VADDPS    Y8, Y3, Y3
+	VADDPS    Y8, Y4, Y4
+	VADDPS    Y8, Y5, Y5
+	VADDPS    Y8, Y6, Y6
+	VADDPS    Y8, Y7, Y7
+
+relu:
+	TESTQ  $0x00000008, DI
+	JZ     store
+	VPXORD Y9, Y9, Y9
+	VMAXPS Y0, Y9, Y0
+	VMAXPS Y1, Y9, Y1
+	VMAXPS Y2, Y9, Y2
+	VMAXPS Y3, Y9, Y3
+	VMAXPS Y4, Y9, Y4
+	VMAXPS Y5, Y9, Y5
+	VMAXPS Y6, Y9, Y6
+	VMAXPS Y7, Y9, Y7
+
+store:
+	VMOVUPS Y0, K1, (AX)
+	VMOVUPS Y1, K1, (AX)(CX*1)
+	VMOVUPS Y2, K1, (AX)(CX*2)
+	VMOVUPS Y3, K1, (AX)(DX*1)
+	VMOVUPS Y4, K1, (AX)(CX*4)
+	VMOVUPS Y5, K1, (AX)(BX*1)
+	VMOVUPS Y6, K1, (AX)(DX*2)
+	VMOVUPS Y7, K1, (AX)(SI*1)
 	VZEROUPPER
 	RET
 
@@ -4616,6 +5398,423 @@ store:
 	VZEROUPPER
 	RET
 
+// func transpose1_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·transpose1_f32_avx2(SB), NOSPLIT, $0-72
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    dst_base+40(FP), DX
+	MOVQ    dstRow+64(FP), BX
+	SHLQ    $0x02, BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	LEAQ    (DI)(BX*2), R8
+	MOVQ    BX, R9
+	SHLQ    $0x03, R9
+	VMOVDQU lane_masks<>+28(SB), Y0
+
+loop:
+	VMOVUPS    (CX), X1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VMOVUPS    16(CX), X5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VUNPCKLPS  Y2, Y1, Y9
+	VUNPCKHPS  Y2, Y1, Y2
+	VUNPCKLPS  Y4, Y3, Y10
+	VUNPCKHPS  Y4, Y3, Y3
+	VSHUFPS    $0x44, Y10, Y9, Y4
+	VSHUFPS    $0xee, Y10, Y9, Y9
+	VMASKMOVPS Y4, Y0, (DX)
+	VMASKMOVPS Y9, Y0, (DX)(BX*1)
+	VSHUFPS    $0x44, Y3, Y2, Y4
+	VSHUFPS    $0xee, Y3, Y2, Y2
+	VMASKMOVPS Y4, Y0, (DX)(BX*2)
+	VMASKMOVPS Y2, Y0, (DX)(SI*1)
+	VUNPCKLPS  Y6, Y5, Y2
+	VUNPCKHPS  Y6, Y5, Y3
+	VUNPCKLPS  Y8, Y7, Y4
+	VUNPCKHPS  Y8, Y7, Y6
+	VSHUFPS    $0x44, Y4, Y2, Y7
+	VSHUFPS    $0xee, Y4, Y2, Y2
+	VMASKMOVPS Y7, Y0, (DX)(BX*4)
+	VMASKMOVPS Y2, Y0, (DX)(DI*1)
+	VSHUFPS    $0x44, Y6, Y3, Y2
+	VSHUFPS    $0xee, Y6, Y3, Y3
+	VMASKMOVPS Y2, Y0, (DX)(SI*2)
+	VMASKMOVPS Y3, Y0, (DX)(R8*1)
+	ADDQ       $0x20, CX
+	ADDQ       R9, DX
+	DECQ       AX
+	JNZ        loop
+	VZEROUPPER
+	RET
+
+// func transpose2_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·transpose2_f32_avx2(SB), NOSPLIT, $0-72
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    dst_base+40(FP), BX
+	MOVQ    dstRow+64(FP), SI
+	SHLQ    $0x02, SI
+	LEAQ    (SI)(SI*2), DI
+	LEAQ    (DI)(SI*2), R8
+	LEAQ    (R8)(SI*2), R9
+	MOVQ    SI, R10
+	SHLQ    $0x03, R10
+	VMOVDQU lane_masks<>+24(SB), Y0
+
+loop:
+	VMOVUPS    (CX), X1
+	VMOVUPS    (CX)(DX*1), X2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VMOVUPS    16(CX), X5
+	VMOVUPS    16(CX)(DX*1), X6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VUNPCKLPS  Y2, Y1, Y9
+	VUNPCKHPS  Y2, Y1, Y10
+	VUNPCKLPS  Y4, Y3, Y11
+	VUNPCKHPS  Y4, Y3, Y3
+	VSHUFPS    $0x44, Y11, Y9, Y4
+	VSHUFPS    $0xee, Y11, Y9, Y9
+	VMASKMOVPS Y4, Y0, (BX)
+	VMASKMOVPS Y9, Y0, (BX)(SI*1)
+	VSHUFPS    $0x44, Y3, Y10, Y4
+	VSHUFPS    $0xee, Y3, Y10, Y3
+	VMASKMOVPS Y4, Y0, (BX)(SI*2)
+	VMASKMOVPS Y3, Y0, (BX)(DI*1)
+	VUNPCKLPS  Y6, Y5, Y3
+	VUNPCKHPS  Y6, Y5, Y4
+	VUNPCKLPS  Y8, Y7, Y9
+	VUNPCKHPS  Y8, Y7, Y7
+	VSHUFPS    $0x44, Y9, Y3, Y8
+	VSHUFPS    $0xee, Y9, Y3, Y3
+	VMASKMOVPS Y8, Y0, (BX)(SI*4)
+	VMASKMOVPS Y3, Y0, (BX)(R8*1)
+	VSHUFPS    $0x44, Y7, Y4, Y3
+	VSHUFPS    $0xee, Y7, Y4, Y4
+	VMASKMOVPS Y3, Y0, (BX)(DI*2)
+	VMASKMOVPS Y4, Y0, (BX)(R9*1)
+	ADDQ       $0x20, CX
+	ADDQ       R10, BX
+	DECQ       AX
+	JNZ        loop
+	VZEROUPPER
+	RET
+
+// func transpose3_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·transpose3_f32_avx2(SB), NOSPLIT, $0-72
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    dst_base+40(FP), BX
+	MOVQ    dstRow+64(FP), SI
+	SHLQ    $0x02, SI
+	LEAQ    (SI)(SI*2), DI
+	LEAQ    (DI)(SI*2), R8
+	LEAQ    (R8)(SI*2), R9
+	MOVQ    SI, R10
+	SHLQ    $0x03, R10
+	VMOVDQU lane_masks<>+20(SB), Y0
+
+loop:
+	VMOVUPS    (CX), X1
+	VMOVUPS    (CX)(DX*1), X2
+	VMOVUPS    (CX)(DX*2), X3
+	VXORPS     Y4, Y4, Y4
+	VMOVUPS    16(CX), X5
+	VMOVUPS    16(CX)(DX*1), X6
+	VMOVUPS    16(CX)(DX*2), X7
+	VXORPS     Y8, Y8, Y8
+	VUNPCKLPS  Y2, Y1, Y9
+	VUNPCKHPS  Y2, Y1, Y10
+	VUNPCKLPS  Y4, Y3, Y11
+	VUNPCKHPS  Y4, Y3, Y4
+	VSHUFPS    $0x44, Y11, Y9, Y12
+	VSHUFPS    $0xee, Y11, Y9, Y9
+	VMASKMOVPS Y12, Y0, (BX)
+	VMASKMOVPS Y9, Y0, (BX)(SI*1)
+	VSHUFPS    $0x44, Y4, Y10, Y9
+	VSHUFPS    $0xee, Y4, Y10, Y4
+	VMASKMOVPS Y9, Y0, (BX)(SI*2)
+	VMASKMOVPS Y4, Y0, (BX)(DI*1)
+	VUNPCKLPS  Y6, Y5, Y4
+	VUNPCKHPS  Y6, Y5, Y9
+	VUNPCKLPS  Y8, Y7, Y10
+	VUNPCKHPS  Y8, Y7, Y8
+	VSHUFPS    $0x44, Y10, Y4, Y11
+	VSHUFPS    $0xee, Y10, Y4, Y4
+	VMASKMOVPS Y11, Y0, (BX)(SI*4)
+	VMASKMOVPS Y4, Y0, (BX)(R8*1)
+	VSHUFPS    $0x44, Y8, Y9, Y4
+	VSHUFPS    $0xee, Y8, Y9, Y8
+	VMASKMOVPS Y4, Y0, (BX)(DI*2)
+	VMASKMOVPS Y8, Y0, (BX)(R9*1)
+	ADDQ       $0x20, CX
+	ADDQ       R10, BX
+	DECQ       AX
+	JNZ        loop
+	VZEROUPPER
+	RET
+
+// func transpose4_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·transpose4_f32_avx2(SB), NOSPLIT, $0-72
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	MOVQ    dst_base+40(FP), SI
+	MOVQ    dstRow+64(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	LEAQ    (R8)(DI*2), R9
+	LEAQ    (R9)(DI*2), R10
+	MOVQ    DI, R11
+	SHLQ    $0x03, R11
+	VMOVDQU lane_masks<>+16(SB), Y0
+
+loop:
+	VMOVUPS    (CX), X1
+	VMOVUPS    (CX)(DX*1), X2
+	VMOVUPS    (CX)(DX*2), X3
+	VMOVUPS    (CX)(BX*1), X4
+	VMOVUPS    16(CX), X5
+	VMOVUPS    16(CX)(DX*1), X6
+	VMOVUPS    16(CX)(DX*2), X7
+	VMOVUPS    16(CX)(BX*1), X8
+	VUNPCKLPS  Y2, Y1, Y9
+	VUNPCKHPS  Y2, Y1, Y10
+	VUNPCKLPS  Y4, Y3, Y11
+	VUNPCKHPS  Y4, Y3, Y12
+	VSHUFPS    $0x44, Y11, Y9, Y13
+	VSHUFPS    $0xee, Y11, Y9, Y9
+	VMASKMOVPS Y13, Y0, (SI)
+	VMASKMOVPS Y9, Y0, (SI)(DI*1)
+	VSHUFPS    $0x44, Y12, Y10, Y9
+	VSHUFPS    $0xee, Y12, Y10, Y10
+	VMASKMOVPS Y9, Y0, (SI)(DI*2)
+	VMASKMOVPS Y10, Y0, (SI)(R8*1)
+	VUNPCKLPS  Y6, Y5, Y9
+	VUNPCKHPS  Y6, Y5, Y10
+	VUNPCKLPS  Y8, Y7, Y11
+	VUNPCKHPS  Y8, Y7, Y12
+	VSHUFPS    $0x44, Y11, Y9, Y13
+	VSHUFPS    $0xee, Y11, Y9, Y9
+	VMASKMOVPS Y13, Y0, (SI)(DI*4)
+	VMASKMOVPS Y9, Y0, (SI)(R9*1)
+	VSHUFPS    $0x44, Y12, Y10, Y9
+	VSHUFPS    $0xee, Y12, Y10, Y10
+	VMASKMOVPS Y9, Y0, (SI)(R8*2)
+	VMASKMOVPS Y10, Y0, (SI)(R10*1)
+	ADDQ       $0x20, CX
+	ADDQ       R11, SI
+	DECQ       AX
+	JNZ        loop
+	VZEROUPPER
+	RET
+
+// func transpose5_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·transpose5_f32_avx2(SB), NOSPLIT, $0-72
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	MOVQ    dst_base+40(FP), SI
+	MOVQ    dstRow+64(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	LEAQ    (R8)(DI*2), R9
+	LEAQ    (R9)(DI*2), R10
+	MOVQ    DI, R11
+	SHLQ    $0x03, R11
+	VMOVDQU lane_masks<>+12(SB), Y0
+
+loop:
+	VMOVUPS     (CX), X1
+	VINSERTF128 $0x01, (CX)(DX*4), Y1, Y1
+	VMOVUPS     (CX)(DX*1), X2
+	VMOVUPS     (CX)(DX*2), X3
+	VMOVUPS     (CX)(BX*1), X4
+	VMOVUPS     16(CX), X5
+	VINSERTF128 $0x01, 16(CX)(DX*4), Y5, Y5
+	VMOVUPS     16(CX)(DX*1), X6
+	VMOVUPS     16(CX)(DX*2), X7
+	VMOVUPS     16(CX)(BX*1), X8
+	VUNPCKLPS   Y2, Y1, Y9
+	VUNPCKHPS   Y2, Y1, Y10
+	VUNPCKLPS   Y4, Y3, Y11
+	VUNPCKHPS   Y4, Y3, Y12
+	VSHUFPS     $0x44, Y11, Y9, Y13
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMASKMOVPS  Y13, Y0, (SI)
+	VMASKMOVPS  Y9, Y0, (SI)(DI*1)
+	VSHUFPS     $0x44, Y12, Y10, Y9
+	VSHUFPS     $0xee, Y12, Y10, Y10
+	VMASKMOVPS  Y9, Y0, (SI)(DI*2)
+	VMASKMOVPS  Y10, Y0, (SI)(R8*1)
+	VUNPCKLPS   Y6, Y5, Y9
+	VUNPCKHPS   Y6, Y5, Y10
+	VUNPCKLPS   Y8, Y7, Y11
+	VUNPCKHPS   Y8, Y7, Y12
+	VSHUFPS     $0x44, Y11, Y9, Y13
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMASKMOVPS  Y13, Y0, (SI)(DI*4)
+	VMASKMOVPS  Y9, Y0, (SI)(R9*1)
+	VSHUFPS     $0x44, Y12, Y10, Y9
+	VSHUFPS     $0xee, Y12, Y10, Y10
+	VMASKMOVPS  Y9, Y0, (SI)(R8*2)
+	VMASKMOVPS  Y10, Y0, (SI)(R10*1)
+	ADDQ        $0x20, CX
+	ADDQ        R11, SI
+	DECQ        AX
+	JNZ         loop
+	VZEROUPPER
+	RET
+
+// func transpose6_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·transpose6_f32_avx2(SB), NOSPLIT, $0-72
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (BX)(DX*2), SI
+	MOVQ    dst_base+40(FP), DI
+	MOVQ    dstRow+64(FP), R8
+	SHLQ    $0x02, R8
+	LEAQ    (R8)(R8*2), R9
+	LEAQ    (R9)(R8*2), R10
+	LEAQ    (R10)(R8*2), R11
+	MOVQ    R8, R12
+	SHLQ    $0x03, R12
+	VMOVDQU lane_masks<>+8(SB), Y0
+
+loop:
+	VMOVUPS     (CX), X1
+	VINSERTF128 $0x01, (CX)(DX*4), Y1, Y1
+	VMOVUPS     (CX)(DX*1), X2
+	VINSERTF128 $0x01, (CX)(SI*1), Y2, Y2
+	VMOVUPS     (CX)(DX*2), X3
+	VMOVUPS     (CX)(BX*1), X4
+	VMOVUPS     16(CX), X5
+	VINSERTF128 $0x01, 16(CX)(DX*4), Y5, Y5
+	VMOVUPS     16(CX)(DX*1), X6
+	VINSERTF128 $0x01, 16(CX)(SI*1), Y6, Y6
+	VMOVUPS     16(CX)(DX*2), X7
+	VMOVUPS     16(CX)(BX*1), X8
+	VUNPCKLPS   Y2, Y1, Y9
+	VUNPCKHPS   Y2, Y1, Y10
+	VUNPCKLPS   Y4, Y3, Y11
+	VUNPCKHPS   Y4, Y3, Y12
+	VSHUFPS     $0x44, Y11, Y9, Y13
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMASKMOVPS  Y13, Y0, (DI)
+	VMASKMOVPS  Y9, Y0, (DI)(R8*1)
+	VSHUFPS     $0x44, Y12, Y10, Y9
+	VSHUFPS     $0xee, Y12, Y10, Y10
+	VMASKMOVPS  Y9, Y0, (DI)(R8*2)
+	VMASKMOVPS  Y10, Y0, (DI)(R9*1)
+	VUNPCKLPS   Y6, Y5, Y9
+	VUNPCKHPS   Y6, Y5, Y10
+	VUNPCKLPS   Y8, Y7, Y11
+	VUNPCKHPS   Y8, Y7, Y12
+	VSHUFPS     $0x44, Y11, Y9, Y13
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMASKMOVPS  Y13, Y0, (DI)(R8*4)
+	VMASKMOVPS  Y9, Y0, (DI)(R10*1)
+	VSHUFPS     $0x44, Y12, Y10, Y9
+	VSHUFPS     $0xee, Y12, Y10, Y10
+	VMASKMOVPS  Y9, Y0, (DI)(R9*2)
+	VMASKMOVPS  Y10, Y0, (DI)(R11*1)
+	ADDQ        $0x20, CX
+	ADDQ        R12, DI
+	DECQ        AX
+	JNZ         loop
+	VZEROUPPER
+	RET
+
+// func transpose7_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·transpose7_f32_avx2(SB), NOSPLIT, $0-72
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (BX)(DX*2), SI
+	MOVQ    dst_base+40(FP), DI
+	MOVQ    dstRow+64(FP), R8
+	SHLQ    $0x02, R8
+	LEAQ    (R8)(R8*2), R9
+	LEAQ    (R9)(R8*2), R10
+	LEAQ    (R10)(R8*2), R11
+	MOVQ    R8, R12
+	SHLQ    $0x03, R12
+	VMOVDQU lane_masks<>+4(SB), Y0
+
+loop:
+	VMOVUPS     (CX), X1
+	VINSERTF128 $0x01, (CX)(DX*4), Y1, Y1
+	VMOVUPS     (CX)(DX*1), X2
+	VINSERTF128 $0x01, (CX)(SI*1), Y2, Y2
+	VMOVUPS     (CX)(DX*2), X3
+	VINSERTF128 $0x01, (CX)(BX*2), Y3, Y3
+	VMOVUPS     (CX)(BX*1), X4
+	VMOVUPS     16(CX), X5
+	VINSERTF128 $0x01, 16(CX)(DX*4), Y5, Y5
+	VMOVUPS     16(CX)(DX*1), X6
+	VINSERTF128 $0x01, 16(CX)(SI*1), Y6, Y6
+	VMOVUPS     16(CX)(DX*2), X7
+	VINSERTF128 $0x01, 16(CX)(BX*2), Y7, Y7
+	VMOVUPS     16(CX)(BX*1), X8
+	VUNPCKLPS   Y2, Y1, Y9
+	VUNPCKHPS   Y2, Y1, Y10
+	VUNPCKLPS   Y4, Y3, Y11
+	VUNPCKHPS   Y4, Y3, Y12
+	VSHUFPS     $0x44, Y11, Y9, Y13
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMASKMOVPS  Y13, Y0, (DI)
+	VMASKMOVPS  Y9, Y0, (DI)(R8*1)
+	VSHUFPS     $0x44, Y12, Y10, Y9
+	VSHUFPS     $0xee, Y12, Y10, Y10
+	VMASKMOVPS  Y9, Y0, (DI)(R8*2)
+	VMASKMOVPS  Y10, Y0, (DI)(R9*1)
+	VUNPCKLPS   Y6, Y5, Y9
+	VUNPCKHPS   Y6, Y5, Y10
+	VUNPCKLPS   Y8, Y7, Y11
+	VUNPCKHPS   Y8, Y7, Y12
+	VSHUFPS     $0x44, Y11, Y9, Y13
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMASKMOVPS  Y13, Y0, (DI)(R8*4)
+	VMASKMOVPS  Y9, Y0, (DI)(R10*1)
+	VSHUFPS     $0x44, Y12, Y10, Y9
+	VSHUFPS     $0xee, Y12, Y10, Y10
+	VMASKMOVPS  Y9, Y0, (DI)(R9*2)
+	VMASKMOVPS  Y10, Y0, (DI)(R11*1)
+	ADDQ        $0x20, CX
+	ADDQ        R12, DI
+	DECQ        AX
+	JNZ         loop
+	VZEROUPPER
+	RET
+
 // func transpose8_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX
 TEXT ·transpose8_f32_avx2(SB), NOSPLIT, $0-72
@@ -4638,24 +5837,24 @@ TEXT ·transpose8_f32_avx2(SB), NOSPLIT, $0-72
 loop:
 	VMOVUPS     (CX), X0
 	VINSERTF128 $0x01, (CX)(DX*4), Y0, Y0
-	VMOVUPS     16(CX), X1
-	VINSERTF128 $0x01, 16(CX)(DX*4), Y1, Y1
-	VMOVUPS     (CX)(DX*1), X2
-	VINSERTF128 $0x01, (CX)(SI*1), Y2, Y2
-	VMOVUPS     16(CX)(DX*1), X3
-	VINSERTF128 $0x01, 16(CX)(SI*1), Y3, Y3
-	VMOVUPS     (CX)(DX*2), X4
-	VINSERTF128 $0x01, (CX)(BX*2), Y4, Y4
-	VMOVUPS     16(CX)(DX*2), X5
-	VINSERTF128 $0x01, 16(CX)(BX*2), Y5, Y5
-	VMOVUPS     (CX)(BX*1), X6
-	VINSERTF128 $0x01, (CX)(DI*1), Y6, Y6
+	VMOVUPS     (CX)(DX*1), X1
+	VINSERTF128 $0x01, (CX)(SI*1), Y1, Y1
+	VMOVUPS     (CX)(DX*2), X2
+	VINSERTF128 $0x01, (CX)(BX*2), Y2, Y2
+	VMOVUPS     (CX)(BX*1), X3
+	VINSERTF128 $0x01, (CX)(DI*1), Y3, Y3
+	VMOVUPS     16(CX), X4
+	VINSERTF128 $0x01, 16(CX)(DX*4), Y4, Y4
+	VMOVUPS     16(CX)(DX*1), X5
+	VINSERTF128 $0x01, 16(CX)(SI*1), Y5, Y5
+	VMOVUPS     16(CX)(DX*2), X6
+	VINSERTF128 $0x01, 16(CX)(BX*2), Y6, Y6
 	VMOVUPS     16(CX)(BX*1), X7
 	VINSERTF128 $0x01, 16(CX)(DI*1), Y7, Y7
-	VUNPCKLPS   Y2, Y0, Y8
-	VUNPCKHPS   Y2, Y0, Y9
-	VUNPCKLPS   Y6, Y4, Y10
-	VUNPCKHPS   Y6, Y4, Y11
+	VUNPCKLPS   Y1, Y0, Y8
+	VUNPCKHPS   Y1, Y0, Y9
+	VUNPCKLPS   Y3, Y2, Y10
+	VUNPCKHPS   Y3, Y2, Y11
 	VSHUFPS     $0x44, Y10, Y8, Y12
 	VSHUFPS     $0xee, Y10, Y8, Y8
 	VMOVUPS     Y12, (R8)
@@ -4664,10 +5863,10 @@ loop:
 	VSHUFPS     $0xee, Y11, Y9, Y9
 	VMOVUPS     Y8, (R8)(R9*2)
 	VMOVUPS     Y9, (R8)(R10*1)
-	VUNPCKLPS   Y3, Y1, Y8
-	VUNPCKHPS   Y3, Y1, Y9
-	VUNPCKLPS   Y7, Y5, Y10
-	VUNPCKHPS   Y7, Y5, Y11
+	VUNPCKLPS   Y5, Y4, Y8
+	VUNPCKHPS   Y5, Y4, Y9
+	VUNPCKLPS   Y7, Y6, Y10
+	VUNPCKHPS   Y7, Y6, Y11
 	VSHUFPS     $0x44, Y10, Y8, Y12
 	VSHUFPS     $0xee, Y10, Y8, Y8
 	VMOVUPS     Y12, (R8)(R9*4)
@@ -4686,46 +5885,232 @@ loop:
 // func window_f32_avx512(picks [][4]uint64, src []float32, base int, planes int, srcPlane int, dst []float32, dstRow int, dstPlane int)
 // Requires: AVX, AVX512F
 TEXT ·window_f32_avx512(SB), NOSPLIT, $0-112
-	MOVQ  picks_base+0(FP), AX
-	MOVQ  picks_len+8(FP), CX
-	MOVQ  src_base+24(FP), DX
-	MOVQ  base+48(FP), BX
-	SHLQ  $0x02, BX
-	ADDQ  BX, DX
-	MOVQ  planes+56(FP), BX
-	MOVQ  srcPlane+64(FP), SI
-	SHLQ  $0x02, SI
-	MOVQ  dst_base+72(FP), DI
-	MOVQ  dstRow+96(FP), R8
-	SHLQ  $0x02, R8
-	MOVQ  dstPlane+104(FP), R9
-	SHLQ  $0x02, R9
-	TESTQ CX, CX
-	JZ    done
+	MOVQ picks_base+0(FP), AX
+	MOVQ picks_len+8(FP), CX
+	SHLQ $0x05, CX
+	ADDQ AX, CX
+	MOVQ src_base+24(FP), DX
+	MOVQ base+48(FP), BX
+	SHLQ $0x02, BX
+	ADDQ BX, DX
+	MOVQ srcPlane+64(FP), BX
+	SHLQ $0x02, BX
+	MOVQ dst_base+72(FP), SI
+	MOVQ dstRow+96(FP), DI
+	SHLQ $0x02, DI
+	LEAQ (DI)(DI*2), R8
 
 pick:
-	MOVLQSX   (AX), R10
+	CMPQ      AX, CX
+	JGE       done
+	MOVL      12(AX), R9
+	CMPL      R9, $0x01
+	JEQ       rows1
+	CMPL      R9, $0x02
+	JEQ       rows2
+	CMPL      R9, $0x03
+	JEQ       rows3
+	CMPL      R9, $0x04
+	JEQ       rows4
+	MOVLQSX   (AX), R9
+	LEAQ      (DX)(R9*4), R9
+	MOVLQSX   4(AX), R10
 	LEAQ      (DX)(R10*4), R10
-	MOVL      4(AX), R11
-	IMULQ     R8, R11
-	ADDQ      DI, R11
 	KMOVW     8(AX), K1
 	KMOVW     10(AX), K2
-	KMOVW     12(AX), K3
-	VPMOVZXBD 16(AX), Z0
-	MOVQ      BX, R12
+	MOVQ      16(AX), R11
+	IMULQ     DI, R11
+	ADDQ      SI, R11
+	KMOVW     32(AX), K3
+	VPMOVZXBD 48(AX), Z0
+	KMOVW     64(AX), K4
+	VPMOVZXBD 80(AX), Z1
+	KMOVW     96(AX), K5
+	VPMOVZXBD 112(AX), Z2
+	KMOVW     128(AX), K6
+	VPMOVZXBD 144(AX), Z3
+	KMOVW     160(AX), K7
+	VPMOVZXBD 176(AX), Z4
+	ADDQ      $0xc0, AX
+	MOVQ      dstPlane+104(FP), R13
+	SHLQ      $0x02, R13
+	MOVQ      planes+56(FP), R12
 
-plane:
-	VMOVUPS.Z (R10), K1, Z1
-	VPERMPS.Z Z1, Z0, K2, Z1
-	VMOVUPS   Z1, K3, (R11)
-	ADDQ      SI, R10
-	ADDQ      R9, R11
-	DECQ      R12
-	JNZ       plane
-	ADDQ      $0x20, AX
-	DECQ      CX
-	JNZ       pick
+plane5:
+	VMOVUPS.Z   (R9), K1, Z5
+	VMOVUPS.Z   (R10), K2, Z6
+	VMOVAPS     Z0, Z7
+	VPERMI2PS.Z Z6, Z5, K3, Z7
+	VMOVUPS     Z7, (R11)
+	VMOVAPS     Z1, Z7
+	VPERMI2PS.Z Z6, Z5, K4, Z7
+	VMOVUPS     Z7, (R11)(DI*1)
+	VMOVAPS     Z2, Z7
+	VPERMI2PS.Z Z6, Z5, K5, Z7
+	VMOVUPS     Z7, (R11)(DI*2)
+	VMOVAPS     Z3, Z7
+	VPERMI2PS.Z Z6, Z5, K6, Z7
+	VMOVUPS     Z7, (R11)(R8*1)
+	VMOVAPS     Z4, Z7
+	VPERMI2PS.Z Z6, Z5, K7, Z7
+	VMOVUPS     Z7, (R11)(DI*4)
+	ADDQ        BX, R9
+	ADDQ        BX, R10
+	ADDQ        R13, R11
+	DECQ        R12
+	JNZ         plane5
+	JMP         pick
+
+rows4:
+	MOVLQSX   (AX), R9
+	LEAQ      (DX)(R9*4), R9
+	MOVLQSX   4(AX), R10
+	LEAQ      (DX)(R10*4), R10
+	KMOVW     8(AX), K1
+	KMOVW     10(AX), K2
+	MOVQ      16(AX), R11
+	IMULQ     DI, R11
+	ADDQ      SI, R11
+	KMOVW     32(AX), K3
+	VPMOVZXBD 48(AX), Z0
+	KMOVW     64(AX), K4
+	VPMOVZXBD 80(AX), Z1
+	KMOVW     96(AX), K5
+	VPMOVZXBD 112(AX), Z2
+	KMOVW     128(AX), K6
+	VPMOVZXBD 144(AX), Z3
+	ADDQ      $0xa0, AX
+	MOVQ      dstPlane+104(FP), R13
+	SHLQ      $0x02, R13
+	MOVQ      planes+56(FP), R12
+
+plane4:
+	VMOVUPS.Z   (R9), K1, Z4
+	VMOVUPS.Z   (R10), K2, Z5
+	VMOVAPS     Z0, Z6
+	VPERMI2PS.Z Z5, Z4, K3, Z6
+	VMOVUPS     Z6, (R11)
+	VMOVAPS     Z1, Z6
+	VPERMI2PS.Z Z5, Z4, K4, Z6
+	VMOVUPS     Z6, (R11)(DI*1)
+	VMOVAPS     Z2, Z6
+	VPERMI2PS.Z Z5, Z4, K5, Z6
+	VMOVUPS     Z6, (R11)(DI*2)
+	VMOVAPS     Z3, Z6
+	VPERMI2PS.Z Z5, Z4, K6, Z6
+	VMOVUPS     Z6, (R11)(R8*1)
+	ADDQ        BX, R9
+	ADDQ        BX, R10
+	ADDQ        R13, R11
+	DECQ        R12
+	JNZ         plane4
+	JMP         pick
+
+rows3:
+	MOVLQSX   (AX), R9
+	LEAQ      (DX)(R9*4), R9
+	MOVLQSX   4(AX), R10
+	LEAQ      (DX)(R10*4), R10
+	KMOVW     8(AX), K1
+	KMOVW     10(AX), K2
+	MOVQ      16(AX), R11
+	IMULQ     DI, R11
+	ADDQ      SI, R11
+	KMOVW     32(AX), K3
+	VPMOVZXBD 48(AX), Z0
+	KMOVW     64(AX), K4
+	VPMOVZXBD 80(AX), Z1
+	KMOVW     96(AX), K5
+	VPMOVZXBD 112(AX), Z2
+	ADDQ      $0x80, AX
+	MOVQ      dstPlane+104(FP), R13
+	SHLQ      $0x02, R13
+	MOVQ      planes+56(FP), R12
+
+plane3:
+	VMOVUPS.Z   (R9), K1, Z3
+	VMOVUPS.Z   (R10), K2, Z4
+	VMOVAPS     Z0, Z5
+	VPERMI2PS.Z Z4, Z3, K3, Z5
+	VMOVUPS     Z5, (R11)
+	VMOVAPS     Z1, Z5
+	VPERMI2PS.Z Z4, Z3, K4, Z5
+	VMOVUPS     Z5, (R11)(DI*1)
+	VMOVAPS     Z2, Z5
+	VPERMI2PS.Z Z4, Z3, K5, Z5
+	VMOVUPS     Z5, (R11)(DI*2)
+	ADDQ        BX, R9
+	ADDQ        BX, R10
+	ADDQ        R13, R11
+	DECQ        R12
+	JNZ         plane3
+	JMP         pick
+
+rows2:
+	MOVLQSX   (AX), R9
+	LEAQ      (DX)(R9*4), R9
+	MOVLQSX   4(AX), R10
+	LEAQ      (DX)(R10*4), R10
+	KMOVW     8(AX), K1
+	KMOVW     10(AX), K2
+	MOVQ      16(AX), R11
+	IMULQ     DI, R11
+	ADDQ      SI, R11
+	KMOVW     32(AX), K3
+	VPMOVZXBD 48(AX), Z0
+	KMOVW     64(AX), K4
+	VPMOVZXBD 80(AX), Z1
+	ADDQ      $0x60, AX
+	MOVQ      dstPlane+104(FP), R13
+	SHLQ      $0x02, R13
+	MOVQ      planes+56(FP), R12
+
+plane2:
+	VMOVUPS.Z   (R9), K1, Z2
+	VMOVUPS.Z   (R10), K2, Z3
+	VMOVAPS     Z0, Z4
+	VPERMI2PS.Z Z3, Z2, K3, Z4
+	VMOVUPS     Z4, (R11)
+	VMOVAPS     Z1, Z4
+	VPERMI2PS.Z Z3, Z2, K4, Z4
+	VMOVUPS     Z4, (R11)(DI*1)
+	ADDQ        BX, R9
+	ADDQ        BX, R10
+	ADDQ        R13, R11
+	DECQ        R12
+	JNZ         plane2
+	JMP         pick
+
+rows1:
+	MOVLQSX   (AX), R9
+	LEAQ      (DX)(R9*4), R9
+	MOVLQSX   4(AX), R10
+	LEAQ      (DX)(R10*4), R10
+	KMOVW     8(AX), K1
+	KMOVW     10(AX), K2
+	MOVQ      16(AX), R11
+	IMULQ     DI, R11
+	ADDQ      SI, R11
+	KMOVW     32(AX), K3
+	VPMOVZXBD 48(AX), Z0
+	KMOVW     34(AX), K4
+	ADDQ      $0x40, AX
+	MOVQ      dstPlane+104(FP), R13
+	SHLQ      $0x02, R13
+	MOVQ      planes+56(FP), R12
+
+plane1:
+	VMOVUPS.Z   (R9), K1, Z1
+	VMOVUPS.Z   (R10), K2, Z2
+	VMOVAPS     Z0, Z3
+	VPERMI2PS.Z Z2, Z1, K3, Z3
+	VMOVUPS     Z3, K4, (R11)
+	ADDQ        BX, R9
+	ADDQ        BX, R10
+	ADDQ        R13, R11
+	DECQ        R12
+	JNZ         plane1
+	JMP         pick
 
 done:
 	VZEROUPPER

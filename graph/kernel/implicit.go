@@ -16,8 +16,9 @@ type implicit[T Float] struct {
 	panels             int // of all batches of one group
 	split              blocking
 	planes             int // channels summed at once
+	rows               int // of a tile: as even as the tiling allows
 	src, dst, bias     []T
-	weights            []T // packed in strips of tiling.rows rows: [strip][k][packedRow]
+	weights            []T // packed in strips of rows rows: [strip][k][packedRow]
 	flags              int
 	body               func(w *Worker, unit int)
 }
@@ -35,7 +36,8 @@ func newImplicit[T Float](im implicit[T], s sampling, place func(pixel int) int)
 	im.rest.send(&s, im.dstImage, place)
 	im.panels = im.batches * ceilDiv(im.whole.pixels, im.tiling.cols)
 	im.planes = even(im.channels, max(maxDepth/max(im.taps, 1), 1))
-	im.split = newBlocking(im.m, im.panels*im.tiling.cols, im.channels*im.taps, im.tiling.rows, im.tiling.cols)
+	im.rows = even(im.m, im.tiling.rows)
+	im.split = newBlocking(im.m, im.panels*im.tiling.cols, im.channels*im.taps, im.rows, im.tiling.cols)
 	im.body = im.unit
 	return &im
 }
@@ -43,7 +45,7 @@ func newImplicit[T Float](im implicit[T], s sampling, place func(pixel int) int)
 // imagesPerBatch is the smallest number of images that fills vectors well.
 func imagesPerBatch(pixels int) int {
 	n := 1
-	for n < pickLanes && 20*n*pixels < 19*roundUp(n*pixels, pickLanes) {
+	for n < pickLanes && 20*n*pixels < 17*roundUp(n*pixels, pickLanes) {
 		n++
 	}
 	return n
@@ -57,7 +59,7 @@ func (im *implicit[T]) run(t *Team, weights, src, bias, dst []T, flags int) {
 }
 
 // strips is how many strips the packed weights of one group have.
-func (im *implicit[T]) strips() int { return ceilDiv(im.m, im.tiling.rows) }
+func (im *implicit[T]) strips() int { return ceilDiv(im.m, im.rows) }
 
 // packedSize is the length of the packed weights.
 func (im *implicit[T]) packedSize() int {
@@ -130,9 +132,9 @@ func (im *implicit[T]) sample(b *block[T], channel, planes int) {
 // multiply adds the products of some channels.
 func (im *implicit[T]) multiply(b *block[T], channel, planes, flags int) {
 	tl, k, width := im.tiling, planes*im.taps, im.tiling.cols
-	for i := b.i0; i < b.i1; i += tl.rows {
-		rows := min(tl.rows, b.i1-i)
-		strip := b.group*im.strips() + i/tl.rows
+	for i := b.i0; i < b.i1; i += im.rows {
+		rows := min(im.rows, b.i1-i)
+		strip := b.group*im.strips() + i/im.rows
 		a := im.weights[(strip*im.channels+channel)*im.taps*packedRow:]
 		var bias []T
 		if im.bias != nil {

@@ -1,6 +1,9 @@
 package kernel
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // tap is where one kernel element reads, relative to a pixel's own place.
 type tap struct{ h, w int }
@@ -27,92 +30,179 @@ func (s *sampling) read(pixel int, t tap) (int, bool) {
 	return h*s.planeW + w, h >= 0 && h < s.planeH && w >= 0 && w < s.planeW
 }
 
-// pickLanes is how many neighbouring pixels picks serve at once.
-const pickLanes = 16
+const (
+	// pickLanes is how many neighbouring pixels picks serve at once.
+	pickLanes = 16
+	// pickTaps is how many taps may share a pick's windows.
+	pickTaps = 5
+	allLanes = 1<<pickLanes - 1
+)
 
-// A pick moves up to 16 elements, one for each of 16 neighbouring pixels, from
-// a window of 16 consecutive source elements. Picks are worked out once for a
-// geometry and used for every channel and every group of images. Its words:
+// Picks say how samples for 16 neighbouring pixels come out of a plane. They
+// are worked out once for a geometry and used for every channel and every
+// batch of images. Each has a head and then one row for each of up to pickTaps
+// consecutive taps, which all take their elements from the same two windows of
+// 16 consecutive source elements:
 //
-//	0: window's offset from the base (low half, signed), tap (high half)
-//	1: three masks of 16 bits: window elements to load, lanes that receive
-//	   one while the others get 0, lanes to write at all
-//	2, 3: for each lane a byte, the window element that it receives
+//	head 0: offsets of the windows from the base, signed (low half, high half)
+//	head 1: masks of the elements to load (16 bits, 16 bits), number of rows
+//	head 2: number of the first tap
+//	row 0:  masks of the lanes that receive an element while the others get 0,
+//	        and of the lanes to write (16 bits, 16 bits); where a pick has
+//	        several rows, they write all lanes
+//	row 2, 3: for each lane a byte, the element's number in the two windows
 //
-// Elements outside the load mask are never touched, so that a window may reach
-// past either end of the source.
+// Elements outside the load masks are never touched, so that a window may
+// reach past either end of the source.
 type pick = [4]uint64
 
+// reads are the places in the source that the lanes of one tap read, or nowhere.
+type reads [pickLanes]int
+
+const nowhere = math.MinInt
+
 // picks lists the moves for pixels first to first+15 of images that lie
-// imageSize elements apart, tap by tap. Pixels from end on become zero.
+// imageSize elements apart. Pixels from end on become zero.
 func (s *sampling) picks(first, end, imageSize int) []pick {
+	taps := make([]reads, len(s.taps))
+	for t := range taps {
+		taps[t] = s.reads(s.taps[t], first, end, imageSize)
+	}
 	var list []pick
-	for number, t := range s.taps {
-		write := uint64(0xffff) // the first pick of a tap writes every lane
-		for lane := 0; ; {
-			var p pick
-			p, lane = s.pick(t, first, end, imageSize, lane)
-			if keep := p[1] >> 16 & 0xffff; write != 0xffff {
-				if keep == 0 {
-					break
-				}
-				write = keep
+	for t := 0; t < len(taps); {
+		n := 1
+		for n < pickTaps && t+n < len(taps) {
+			if _, fits := cover(taps[t : t+n+1]); !fits {
+				break
 			}
-			p[0] |= uint64(number) << 32
-			p[1] |= write << 32
-			list = append(list, p)
-			write = 0
+			n++
 		}
+		if n > 1 {
+			list = appendPick(list, t, taps[t:t+n], allLanes)
+		} else {
+			list = appendPieces(list, t, taps[t])
+		}
+		t += n
 	}
 	return list
 }
 
-// pick covers the lanes from the given one on as far as one window reaches,
-// and returns the first lane that it does not.
-func (s *sampling) pick(t tap, first, end, imageSize, lane int) (p pick, next int) {
-	var start int
-	var load, keep uint64
-	for ; lane < pickLanes && first+lane < end; lane++ {
-		pixels := s.rows * s.cols
-		at, inside := s.read((first+lane)%pixels, t)
-		if !inside {
-			continue
+// reads works out what one tap of 16 pixels reads.
+func (s *sampling) reads(t tap, first, end, imageSize int) reads {
+	var r reads
+	for lane := range r {
+		r[lane] = nowhere
+		q, pixels := first+lane, s.rows*s.cols
+		if at, inside := s.read(q%pixels, t); inside && q < end {
+			r[lane] = q/pixels*imageSize + at
 		}
-		at += (first + lane) / pixels * imageSize
-		if keep == 0 {
-			start = at
-		}
-		element := at - start
-		if element >= pickLanes {
-			break
-		}
-		load |= 1 << element
-		keep |= 1 << lane
-		p[2+lane/8] |= uint64(element) << (8 * (lane % 8))
 	}
-	p[0] = uint64(uint32(int32(start)))
-	p[1] = load | keep<<16
-	return p, lane
+	return r
+}
+
+// cover places two windows over all reads, and tells whether that is possible.
+func cover(taps []reads) (windows [2]int, fits bool) {
+	low, next, high := math.MaxInt, math.MaxInt, math.MinInt
+	for t := range taps {
+		for _, at := range taps[t] {
+			if at != nowhere {
+				low, high = min(low, at), max(high, at)
+			}
+		}
+	}
+	if low > high {
+		return windows, true // nothing to read
+	}
+	for t := range taps {
+		for _, at := range taps[t] {
+			if at != nowhere && at-low >= pickLanes {
+				next = min(next, at)
+			}
+		}
+	}
+	if next > high {
+		next = low // one window is enough
+	}
+	return [2]int{low, next}, high-next < pickLanes
+}
+
+// appendPieces appends picks for one tap, as many as its reach needs. The
+// first writes all lanes, the others their own.
+func appendPieces(list []pick, number int, tap reads) []pick {
+	for lane := 0; lane < pickLanes; {
+		first := lane
+		piece := []reads{{}}
+		for i := range piece[0] {
+			piece[0][i] = nowhere
+		}
+		for ; lane < pickLanes; lane++ {
+			piece[0][lane] = tap[lane]
+			if _, fits := cover(piece); !fits {
+				piece[0][lane] = nowhere
+				break
+			}
+		}
+		write := uint64(allLanes)
+		if first > 0 {
+			write = 1<<lane - 1<<first
+		}
+		list = appendPick(list, number, piece, write)
+	}
+	return list
+}
+
+// appendPick appends a pick for taps that two windows cover.
+func appendPick(list []pick, number int, taps []reads, write uint64) []pick {
+	windows, _ := cover(taps)
+	head := len(list)
+	list = append(list, pick{
+		uint64(uint32(int32(windows[0]))) | uint64(uint32(int32(windows[1])))<<32,
+		uint64(len(taps)) << 32,
+		uint64(number),
+	})
+	for t := range taps {
+		row := pick{write << 16}
+		for lane, at := range taps[t] {
+			if at == nowhere {
+				continue
+			}
+			element := at - windows[0]
+			if element >= pickLanes {
+				element = at - windows[1] + pickLanes
+			}
+			list[head][1] |= 1 << element
+			row[0] |= 1 << lane
+			row[2+lane/8] |= uint64(element) << (8 * (lane % 8))
+		}
+		list = append(list, row)
+	}
+	return list
 }
 
 // window carries out picks for a number of planes. Lane i of tap t of plane p
 // goes to dst[p*dstPlane + t*dstRow + i].
 func window[T Float](picks []pick, src []T, base, planes, srcPlane int, dst []T, dstRow, dstPlane int) {
-	for _, p := range picks {
-		from, to := base+int(int32(p[0])), int(p[0]>>32)*dstRow
-		keep, write := p[1]>>16&0xffff, p[1]>>32&0xffff
-		for range planes {
-			if drop := write &^ keep; drop != 0 {
-				for m := drop; m != 0; m &= m - 1 {
-					dst[to+bits.TrailingZeros64(m)] = 0
+	for len(picks) > 0 {
+		head, rows := picks[0], int(picks[0][1]>>32)
+		for t, row := range picks[1 : 1+rows] {
+			var from [pickLanes]int
+			for lane := range from {
+				element := int(row[2+lane/8] >> (8 * (lane % 8)) & 0xff)
+				from[lane] = base + int(int32(head[0]>>(element/pickLanes*32))) + element%pickLanes
+			}
+			keep, write := row[0]&allLanes, row[0]>>16
+			for p := range planes {
+				to := p*dstPlane + (int(head[2])+t)*dstRow
+				for m := write; m != 0; m &= m - 1 {
+					lane := bits.TrailingZeros64(m)
+					var v T
+					if keep>>lane&1 != 0 {
+						v = src[from[lane]+p*srcPlane]
+					}
+					dst[to+lane] = v
 				}
 			}
-			for m := keep; m != 0; m &= m - 1 {
-				lane := bits.TrailingZeros64(m)
-				dst[to+lane] = src[from+int(p[2+lane/8]>>(8*(lane%8))&0xff)]
-			}
-			from += srcPlane
-			to += dstPlane
 		}
+		picks = picks[1+rows:]
 	}
 }

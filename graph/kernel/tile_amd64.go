@@ -8,7 +8,7 @@ func availableTilings() []*tiling[float32] {
 	var list []*tiling[float32]
 	if HasAVX512 {
 		list = append(list, &tiling[float32]{
-			name: "8x48_avx512", rows: 8, cols: 48, lanes: 16, tiles: avx512Tiles,
+			name: "8x48_avx512", rows: 8, cols: 48, lanes: 8, tiles: avx512Tiles,
 			copyRows: copyRowsAVX512, transpose: transposeAVX2, window: window_f32_avx512,
 		})
 	}
@@ -21,15 +21,16 @@ func availableTilings() []*tiling[float32] {
 	return list
 }
 
+// avx512Tiles steps by half vectors; only the narrowest tile has a half one.
 var avx512Tiles = [][]tileFunc[float32]{
-	{gemm_f32_1x16_avx512, gemm_f32_1x32_avx512, gemm_f32_1x48_avx512},
-	{gemm_f32_2x16_avx512, gemm_f32_2x32_avx512, gemm_f32_2x48_avx512},
-	{gemm_f32_3x16_avx512, gemm_f32_3x32_avx512, gemm_f32_3x48_avx512},
-	{gemm_f32_4x16_avx512, gemm_f32_4x32_avx512, gemm_f32_4x48_avx512},
-	{gemm_f32_5x16_avx512, gemm_f32_5x32_avx512, gemm_f32_5x48_avx512},
-	{gemm_f32_6x16_avx512, gemm_f32_6x32_avx512, gemm_f32_6x48_avx512},
-	{gemm_f32_7x16_avx512, gemm_f32_7x32_avx512, gemm_f32_7x48_avx512},
-	{gemm_f32_8x16_avx512, gemm_f32_8x32_avx512, gemm_f32_8x48_avx512},
+	{gemm_f32_1x8_avx512, gemm_f32_1x16_avx512, gemm_f32_1x32_avx512, gemm_f32_1x32_avx512, gemm_f32_1x48_avx512, gemm_f32_1x48_avx512},
+	{gemm_f32_2x8_avx512, gemm_f32_2x16_avx512, gemm_f32_2x32_avx512, gemm_f32_2x32_avx512, gemm_f32_2x48_avx512, gemm_f32_2x48_avx512},
+	{gemm_f32_3x8_avx512, gemm_f32_3x16_avx512, gemm_f32_3x32_avx512, gemm_f32_3x32_avx512, gemm_f32_3x48_avx512, gemm_f32_3x48_avx512},
+	{gemm_f32_4x8_avx512, gemm_f32_4x16_avx512, gemm_f32_4x32_avx512, gemm_f32_4x32_avx512, gemm_f32_4x48_avx512, gemm_f32_4x48_avx512},
+	{gemm_f32_5x8_avx512, gemm_f32_5x16_avx512, gemm_f32_5x32_avx512, gemm_f32_5x32_avx512, gemm_f32_5x48_avx512, gemm_f32_5x48_avx512},
+	{gemm_f32_6x8_avx512, gemm_f32_6x16_avx512, gemm_f32_6x32_avx512, gemm_f32_6x32_avx512, gemm_f32_6x48_avx512, gemm_f32_6x48_avx512},
+	{gemm_f32_7x8_avx512, gemm_f32_7x16_avx512, gemm_f32_7x32_avx512, gemm_f32_7x32_avx512, gemm_f32_7x48_avx512, gemm_f32_7x48_avx512},
+	{gemm_f32_8x8_avx512, gemm_f32_8x16_avx512, gemm_f32_8x32_avx512, gemm_f32_8x32_avx512, gemm_f32_8x48_avx512, gemm_f32_8x48_avx512},
 }
 
 var avx2Tiles = [][]tileFunc[float32]{
@@ -55,17 +56,21 @@ func copyRowsAVX512(rows int, src []float32, srcRow int, dst []float32, dstRow, 
 	}
 }
 
-// transposeAVX2 is transpose by blocks of 8 by 8 and the twin for the rest.
+var avx2Transposes = [...]func(blocks int, src []float32, srcRow int, dst []float32, dstRow int){
+	transpose1_f32_avx2, transpose2_f32_avx2, transpose3_f32_avx2, transpose4_f32_avx2,
+	transpose5_f32_avx2, transpose6_f32_avx2, transpose7_f32_avx2, transpose8_f32_avx2,
+}
+
+// transposeAVX2 is transpose by blocks of 8 columns and the twin for the rest.
 func transposeAVX2(rows, cols int, src []float32, srcRow int, dst []float32, dstRow int) {
 	whole := cols &^ 7
-	for ; rows >= 8 && cols > 0; rows -= 8 {
+	for i := 0; i < rows && cols > 0; i += 8 {
+		height := min(8, rows-i)
 		if whole > 0 {
-			transpose8_f32_avx2(whole/8, src, srcRow, dst, dstRow)
+			avx2Transposes[height-1](whole/8, src[i*srcRow:], srcRow, dst[i:], dstRow)
 		}
 		if whole < cols {
-			transpose(8, cols-whole, src[whole:], srcRow, dst[whole*dstRow:], dstRow)
+			transpose(height, cols-whole, src[i*srcRow+whole:], srcRow, dst[whole*dstRow+i:], dstRow)
 		}
-		src, dst = src[min(len(src), 8*srcRow):], dst[min(len(dst), 8):]
 	}
-	transpose(rows, cols, src, srcRow, dst, dstRow)
 }

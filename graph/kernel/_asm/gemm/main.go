@@ -13,6 +13,7 @@ import (
 func main() {
 	ConstraintExpr("amd64,!purego")
 	for rows := 1; rows <= 8; rows++ {
+		tile(avx512{half: true}, rows, 1)
 		for vectors := 1; vectors <= 3; vectors++ {
 			tile(avx512{}, rows, vectors)
 		}
@@ -23,7 +24,9 @@ func main() {
 			tile(&avx2{masks: masks}, rows, vectors)
 		}
 	}
-	transpose8()
+	for rows := 1; rows <= 8; rows++ {
+		transpose(rows, masks)
+	}
 	window()
 	for vectors := 1; vectors <= 3; vectors++ {
 		copyRows(vectors)

@@ -8,33 +8,46 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// transpose8 writes transpose8_f32_avx2: 8 rows of blocks*8 columns become
-// blocks*8 rows of 8, one 8x8 block at a time in registers.
-func transpose8() {
-	TEXT("transpose8_f32_avx2", NOSPLIT, "func(blocks int, src []float32, srcRow int, dst []float32, dstRow int)")
-	Doc("Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 8 and j < 8*blocks; blocks > 0.")
+// transpose writes transpose{rows}_f32_avx2: up to 8 rows of blocks*8 columns
+// become blocks*8 rows, one 8x8 block at a time in registers. Missing rows are
+// neither read nor written.
+func transpose(rows int, masks Mem) {
+	TEXT(fmt.Sprintf("transpose%d_f32_avx2", rows), NOSPLIT,
+		"func(blocks int, src []float32, srcRow int, dst []float32, dstRow int)")
+	Doc(fmt.Sprintf("Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < %d and j < 8*blocks; blocks > 0.", rows))
 	Pragma("noescape")
 	blocks := Load(Param("blocks"), GP64())
 	src := Load(Param("src").Base(), GP64())
-	srcRow := newStride("srcRow", 8)
+	srcRow := newStride("srcRow", rows)
 	dst := Load(Param("dst").Base(), GP64())
 	dstRow := newStride("dstRow", 8)
 	step := GP64()
 	MOVQ(dstRow.one, step)
 	SHLQ(Imm(3), step)
+	set := &avx2{last: YMM()}
+	if rows < 8 {
+		VMOVDQU(masks.Offset(4*(8-rows)), set.last)
+	}
 
 	Label("loop")
 	// After Intel's optimization manual: pairs of rows are loaded so that
 	// half of the crossing between 128-bit lanes happens in the loads.
 	var r [8]VecVirtual
-	for i := range 4 {
-		lo, hi := srcRow.at(src, i), srcRow.at(src, i+4)
-		r[i], r[i+4] = YMM(), YMM()
-		VMOVUPS(lo, r[i].AsX())
-		VINSERTF128(Imm(1), hi, r[i], r[i])
-		lo.Disp, hi.Disp = 16, 16
-		VMOVUPS(lo, r[i+4].AsX())
-		VINSERTF128(Imm(1), hi, r[i+4], r[i+4])
+	for i := range r {
+		row, disp := i%4, i/4*16
+		r[i] = YMM()
+		if row >= rows {
+			set.zero(r[i])
+			continue
+		}
+		m := srcRow.at(src, row)
+		m.Disp = disp
+		VMOVUPS(m, r[i].AsX())
+		if row+4 < rows {
+			m = srcRow.at(src, row+4)
+			m.Disp = disp
+			VINSERTF128(Imm(1), m, r[i], r[i])
+		}
 	}
 	for half := range 2 {
 		q := r[4*half : 4*half+4]
@@ -50,8 +63,8 @@ func transpose8() {
 			even, odd := YMM(), YMM()
 			VSHUFPS(Imm(0x44), t[i+2], t[i], even)
 			VSHUFPS(Imm(0xee), t[i+2], t[i], odd)
-			VMOVUPS(even, dstRow.at(dst, 4*half+2*i))
-			VMOVUPS(odd, dstRow.at(dst, 4*half+2*i+1))
+			set.store(even, dstRow.at(dst, 4*half+2*i), rows < 8)
+			set.store(odd, dstRow.at(dst, 4*half+2*i+1), rows < 8)
 		}
 	}
 	ADDQ(Imm(32), src)
@@ -62,55 +75,100 @@ func transpose8() {
 	RET()
 }
 
-// window writes window_f32_avx512, which lays out image elements for a matrix
-// product. A pick moves 16 elements per plane: a masked load of up to 16
-// consecutive elements, a permutation, a masked store.
+// pickTaps is how many rows a pick can have, as in package kernel.
+const pickTaps = 5
+
+// window writes window_f32_avx512, which carries out picks: two masked loads,
+// and for each row of the pick a permutation of both and a store. What a pick
+// says is kept in registers while it is done for all planes.
 func window() {
 	TEXT("window_f32_avx512", NOSPLIT,
 		"func(picks [][4]uint64, src []float32, base, planes, srcPlane int, dst []float32, dstRow, dstPlane int)")
-	Doc("Carries out picks (see pick) for each of planes > 0 planes; see windowTwin.")
+	Doc("Carries out picks for planes > 0 planes; see window.")
 	Pragma("noescape")
-	pick := Load(Param("picks").Base(), GP64())
-	count := Load(Param("picks").Len(), GP64())
-	src := Load(Param("src").Base(), GP64())
-	base := bytes("base")
-	ADDQ(base, src)
-	planes := Load(Param("planes"), GP64())
-	srcPlane := bytes("srcPlane")
-	dst := Load(Param("dst").Base(), GP64())
-	dstRow := bytes("dstRow")
-	dstPlane := bytes("dstPlane")
-	lane := ZMM()
+	w := windowState{pick: Load(Param("picks").Base(), GP64())}
+	end := Load(Param("picks").Len(), GP64())
+	SHLQ(Imm(5), end)
+	ADDQ(w.pick, end)
+	w.src = Load(Param("src").Base(), GP64())
+	ADDQ(bytes("base"), w.src)
+	w.srcPlane = bytes("srcPlane")
+	w.dst = Load(Param("dst").Base(), GP64())
+	w.dstRow = newStride("dstRow", pickTaps)
 
-	TESTQ(count, count)
-	JZ(LabelRef("done"))
 	Label("pick")
-	from, to, left := GP64(), GP64(), GP64()
-	MOVLQSX(Mem{Base: pick}, from)
-	LEAQ(Mem{Base: src, Index: from, Scale: 4}, from)
-	MOVL(Mem{Base: pick, Disp: 4}, to.As32())
-	IMULQ(dstRow, to)
-	ADDQ(dst, to)
-	KMOVW(Mem{Base: pick, Disp: 8}, K1)  // elements to load
-	KMOVW(Mem{Base: pick, Disp: 10}, K2) // lanes that receive one, others get 0
-	KMOVW(Mem{Base: pick, Disp: 12}, K3) // lanes to write
-	VPMOVZXBD(Mem{Base: pick, Disp: 16}, lane)
-	MOVQ(planes, left)
-	Label("plane")
-	v := ZMM()
-	VMOVUPS_Z(Mem{Base: from}, K1, v)
-	VPERMPS_Z(v, lane, K2, v)
-	VMOVUPS(v, K3, Mem{Base: to})
-	ADDQ(srcPlane, from)
-	ADDQ(dstPlane, to)
-	DECQ(left)
-	JNZ(LabelRef("plane"))
-	ADDQ(Imm(32), pick)
-	DECQ(count)
-	JNZ(LabelRef("pick"))
+	CMPQ(w.pick, end)
+	JGE(LabelRef("done"))
+	rows := GP32()
+	MOVL(Mem{Base: w.pick, Disp: 12}, rows)
+	for n := 1; n < pickTaps; n++ {
+		CMPL(rows, Imm(uint64(n)))
+		JEQ(LabelRef(fmt.Sprintf("rows%d", n)))
+	}
+	for n := pickTaps; n > 0; n-- {
+		Label(fmt.Sprintf("rows%d", n))
+		w.rows(n)
+		JMP(LabelRef("pick"))
+	}
 	Label("done")
 	VZEROUPPER()
 	RET()
+}
+
+// windowState is what the parts of window share.
+type windowState struct {
+	pick, src, srcPlane, dst Register
+	dstRow                   stride
+}
+
+// rows writes the code for a pick of n rows.
+func (w *windowState) rows(n int) {
+	first, second, to, planes := GP64(), GP64(), GP64(), GP64()
+	MOVLQSX(Mem{Base: w.pick}, first)
+	LEAQ(Mem{Base: w.src, Index: first, Scale: 4}, first)
+	MOVLQSX(Mem{Base: w.pick, Disp: 4}, second)
+	LEAQ(Mem{Base: w.src, Index: second, Scale: 4}, second)
+	KMOVW(Mem{Base: w.pick, Disp: 8}, K1)
+	KMOVW(Mem{Base: w.pick, Disp: 10}, K2)
+	MOVQ(Mem{Base: w.pick, Disp: 16}, to)
+	IMULQ(w.dstRow.one, to)
+	ADDQ(w.dst, to)
+	keep := []Register{K3, K4, K5, K6, K7}
+	lanes := make([]VecVirtual, n)
+	for i := range lanes {
+		row := 32 * (i + 1)
+		KMOVW(Mem{Base: w.pick, Disp: row}, keep[i])
+		lanes[i] = ZMM()
+		VPMOVZXBD(Mem{Base: w.pick, Disp: row + 16}, lanes[i])
+	}
+	write := K4 // free when there is one row
+	if n == 1 {
+		KMOVW(Mem{Base: w.pick, Disp: 32 + 2}, write)
+	}
+	ADDQ(Imm(uint64(32*(n+1))), w.pick)
+	dstPlane := bytes("dstPlane")
+	Load(Param("planes"), planes)
+
+	loop := fmt.Sprintf("plane%d", n)
+	Label(loop)
+	low, high := ZMM(), ZMM()
+	VMOVUPS_Z(Mem{Base: first}, K1, low)
+	VMOVUPS_Z(Mem{Base: second}, K2, high)
+	for i := range lanes {
+		v := ZMM()
+		VMOVAPS(lanes[i], v)
+		VPERMI2PS_Z(high, low, keep[i], v)
+		if n == 1 {
+			VMOVUPS(v, write, w.dstRow.at(to, i))
+		} else {
+			VMOVUPS(v, w.dstRow.at(to, i))
+		}
+	}
+	ADDQ(w.srcPlane, first)
+	ADDQ(w.srcPlane, second)
+	ADDQ(dstPlane, to)
+	DECQ(planes)
+	JNZ(LabelRef(loop))
 }
 
 // copyRows writes copy_rows{columns}_f32_avx512: rows of so many elements or

@@ -22,13 +22,26 @@ type vectorSet interface {
 	leave()
 }
 
-type avx512 struct{}
+// avx512 has vectors of 16 lanes, or of 8 for tiles that are not wider.
+type avx512 struct{ half bool }
 
-func (avx512) name() string       { return "avx512" }
-func (avx512) lanes() int         { return 16 }
-func (avx512) vector() VecVirtual { return ZMM() }
-func (avx512) zero(v VecVirtual)  { VPXORD(v, v, v) }
-func (avx512) leave()             { VZEROUPPER() }
+func (avx512) name() string      { return "avx512" }
+func (avx512) zero(v VecVirtual) { VPXORD(v, v, v) }
+func (avx512) leave()            { VZEROUPPER() }
+
+func (s avx512) lanes() int {
+	if s.half {
+		return 8
+	}
+	return 16
+}
+
+func (s avx512) vector() VecVirtual {
+	if s.half {
+		return YMM()
+	}
+	return ZMM()
+}
 
 func (avx512) mask(parameter string, before int) {
 	count, bits := RCX, GP64()
@@ -56,12 +69,12 @@ func (avx512) store(v VecVirtual, m Mem, masked bool) {
 	VMOVUPS(v, m)
 }
 
-func (avx512) multiplyAdd(a Mem, b, acc []VecVirtual) {
+func (s avx512) multiplyAdd(a Mem, b, acc []VecVirtual) {
 	if len(b) == 1 {
 		VFMADD231PS_BCST(a, b[0], acc[0])
 		return
 	}
-	t := ZMM()
+	t := s.vector()
 	VBROADCASTSS(a, t)
 	for j := range b {
 		VFMADD231PS(b[j], t, acc[j])
