@@ -48,6 +48,19 @@ func Cosine(peak float64) Schedule {
 // Constant keeps the rate.
 func Constant(rate float64) Schedule { return func(int, int) float64 { return rate } }
 
+// Steps multiplies the rate by 0.1 at each milestone, an epoch counted from 0.
+func Steps(rate float64, milestones ...int) Schedule {
+	return func(e, _ int) float64 {
+		lr := rate
+		for _, m := range milestones {
+			if e >= m {
+				lr *= 0.1
+			}
+		}
+		return lr
+	}
+}
+
 // A run is plain supervised training of an engine.
 type run struct {
 	stage    string

@@ -39,9 +39,9 @@ type Task struct {
 	// What the caller prescribes; zero values leave the method's defaults.
 	Epochs    int
 	Rate      float64
-	Batch     int
+	Batch     int // of forget samples too, unless the method has its own option
 	Optimizer *ops.Optimizer
-	Constant  bool // keep the rate constant instead of the method's schedule
+	Schedule  Schedule // nil: a cosine from the rate to 0
 
 	// Rand gives the random numbers for a purpose ("order", "labels"). Nil
 	// takes samples in the order given; what must be drawn is then an error.

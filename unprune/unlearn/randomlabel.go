@@ -13,6 +13,8 @@ import (
 // retained set; train mode (SalUn repository, Classification/unlearn/RL.py).
 // Defaults: 10 epochs, rate 0.013, batch 256, momentum 0.9, weight decay 5e-4.
 type RandomLabel struct {
+	ForgetBatch int // 0: as for retained samples
+
 	// Labels, if set, gives the labels of a forget batch instead of a draw.
 	Labels func(epoch int, index []int) []int64
 }
@@ -35,9 +37,13 @@ func (u RandomLabel) Unlearn(ctx context.Context, t *unprune.Task) error {
 			return err
 		}
 	}
+	size := u.ForgetBatch
+	if size == 0 {
+		size = r.batch
+	}
 	order, forget := t.Stream("order"), t.Stream("forget order")
 	return epochs(t, u.Name(), r, func(epoch int, rate float64) error {
-		err := pass(ctx, t, t.Forget, r.batch, rate, forget, func(index []int) unprune.Term {
+		err := pass(ctx, t, t.Forget, size, rate, forget, func(index []int) unprune.Term {
 			return unprune.Term{Data: t.Data, Index: index, Labels: labels(epoch, index), Weight: 1}
 		})
 		if err != nil {

@@ -26,8 +26,8 @@ func (u Retrain) Unlearn(ctx context.Context, t *unprune.Task) error {
 	if err != nil {
 		return err
 	}
-	if t.Epochs == 0 {
-		r.schedule = steps(r.rate, 91, 136)
+	if t.Epochs == 0 && t.Schedule == nil {
+		r.schedule = unprune.Steps(r.rate, 91, 136)
 	}
 	if err := t.Engine.Weights().Set(t.Initial); err != nil {
 		return err
@@ -41,17 +41,4 @@ func (u Retrain) Unlearn(ctx context.Context, t *unprune.Task) error {
 			return unprune.Term{Data: t.Data, Index: index, Weight: 1}
 		})
 	})
-}
-
-// steps multiplies the rate by 0.1 at each milestone, an epoch from 0.
-func steps(rate float64, milestones ...int) unprune.Schedule {
-	return func(e, _ int) float64 {
-		lr := rate
-		for _, m := range milestones {
-			if e >= m {
-				lr *= 0.1
-			}
-		}
-		return lr
-	}
 }

@@ -42,7 +42,7 @@ func sgd(momentum, decay float64) ops.Optimizer {
 
 // prescribed lets the task's settings override a method's defaults and starts
 // the optimizer afresh. The schedule anneals to 0 over the epochs unless the
-// task asks for a constant rate.
+// task has another schedule.
 func prescribed(t *unprune.Task, r recipe) (recipe, error) {
 	if t.Epochs > 0 {
 		r.epochs = t.Epochs
@@ -57,8 +57,8 @@ func prescribed(t *unprune.Task, r recipe) (recipe, error) {
 		r.optimizer = *t.Optimizer
 	}
 	r.schedule = unprune.Cosine(r.rate)
-	if t.Constant {
-		r.schedule = unprune.Constant(r.rate)
+	if t.Schedule != nil {
+		r.schedule = t.Schedule
 	}
 	return r, t.Engine.Optimize(r.optimizer)
 }
