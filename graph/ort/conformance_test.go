@@ -1,0 +1,35 @@
+//go:build cgo
+
+package ort_test
+
+import (
+	"testing"
+
+	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/exectest"
+	"github.com/unprune/unprune/graph/ort"
+	"github.com/unprune/unprune/graph/pass"
+	"github.com/unprune/unprune/onnx"
+)
+
+// TestConformance runs the suite in ONNX Runtime: inference graphs as they
+// are, training graphs with the bodies of our own operators as functions.
+func TestConformance(t *testing.T) {
+	library(t)
+	exectest.Run(t, func(g *graph.Graph, feeds map[string]*onnx.Tensor) (map[string]*onnx.Tensor, error) {
+		m, err := pass.Portable(g)
+		if err != nil {
+			return nil, err
+		}
+		b, err := m.Encode()
+		if err != nil {
+			return nil, err
+		}
+		s, err := ort.NewSession(b, ort.Options{})
+		if err != nil {
+			return nil, err
+		}
+		defer s.Close()
+		return s.Run(t.Context(), feeds)
+	})
+}
