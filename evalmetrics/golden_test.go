@@ -13,8 +13,7 @@ import (
 	"github.com/unprune/unprune/sparsity"
 )
 
-// goldenDir is the folder of reference cases: GOLDEN_DIR, or the copy in the
-// repository.
+// goldenDir is the folder of reference cases: GOLDEN_DIR, or the copy in the repository.
 func goldenDir() string {
 	if dir := os.Getenv("GOLDEN_DIR"); dir != "" {
 		return dir

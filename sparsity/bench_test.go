@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// BenchmarkPrune scores and cuts a network of ResNet-18's size (11 million
-// weights).
+// BenchmarkPrune scores and cuts a network of ResNet-18's size (11 million weights).
 func BenchmarkPrune(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	var layers []Layer

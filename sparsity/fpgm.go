@@ -9,8 +9,8 @@ import (
 // filter near the geometric median can be replaced by them (He et al. 2019;
 // filter-pruning-geometric-median, pruning_cifar10.py).
 type FPGM struct {
-	// NormDrop is the share of filters that is removed first for their low L2
-	// norm; distances are then taken among the rest. 0: none.
+	// NormDrop is the share of filters that is removed first for their low
+	// L2 norm; distances are then taken among the rest. 0: none.
 	NormDrop float64
 }
 
@@ -26,8 +26,8 @@ func (FPGM) Scope() Scope { return PerLayer }
 // Needs nothing besides the weights.
 func (FPGM) Needs() Needs { return 0 }
 
-// Score is Σ‖w_f-w_g‖₂ over the other filters g. Filters dropped for their
-// norm score below all others, between -1 and 0 in the order of their norms.
+// Score is Σ‖w_f-w_g‖₂ over the other filters g. Filters dropped for their norm
+// score below all others, between -1 and 0 in the order of their norms.
 func (p FPGM) Score(in Input) ([]Scores, error) {
 	if p.NormDrop < 0 || p.NormDrop >= 1 {
 		return nil, fmt.Errorf("sparsity: fpgm cannot drop a share of %v by norm: it must be at least 0 and below 1", p.NormDrop)
@@ -49,8 +49,7 @@ func (p FPGM) Score(in Input) ([]Scores, error) {
 	return scores, nil
 }
 
-// distanceSums adds up, for each filter in the subset, its distances to the
-// others of it.
+// distanceSums adds up, for each filter in the subset, its distances to the others of it.
 func distanceSums(l Layer, subset *Mask) []float64 {
 	at := l.at()
 	filters := make([][]float64, subset.Len())

@@ -15,8 +15,8 @@ import (
 	"github.com/unprune/unprune/onnx/npz"
 )
 
-// goldenFile is a file of a reference case: below GOLDEN_DIR, or below the
-// copy in the repository.
+// goldenFile is a file of a reference case: below GOLDEN_DIR, or below the copy in
+// the repository.
 func goldenFile(name ...string) string {
 	dir := os.Getenv("GOLDEN_DIR")
 	if dir == "" {

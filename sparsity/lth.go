@@ -7,9 +7,8 @@ import (
 
 // LTH is one round of lottery-ticket pruning as the un-pruning authors run it
 // (SparseModels, main.py: prune_by_percentile): per layer, the threshold is a
-// percentile of the alive magnitudes, and weights equal to it stay. A round is
-// followed by rewinding to the initial weights and training; that belongs to
-// the caller.
+// percentile of the alive magnitudes, and weights equal to it stay. A round is followed by
+// rewinding to the initial weights and training; that belongs to the caller.
 type LTH struct{}
 
 // Name is "lth".
@@ -28,8 +27,7 @@ func (LTH) Needs() Needs { return 0 }
 func (LTH) Score(in Input) ([]Scores, error) { return absolute(in) }
 
 // Prune keeps an alive weight if its magnitude is at least the percentile
-// 100·share of its layer's alive magnitudes. At least one weight of a layer
-// stays.
+// 100·share of its layer's alive magnitudes. At least one weight of a layer stays.
 func (LTH) Prune(scores []Scores, alive *Masks, share float64) (*Masks, error) {
 	if err := checkShare(share); err != nil {
 		return nil, err
@@ -60,10 +58,10 @@ func kept(values []float64, m *Mask) []float64 {
 	return r
 }
 
-// Percentile is the value at rank (n-1)·p/100 of the sorted values, linearly
-// interpolated between neighbours, 0 <= p <= 100 and at least one value.
-// Values that are float32 numbers are interpolated in float32, as NumPy does,
-// so that a threshold falls on the same side of every weight.
+// Percentile is the value at rank (n-1)·p/100 of the sorted values, linearly interpolated
+// between neighbours, 0 <= p <= 100 and at least one value. Values that are
+// float32 numbers are interpolated in float32, as NumPy does, so that a
+// threshold falls on the same side of every weight.
 func Percentile(values []float64, p float64) float64 {
 	n, work := len(values), slices.Clone(values)
 	rank := float64(n-1) * p / 100

@@ -172,8 +172,8 @@ func TestRoundHalfEven(t *testing.T) {
 	}
 }
 
-// What every pruner promises: a share of 0 changes nothing, nothing comes back
-// to life, cutting to the same counts again changes nothing, and equal input
+// What every pruner promises: a share of 0 changes nothing, nothing comes back to
+// life, cutting to the same counts again changes nothing, and equal input
 // gives equal masks.
 func TestEveryPruner(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))

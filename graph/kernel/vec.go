@@ -101,11 +101,14 @@ func reduce[T Float](k reduction, x, y []T, a T) T {
 			acc = reduceTwin(k, x[:head], y[:head], a)
 		}
 	}
-	lane := [1]T{acc}
-	for i := head; i < len(x); i++ {
-		accumulate(k, lane[:], x[i:i+1], y[i:i+1], a)
+	var lanes [vecBlock]T // one for each element of the tail
+	tail := lanes[:len(x)-head]
+	Fill(tail, reductionStart[T](k))
+	accumulate(k, tail, x[head:], y[head:], a)
+	for _, v := range tail {
+		acc = fold(k, acc, v)
 	}
-	return lane[0]
+	return acc
 }
 
 // Add sets z[i] = x[i] + y[i]. Here and below z may be one of the inputs.

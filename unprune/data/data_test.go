@@ -28,8 +28,7 @@ func wantError(t *testing.T, err error, part string) {
 	}
 }
 
-// samples is a dataset of n samples [2] whose values tell their place; classes
-// go round.
+// samples is a dataset of n samples [2] whose values tell their place; classes go round.
 func samples(t *testing.T, n, classes int) *Dataset {
 	t.Helper()
 	x, y := make([]float32, 2*n), make([]int64, n)

@@ -17,8 +17,8 @@ type Dataset struct {
 	Names   []string // of the samples, for formats that have names; else nil
 }
 
-// newDataset checks the parts that a reader found. The number of classes is
-// one more than the largest label unless the format tells.
+// newDataset checks the parts that a reader found. The number of classes is one more than
+// the largest label unless the format tells.
 func newDataset(x *onnx.Tensor, y []int64, classes int) (*Dataset, error) {
 	if len(x.Shape) < 2 {
 		return nil, fmt.Errorf("data: inputs have shape %v: want [samples, ...]", x.Shape)
@@ -60,8 +60,8 @@ func (d *Dataset) SetClasses(classes int) error {
 	return nil
 }
 
-// Reshape returns the same samples with inputs of another shape and equal
-// size, such as [1, 28, 28] for [28, 28] or [784]. Memory is shared.
+// Reshape returns the same samples with inputs of another shape and equal size, such as
+// [1, 28, 28] for [28, 28] or [784]. Memory is shared.
 func (d *Dataset) Reshape(sample ...int) (*Dataset, error) {
 	have := onnx.Size(d.SampleShape())
 	if want := onnx.Size(sample); have != want {
@@ -107,8 +107,8 @@ func Complement(n int, indices []int) []int {
 	return rest
 }
 
-// Gather copies the samples with these indices to x, which holds len(indices)
-// inputs, and their labels to y. It does not allocate.
+// Gather copies the samples with these indices to x, which holds
+// len(indices) inputs, and their labels to y. It does not allocate.
 func Gather[T float32 | float64](d *Dataset, indices []int, x []T, y []int64) {
 	all := d.X.Data.([]float32)
 	size := len(all) / len(d.Y)

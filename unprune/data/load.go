@@ -24,8 +24,8 @@ func (r Role) String() string {
 	return "training"
 }
 
-// Load reads the dataset at path: a .npz file, "file.npz:images,labels" to
-// name its arrays, or a folder (see LoadFS).
+// Load reads the dataset at path: a .npz file, "file.npz:images,labels" to name its
+// arrays, or a folder (see LoadFS).
 func Load(path string, role Role) (*Dataset, error) {
 	file, arrays := splitArrays(path)
 	info, err := os.Stat(file)
@@ -46,8 +46,7 @@ func Load(path string, role Role) (*Dataset, error) {
 	return d, nil
 }
 
-// LoadFS reads a folder of IDX files, of CIFAR binaries, or of class folders
-// with images.
+// LoadFS reads a folder of IDX files, of CIFAR binaries, or of class folders with images.
 func LoadFS(folder fs.FS, role Role) (*Dataset, error) {
 	entries, err := fs.ReadDir(folder, ".")
 	if err != nil {

@@ -9,15 +9,15 @@ import (
 )
 
 // Normalization maps every value v of channel c to (v - Mean[c]) / SD[c], in
-// float32. The channel is the first axis of a sample; one mean and one
-// standard deviation serve all channels. The zero value changes nothing.
+// float32. The channel is the first axis of a sample; one mean and one standard deviation
+// serve all channels. The zero value changes nothing.
 type Normalization struct {
 	Mean, SD []float64
 }
 
-// ParseNormalization reads "mean,sd", or the means of all channels followed by
-// their standard deviations, as in "0.491,0.482,0.447,0.247,0.243,0.262". The
-// empty text is the zero value.
+// ParseNormalization reads "mean,sd", or the means of all channels followed by their standard
+// deviations, as in "0.491,0.482,0.447,0.247,0.243,0.262". The empty text is
+// the zero value.
 func ParseNormalization(text string) (Normalization, error) {
 	if text == "" {
 		return Normalization{}, nil

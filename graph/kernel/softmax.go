@@ -1,0 +1,330 @@
+package kernel
+
+import (
+	"fmt"
+)
+
+// Softmax normalises along the middle axis of a tensor of shape (outer, axis,
+// inner):
+//
+//	y = exp(x-m) / sum exp(x-m)            m the largest x along the axis
+//	y = x - m - log sum exp(x-m)           logarithmic
+type Softmax[T Float] struct {
+	outer, axis, inner int
+	log                bool
+	y, x, dx, dy       []T
+	forward, backward  func(*Worker, int)
+}
+
+// softmaxPart is how many positions of the inner axis one unit has.
+const softmaxPart = 256
+
+// NewSoftmax prepares softmax, or its logarithm.
+func NewSoftmax[T Float](outer, axis, inner int, log bool) *Softmax[T] {
+	s := &Softmax[T]{outer: outer, axis: axis, inner: inner, log: log}
+	s.forward, s.backward = s.forwardColumns, s.backwardColumns
+	if inner == 1 {
+		s.forward, s.backward = s.forwardRows, s.backwardRows
+	}
+	return s
+}
+
+// Forward sets y from x; y may be x.
+func (s *Softmax[T]) Forward(t *Team, y, x []T) {
+	s.y, s.x = y, x
+	t.For(s.units(), s.forward)
+	s.y, s.x = nil, nil
+}
+
+// Backward sets the gradient dx of the input from that of the output, dy, and
+// the output y:
+//
+//	dx = y (dy - sum dy y)
+//	dx = dy - exp(y) sum dy                logarithmic
+//
+// dx may be dy, but not y.
+func (s *Softmax[T]) Backward(t *Team, dx, dy, y []T) {
+	s.dx, s.dy, s.y = dx, dy, y
+	t.For(s.units(), s.backward)
+	s.dx, s.dy, s.y = nil, nil, nil
+}
+
+func (s *Softmax[T]) units() int {
+	if s.axis == 0 || s.inner == 0 {
+		return 0
+	}
+	if s.inner == 1 {
+		return ceilDiv(s.outer, s.rowsPerUnit())
+	}
+	return s.outer * ceilDiv(s.inner, softmaxPart)
+}
+
+func (s *Softmax[T]) rowsPerUnit() int { return max(1, unitSize/s.axis) }
+
+// rows is the range of elements of a unit whose rows are contiguous.
+func (s *Softmax[T]) rows(unit int) (lo, hi int) {
+	n := s.rowsPerUnit()
+	return unit * n * s.axis, min((unit+1)*n, s.outer) * s.axis
+}
+
+func (s *Softmax[T]) forwardRows(w *Worker, unit int) {
+	lo, hi := s.rows(unit)
+	for at := lo; at < hi; at += s.axis {
+		x := s.x[at : at+s.axis]
+		Shift(s.y[at:at+s.axis], x, -reduce(loopMax, x, nil, 0))
+	}
+	e := s.y[lo:hi]
+	if s.log {
+		e = scratchOf[T](w, 0, hi-lo)
+	}
+	Exp(e, s.y[lo:hi])
+	for at := lo; at < hi; at += s.axis {
+		y, row := s.y[at:at+s.axis], e[at-lo:at-lo+s.axis]
+		if s.log {
+			Shift(y, y, -log(Sum(row)))
+		} else {
+			each(loopDivBy, y, y, nil, Sum(row), 0, 0)
+		}
+	}
+}
+
+func (s *Softmax[T]) backwardRows(w *Worker, unit int) {
+	lo, hi := s.rows(unit)
+	var e []T
+	if s.log {
+		e = scratchOf[T](w, 0, hi-lo)
+		Exp(e, s.y[lo:hi])
+	}
+	for at := lo; at < hi; at += s.axis {
+		dx, dy, y := s.dx[at:at+s.axis], s.dy[at:at+s.axis], s.y[at:at+s.axis]
+		if s.log {
+			Combine(dx, 1, dy, -Sum(dy), e[at-lo:at-lo+s.axis], 0)
+		} else {
+			Shift(dx, dy, -Dot(y, dy, 0))
+			Mul(dx, dx, y)
+		}
+	}
+}
+
+// columns is where the part of a unit begins, and its width.
+func (s *Softmax[T]) columns(unit int) (at, width int) {
+	parts := ceilDiv(s.inner, softmaxPart)
+	lo := unit % parts * softmaxPart
+	return unit/parts*s.axis*s.inner + lo, min(softmaxPart, s.inner-lo)
+}
+
+func (s *Softmax[T]) forwardColumns(w *Worker, unit int) {
+	first, width := s.columns(unit)
+	top, sum, e := scratchOf[T](w, 0, width), scratchOf[T](w, 1, width), scratchOf[T](w, 2, width)
+	copy(top, s.x[first:first+width])
+	for i := 1; i < s.axis; i++ {
+		at := first + i*s.inner
+		for j, v := range s.x[at : at+width] {
+			top[j] = max(top[j], v)
+		}
+	}
+	Fill(sum, 0)
+	for i := range s.axis {
+		at := first + i*s.inner
+		y := s.y[at : at+width]
+		Sub(y, s.x[at:at+width], top)
+		if s.log {
+			Exp(e, y)
+			Add(sum, sum, e)
+		} else {
+			Exp(y, y)
+			Add(sum, sum, y)
+		}
+	}
+	if s.log {
+		Log(sum, sum)
+	}
+	for i := range s.axis {
+		at := first + i*s.inner
+		y := s.y[at : at+width]
+		if s.log {
+			Sub(y, y, sum)
+		} else {
+			Div(y, y, sum)
+		}
+	}
+}
+
+func (s *Softmax[T]) backwardColumns(w *Worker, unit int) {
+	first, width := s.columns(unit)
+	sum, term := scratchOf[T](w, 0, width), scratchOf[T](w, 1, width)
+	Fill(sum, 0)
+	for i := range s.axis {
+		at := first + i*s.inner
+		dy := s.dy[at : at+width]
+		if s.log {
+			Add(sum, sum, dy)
+		} else {
+			Mul(term, dy, s.y[at:at+width])
+			Add(sum, sum, term)
+		}
+	}
+	for i := range s.axis {
+		at := first + i*s.inner
+		dx, dy, y := s.dx[at:at+width], s.dy[at:at+width], s.y[at:at+width]
+		if s.log {
+			Exp(term, y)
+			Mul(term, term, sum)
+			Sub(dx, dy, term)
+		} else {
+			Sub(term, dy, sum)
+			Mul(dx, term, y)
+		}
+	}
+}
+
+// LossReduction is what becomes of the losses of the samples.
+type LossReduction int
+
+// LossMean divides the sum by the sum of the weights of the labels.
+const (
+	LossMean LossReduction = iota
+	LossSum
+	LossNone
+)
+
+// CrossEntropySpec describes a loss over logits of shape (Samples, Classes,
+// Inner) and int64 labels of shape (Samples, Inner).
+type CrossEntropySpec struct {
+	Samples, Classes, Inner int
+	Reduction               LossReduction
+	HasIgnore               bool // whether labels equal to Ignore count for nothing
+	Ignore                  int64
+}
+
+// CrossEntropy is the loss -weight[label] log softmax(logits)[label].
+type CrossEntropy[T Float] struct {
+	spec    CrossEntropySpec
+	softmax *Softmax[T]
+
+	dx, dLoss, logProbs, weights []T
+	labels                       []int64
+	scale                        T
+	backward                     func(*Worker, int)
+}
+
+// NewCrossEntropy prepares the loss.
+func NewCrossEntropy[T Float](spec CrossEntropySpec) *CrossEntropy[T] {
+	c := &CrossEntropy[T]{spec: spec, softmax: NewSoftmax[T](spec.Samples, spec.Classes, spec.Inner, true)}
+	c.backward = c.backwardUnit
+	return c
+}
+
+// Forward writes the log-probabilities, shaped like the logits, and the loss:
+// one number, or one per label for LossNone. weights has one number per class,
+// or is nil. A label that is no class is an error.
+func (c *CrossEntropy[T]) Forward(t *Team, loss, logProbs, logits []T, labels []int64, weights []T) error {
+	if err := c.check(labels); err != nil {
+		return err
+	}
+	c.softmax.Forward(t, logProbs, logits)
+	var sum, total float64
+	for i, label := range labels {
+		var l, w float64
+		if !c.ignored(label) {
+			w = float64(weightOf(weights, label))
+			l = -w * float64(logProbs[c.at(i, label)])
+		}
+		if c.spec.Reduction == LossNone {
+			loss[i] = T(l)
+		}
+		sum += l
+		total += w
+	}
+	switch c.spec.Reduction {
+	case LossMean:
+		loss[0] = T(sum / total)
+	case LossSum:
+		loss[0] = T(sum)
+	}
+	return nil
+}
+
+// Backward writes the gradient of the logits,
+//
+//	dx = dLoss weight[label] (exp(logProbs) - onehot(label))
+//
+// divided, for LossMean, by the sum of the weights; 0 where the label is
+// ignored. dLoss has as many elements as the loss; dx may be logProbs.
+func (c *CrossEntropy[T]) Backward(t *Team, dx, dLoss, logProbs []T, labels []int64, weights []T) {
+	c.dx, c.dLoss, c.logProbs, c.labels, c.weights = dx, dLoss, logProbs, labels, weights
+	c.scale = 1
+	if c.spec.Reduction == LossMean {
+		c.scale = T(1 / c.totalWeight(labels, weights))
+	}
+	t.For(ceilDiv(c.spec.Samples, c.samplesPerUnit()), c.backward)
+	c.dx, c.dLoss, c.logProbs, c.labels, c.weights = nil, nil, nil, nil, nil
+}
+
+func (c *CrossEntropy[T]) samplesPerUnit() int {
+	return max(1, unitSize/max(1, c.spec.Classes*c.spec.Inner))
+}
+
+func (c *CrossEntropy[T]) backwardUnit(_ *Worker, unit int) {
+	s := &c.spec
+	n := c.samplesPerUnit()
+	first, last := unit*n, min((unit+1)*n, s.Samples)
+	size := s.Classes * s.Inner
+	Exp(c.dx[first*size:last*size], c.logProbs[first*size:last*size])
+	for i := first * s.Inner; i < last*s.Inner; i++ {
+		label := c.labels[i]
+		var factor T
+		if !c.ignored(label) {
+			c.dx[c.at(i, label)]--
+			factor = c.scale * weightOf(c.weights, label) * c.dLoss[min(i, len(c.dLoss)-1)]
+		}
+		c.scaleClasses(i, factor)
+	}
+}
+
+// scaleClasses multiplies the gradients of label i's logits.
+func (c *CrossEntropy[T]) scaleClasses(i int, factor T) {
+	if c.spec.Inner == 1 {
+		row := c.dx[i*c.spec.Classes : (i+1)*c.spec.Classes]
+		Scale(row, factor, row)
+		return
+	}
+	for class := range c.spec.Classes {
+		c.dx[c.at(i, int64(class))] *= factor
+	}
+}
+
+// at is the position of a class among the logits that belong to label i.
+func (c *CrossEntropy[T]) at(i int, class int64) int {
+	return (i/c.spec.Inner*c.spec.Classes+int(class))*c.spec.Inner + i%c.spec.Inner
+}
+
+func (c *CrossEntropy[T]) ignored(label int64) bool {
+	return c.spec.HasIgnore && label == c.spec.Ignore
+}
+
+func (c *CrossEntropy[T]) check(labels []int64) error {
+	for i, label := range labels {
+		if (label < 0 || label >= int64(c.spec.Classes)) && !c.ignored(label) {
+			return fmt.Errorf("kernel: label %d at position %d is not a class: want 0 to %d", label, i, c.spec.Classes-1)
+		}
+	}
+	return nil
+}
+
+func (c *CrossEntropy[T]) totalWeight(labels []int64, weights []T) float64 {
+	var total float64
+	for _, label := range labels {
+		if !c.ignored(label) {
+			total += float64(weightOf(weights, label))
+		}
+	}
+	return total
+}
+
+func weightOf[T Float](weights []T, class int64) T {
+	if weights == nil {
+		return 1
+	}
+	return weights[class]
+}
