@@ -87,9 +87,20 @@ func optional[P comparable, M any](p P, field string, convert func(P) (M, error)
 	return m, at(err, field)
 }
 
-// nameOf is the name of a message, "" if its kind has none.
+// nameOf is the name of a message, or of the value that it stands for; "" if
+// its kind has none.
 func nameOf(p any) string {
 	switch p := p.(type) {
+	case *Tensor:
+		return p.Name
+	case *SparseTensor:
+		return p.name()
+	case *Node:
+		return p.Name
+	case *Function:
+		return p.Name
+	case *Attr:
+		return p.Name
 	case interface{ GetName() string }:
 		return p.GetName()
 	case *pb.SparseTensorProto:

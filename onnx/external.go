@@ -83,8 +83,9 @@ func checkLocation(location string) error {
 		return formatErrorf("has no location")
 	}
 	slashed := strings.ReplaceAll(location, `\`, "/")
-	outside := path.IsAbs(slashed) || !filepath.IsLocal(filepath.FromSlash(location)) ||
-		strings.ContainsAny(location, "\x00:")
+	hasDrive := len(location) > 1 && location[1] == ':'
+	outside := hasDrive || path.IsAbs(slashed) || strings.Contains(location, "\x00") ||
+		!filepath.IsLocal(filepath.FromSlash(location))
 	for _, part := range strings.Split(slashed, "/") {
 		outside = outside || part == ".."
 	}

@@ -66,7 +66,7 @@ def storages():
         if dtype == TensorProto.UNDEFINED:
             continue
         if dtype == TensorProto.STRING:
-            tensors.append(helper.make_tensor("STRING", dtype, [3], [b"a", b"", b"\xff\x00"]))
+            tensors.append(helper.make_tensor("STRING", dtype, [3], [b"a", b"", b"\xff\x01"]))
             continue
         if dtype in (TensorProto.COMPLEX64, TensorProto.COMPLEX128):
             vals = [1 + 2j, -0.0 - 1j, 0, 3j, 1]
@@ -81,7 +81,7 @@ def storages():
         tensors.append(numpy_helper.from_array(numpy_helper.to_array(typed), name + "_raw"))
     bits = np.array([0x80000000, 0x7fc00001, 0xffa00002, 0x00000001], dtype=np.uint32)  # -0, NaNs, denormal
     for raw in (True, False):
-        t = TensorProto(name=f"bits_{raw}", data_type=TensorProto.FLOAT, dims=[2, 2])
+        t = TensorProto(name="bits_raw" if raw else "bits_typed", data_type=TensorProto.FLOAT, dims=[2, 2])
         if raw:
             t.raw_data = bits.tobytes()
         else:
