@@ -60,6 +60,7 @@ var vecAVX512 = vecLoops{
 		stepAdam:           adam_f32_avx512,
 		stepAdamMasked:     adamMasked_f32_avx512,
 	},
+	poolTap: poolTaps,
 }
 
 var vecAVX2 = vecLoops{
@@ -107,4 +108,11 @@ var vecAVX2 = vecLoops{
 		stepAdam:           adam_f32_avx2,
 		stepAdamMasked:     adamMasked_f32_avx2,
 	},
+	poolTap: poolTaps,
+}
+
+// poolTaps serves both instruction sets.
+var poolTaps = [poolStrides]func(y *float32, index *int32, x *float32, n int, first int32){
+	1: poolTap1_f32_avx2,
+	2: poolTap2_f32_avx2,
 }

@@ -5931,3 +5931,138 @@ adam_block:
 adam_block_done:
 	VZEROUPPER
 	RET
+
+// func poolTap1_f32_avx2(y *float32, index *int32, x *float32, n int, first int32)
+// Requires: AVX, AVX2
+TEXT ·poolTap1_f32_avx2(SB), NOSPLIT, $0-36
+	MOVQ         y+0(FP), AX
+	MOVQ         index+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVL         first+32(FP), SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	VPADDD       pool_lanes_1<>+0(SB), Y0, Y0
+	VMOVDQU      vec_00000008<>+0(SB), Y1
+
+loop:
+	CMPQ      BX, $0x08
+	JL        done
+	VMOVUPS   (DX), Y2
+	VMOVUPS   (AX), Y3
+	VMOVUPS   (CX), Y4
+	VCMPPS    $0x1e, Y3, Y2, Y5
+	VCMPPS    $0x03, Y2, Y2, Y6
+	VORPS     Y6, Y5, Y5
+	VORPS     Y4, Y5, Y5
+	VBLENDVPS Y5, Y2, Y3, Y3
+	VBLENDVPS Y5, Y0, Y4, Y4
+	VMOVUPS   Y3, (AX)
+	VMOVUPS   Y4, (CX)
+	VPADDD    Y1, Y0, Y0
+	ADDQ      $0x20, AX
+	ADDQ      $0x20, CX
+	ADDQ      $0x20, DX
+	SUBQ      $0x08, BX
+	JMP       loop
+
+done:
+	VZEROUPPER
+	RET
+
+DATA pool_lanes_1<>+0(SB)/4, $0x00000000
+DATA pool_lanes_1<>+4(SB)/4, $0x00000001
+DATA pool_lanes_1<>+8(SB)/4, $0x00000002
+DATA pool_lanes_1<>+12(SB)/4, $0x00000003
+DATA pool_lanes_1<>+16(SB)/4, $0x00000004
+DATA pool_lanes_1<>+20(SB)/4, $0x00000005
+DATA pool_lanes_1<>+24(SB)/4, $0x00000006
+DATA pool_lanes_1<>+28(SB)/4, $0x00000007
+GLOBL pool_lanes_1<>(SB), RODATA|NOPTR, $32
+
+DATA vec_00000008<>+0(SB)/4, $0x00000008
+DATA vec_00000008<>+4(SB)/4, $0x00000008
+DATA vec_00000008<>+8(SB)/4, $0x00000008
+DATA vec_00000008<>+12(SB)/4, $0x00000008
+DATA vec_00000008<>+16(SB)/4, $0x00000008
+DATA vec_00000008<>+20(SB)/4, $0x00000008
+DATA vec_00000008<>+24(SB)/4, $0x00000008
+DATA vec_00000008<>+28(SB)/4, $0x00000008
+DATA vec_00000008<>+32(SB)/4, $0x00000008
+DATA vec_00000008<>+36(SB)/4, $0x00000008
+DATA vec_00000008<>+40(SB)/4, $0x00000008
+DATA vec_00000008<>+44(SB)/4, $0x00000008
+DATA vec_00000008<>+48(SB)/4, $0x00000008
+DATA vec_00000008<>+52(SB)/4, $0x00000008
+DATA vec_00000008<>+56(SB)/4, $0x00000008
+DATA vec_00000008<>+60(SB)/4, $0x00000008
+GLOBL vec_00000008<>(SB), RODATA|NOPTR, $64
+
+// func poolTap2_f32_avx2(y *float32, index *int32, x *float32, n int, first int32)
+// Requires: AVX, AVX2
+TEXT ·poolTap2_f32_avx2(SB), NOSPLIT, $0-36
+	MOVQ         y+0(FP), AX
+	MOVQ         index+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVL         first+32(FP), SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	VPADDD       pool_lanes_2<>+0(SB), Y0, Y0
+	VMOVDQU      vec_00000010<>+0(SB), Y1
+
+loop:
+	CMPQ      BX, $0x08
+	JL        done
+	VMOVUPS   (DX), Y2
+	VMOVUPS   28(DX), Y5
+	VSHUFPS   $0xd8, Y5, Y2, Y2
+	VPERMPD   $0xd8, Y2, Y2
+	VMOVUPS   (AX), Y3
+	VMOVUPS   (CX), Y4
+	VCMPPS    $0x1e, Y3, Y2, Y5
+	VCMPPS    $0x03, Y2, Y2, Y6
+	VORPS     Y6, Y5, Y5
+	VORPS     Y4, Y5, Y5
+	VBLENDVPS Y5, Y2, Y3, Y3
+	VBLENDVPS Y5, Y0, Y4, Y4
+	VMOVUPS   Y3, (AX)
+	VMOVUPS   Y4, (CX)
+	VPADDD    Y1, Y0, Y0
+	ADDQ      $0x20, AX
+	ADDQ      $0x20, CX
+	ADDQ      $0x40, DX
+	SUBQ      $0x08, BX
+	JMP       loop
+
+done:
+	VZEROUPPER
+	RET
+
+DATA pool_lanes_2<>+0(SB)/4, $0x00000000
+DATA pool_lanes_2<>+4(SB)/4, $0x00000002
+DATA pool_lanes_2<>+8(SB)/4, $0x00000004
+DATA pool_lanes_2<>+12(SB)/4, $0x00000006
+DATA pool_lanes_2<>+16(SB)/4, $0x00000008
+DATA pool_lanes_2<>+20(SB)/4, $0x0000000a
+DATA pool_lanes_2<>+24(SB)/4, $0x0000000c
+DATA pool_lanes_2<>+28(SB)/4, $0x0000000e
+GLOBL pool_lanes_2<>(SB), RODATA|NOPTR, $32
+
+DATA vec_00000010<>+0(SB)/4, $0x00000010
+DATA vec_00000010<>+4(SB)/4, $0x00000010
+DATA vec_00000010<>+8(SB)/4, $0x00000010
+DATA vec_00000010<>+12(SB)/4, $0x00000010
+DATA vec_00000010<>+16(SB)/4, $0x00000010
+DATA vec_00000010<>+20(SB)/4, $0x00000010
+DATA vec_00000010<>+24(SB)/4, $0x00000010
+DATA vec_00000010<>+28(SB)/4, $0x00000010
+DATA vec_00000010<>+32(SB)/4, $0x00000010
+DATA vec_00000010<>+36(SB)/4, $0x00000010
+DATA vec_00000010<>+40(SB)/4, $0x00000010
+DATA vec_00000010<>+44(SB)/4, $0x00000010
+DATA vec_00000010<>+48(SB)/4, $0x00000010
+DATA vec_00000010<>+52(SB)/4, $0x00000010
+DATA vec_00000010<>+56(SB)/4, $0x00000010
+DATA vec_00000010<>+60(SB)/4, $0x00000010
+GLOBL vec_00000010<>(SB), RODATA|NOPTR, $64

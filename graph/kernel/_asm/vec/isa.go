@@ -81,6 +81,7 @@ const (
 	lessThan    = 0x11
 	greaterThan = 0x1e
 	equal       = 0x00
+	unordered   = 0x03 // true when one is NaN
 )
 
 // choose returns t where x pred y holds and f elsewhere.

@@ -25,5 +25,7 @@ func main() {
 			step(v, l)
 		}
 	}
+	poolTap(1)
+	poolTap(2)
 	Generate()
 }

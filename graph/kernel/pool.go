@@ -1,0 +1,297 @@
+package kernel
+
+import "math"
+
+// PoolSpec describes 2-D pooling of Planes images (N*C) of H x W to OH x OW.
+// The caller chooses OH and OW, and so whether sizes are rounded down or up.
+type PoolSpec struct {
+	Planes, H, W, OH, OW                 int
+	KernelH, KernelW                     int
+	StrideH, StrideW                     int
+	DilationH, DilationW                 int
+	PadTop, PadLeft, PadBottom, PadRight int
+
+	// CountPadding makes averages divide by the taps that lie in the padded
+	// image, not only by those that lie in the image (count_include_pad).
+	CountPadding bool
+}
+
+// reach is what one output coordinate sees along one axis.
+type reach struct {
+	start, taps int // first coordinate inside the image, and number of those
+	padded      int // number of taps inside the padded image
+}
+
+// reaches lists what each of out outputs sees of size inputs.
+func reaches(size, out, kernel, stride, dilation, padBefore, padAfter int) []reach {
+	all := make([]reach, out)
+	for o := range all {
+		w := &all[o]
+		for k := range kernel {
+			at := o*stride + k*dilation - padBefore
+			if at < size+padAfter {
+				w.padded++
+			}
+			if at >= 0 && at < size {
+				if w.taps == 0 {
+					w.start = at
+				}
+				w.taps++
+			}
+		}
+	}
+	return all
+}
+
+// span is the outputs lo to hi-1 of a row.
+type span struct{ lo, hi int }
+
+// spans tells, for every horizontal tap, which outputs have it in the image.
+func spans(s PoolSpec) []span {
+	all := make([]span, s.KernelW)
+	for j := range all {
+		before := s.PadLeft - j*s.DilationW // columns by which output 0 misses it on the left
+		all[j].lo = max(0, ceilDiv(before, s.StrideW))
+		all[j].hi = min(s.OW, ceilDiv(s.W+before, s.StrideW))
+	}
+	return all
+}
+
+// pool is what both kinds of pooling share.
+type pool struct {
+	spec       PoolSpec
+	rows, cols []reach
+	spans      []span
+	isGlobal   bool // one window that is the image
+}
+
+func newPool(s PoolSpec) pool {
+	p := pool{
+		spec: s,
+		rows: reaches(s.H, s.OH, s.KernelH, s.StrideH, s.DilationH, s.PadTop, s.PadBottom),
+		cols: reaches(s.W, s.OW, s.KernelW, s.StrideW, s.DilationW, s.PadLeft, s.PadRight),
+	}
+	p.spans = spans(s)
+	p.isGlobal = s.OH == 1 && s.OW == 1 && s.DilationH == 1 && s.DilationW == 1 && p.rows[0].padded == s.H &&
+		p.rows[0].taps == s.H && p.cols[0].padded == s.W && p.cols[0].taps == s.W
+	return p
+}
+
+func (p *pool) planesPerUnit() int {
+	return max(1, unitSize/max(1, p.spec.H*p.spec.W, p.spec.OH*p.spec.OW))
+}
+
+func (p *pool) units() int { return ceilDiv(p.spec.Planes, p.planesPerUnit()) }
+
+func (p *pool) planes(unit int) (first, last int) {
+	n := p.planesPerUnit()
+	return unit * n, min((unit+1)*n, p.spec.Planes)
+}
+
+// plane is image i of a tensor of images with size elements; nil of nil.
+func plane[E any](x []E, i, size int) []E {
+	if x == nil {
+		return nil
+	}
+	return x[i*size : (i+1)*size]
+}
+
+// MaxPool takes the largest element of every window; NaN counts as largest,
+// and of equal ones the first counts. A window without any gives -Inf.
+type MaxPool[T Float] struct {
+	pool
+	y, x, dx, dy      []T
+	index             []int32
+	forward, backward func(*Worker, int)
+}
+
+// NewMaxPool prepares maximum pooling.
+func NewMaxPool[T Float](spec PoolSpec) *MaxPool[T] {
+	p := &MaxPool[T]{pool: newPool(spec)}
+	p.forward, p.backward = p.forwardUnit, p.backwardUnit
+	return p
+}
+
+// Forward writes y and, unless index is nil, where in its plane of x each
+// maximum was found, -1 if nowhere.
+func (p *MaxPool[T]) Forward(t *Team, y []T, index []int32, x []T) {
+	p.y, p.index, p.x = y, index, x
+	t.For(p.units(), p.forward)
+	p.y, p.index, p.x = nil, nil, nil
+}
+
+// Backward writes the gradient dx of x from dy and the index of Forward.
+func (p *MaxPool[T]) Backward(t *Team, dx, dy []T, index []int32) {
+	p.dx, p.dy, p.index = dx, dy, index
+	t.For(p.units(), p.backward)
+	p.dx, p.dy, p.index = nil, nil, nil
+}
+
+func (p *MaxPool[T]) forwardUnit(w *Worker, unit int) {
+	s := &p.spec
+	for i, last := p.planes(unit); i < last; i++ {
+		y, index, x := plane(p.y, i, s.OH*s.OW), plane(p.index, i, s.OH*s.OW), plane(p.x, i, s.H*s.W)
+		if index == nil {
+			index = w.Int32(0, s.OH*s.OW)
+		}
+		Fill(y, T(math.Inf(-1)))
+		Fill(index, -1)
+		for r, reach := range p.rows {
+			p.row(y[r*s.OW:(r+1)*s.OW], index[r*s.OW:(r+1)*s.OW], x, reach)
+		}
+	}
+}
+
+// row shows every tap to those outputs of a row whose window has it in the image.
+func (p *MaxPool[T]) row(y []T, index []int32, x []T, r reach) {
+	s := &p.spec
+	for i := range r.taps {
+		line := (r.start + i*s.DilationH) * s.W
+		for j, c := range p.spans {
+			if c.lo < c.hi {
+				at := line + c.lo*s.StrideW + j*s.DilationW - s.PadLeft
+				poolTap(y[c.lo:c.hi], index[c.lo:c.hi], x, at, s.StrideW)
+			}
+		}
+	}
+}
+
+// poolStrides bounds the strides that have assembly.
+const poolStrides = 3
+
+// poolTap shows elements x[at], x[at+stride], ... to the outputs of y: one
+// replaces its output if it is larger or NaN, or if that has no index yet.
+func poolTap[T Float](y []T, index []int32, x []T, at, stride int) {
+	const lanes = 8
+	if x32 := asFloat32(x); x32 != nil && len(y) >= lanes && stride < poolStrides && vecInUse.poolTap[stride] != nil {
+		f, y32, n := vecInUse.poolTap[stride], asFloat32(y), len(y)
+		f(&y32[0], &index[0], &x32[at], n&^(lanes-1), int32(at))
+		if n%lanes != 0 { // again for the last ones; seeing a tap twice changes nothing
+			at += (n - lanes) * stride
+			f(&y32[n-lanes], &index[n-lanes], &x32[at], lanes, int32(at))
+		}
+		return
+	}
+	poolTapTwin(y, index, x, at, stride)
+}
+
+func poolTapTwin[T Float](y []T, index []int32, x []T, at, stride int) {
+	index = index[:len(y)]
+	for i, best := range y {
+		if v := x[at]; v > best || v != v || index[i] < 0 {
+			y[i], index[i] = v, int32(at)
+		}
+		at += stride
+	}
+}
+
+func (p *MaxPool[T]) backwardUnit(_ *Worker, unit int) {
+	s := &p.spec
+	for i, last := p.planes(unit); i < last; i++ {
+		dx, dy, index := plane(p.dx, i, s.H*s.W), plane(p.dy, i, s.OH*s.OW), plane(p.index, i, s.OH*s.OW)
+		clear(dx)
+		for j, at := range index {
+			if at >= 0 {
+				dx[at] += dy[j]
+			}
+		}
+	}
+}
+
+// AveragePool takes the mean of every window. A window without any element
+// gives 0.
+type AveragePool[T Float] struct {
+	pool
+	y, x              []T // or dy, dx
+	forward, backward func(*Worker, int)
+}
+
+// NewAveragePool prepares average pooling.
+func NewAveragePool[T Float](spec PoolSpec) *AveragePool[T] {
+	p := &AveragePool[T]{pool: newPool(spec)}
+	p.forward, p.backward = p.forwardUnit, p.backwardUnit
+	return p
+}
+
+// Forward writes y.
+func (p *AveragePool[T]) Forward(t *Team, y, x []T) {
+	p.y, p.x = y, x
+	t.For(p.units(), p.forward)
+	p.y, p.x = nil, nil
+}
+
+// Backward writes the gradient dx of x from dy.
+func (p *AveragePool[T]) Backward(t *Team, dx, dy []T) {
+	p.x, p.y = dx, dy
+	t.For(p.units(), p.backward)
+	p.x, p.y = nil, nil
+}
+
+func (p *AveragePool[T]) forwardUnit(_ *Worker, unit int) {
+	s := &p.spec
+	for i, last := p.planes(unit); i < last; i++ {
+		y, x := plane(p.y, i, s.OH*s.OW), plane(p.x, i, s.H*s.W)
+		if p.isGlobal {
+			y[0] = Sum(x) / T(len(x))
+			continue
+		}
+		out := 0
+		for _, r := range p.rows {
+			for _, c := range p.cols {
+				y[out] = p.sum(x, r, c) * p.share(r, c)
+				out++
+			}
+		}
+	}
+}
+
+func (p *AveragePool[T]) sum(x []T, r, c reach) T {
+	var sum T
+	for i := range r.taps {
+		at := (r.start+i*p.spec.DilationH)*p.spec.W + c.start
+		for range c.taps {
+			sum += x[at]
+			at += p.spec.DilationW
+		}
+	}
+	return sum
+}
+
+// share is the weight of one element in the mean of a window.
+func (p *AveragePool[T]) share(r, c reach) T {
+	n := r.taps * c.taps
+	if n > 0 && p.spec.CountPadding {
+		n = r.padded * c.padded
+	}
+	return 1 / T(max(1, n))
+}
+
+func (p *AveragePool[T]) backwardUnit(_ *Worker, unit int) {
+	s := &p.spec
+	for i, last := p.planes(unit); i < last; i++ {
+		dy, dx := plane(p.y, i, s.OH*s.OW), plane(p.x, i, s.H*s.W)
+		if p.isGlobal {
+			Fill(dx, dy[0]/T(len(dx)))
+			continue
+		}
+		clear(dx)
+		out := 0
+		for _, r := range p.rows {
+			for _, c := range p.cols {
+				p.spread(dx, dy[out]*p.share(r, c), r, c)
+				out++
+			}
+		}
+	}
+}
+
+// spread adds g to every element of a window.
+func (p *AveragePool[T]) spread(dx []T, g T, r, c reach) {
+	for i := range r.taps {
+		at := (r.start+i*p.spec.DilationH)*p.spec.W + c.start
+		for range c.taps {
+			dx[at] += g
+			at += p.spec.DilationW
+		}
+	}
+}
