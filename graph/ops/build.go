@@ -142,10 +142,11 @@ func (b *Builder) Transpose(x *graph.Value, perm ...int) *graph.Value {
 	return b.OpA("Transpose", []*onnx.Attr{onnx.AttrInts("perm", toInt64(perm)...)}, x)
 }
 
-// ReduceSum sums over axes; with keep they stay with extent 1.
+// ReduceSum sums over axes; with keep they stay with extent 1. Without axes
+// it is x.
 func (b *Builder) ReduceSum(x *graph.Value, keep bool, axes ...int) *graph.Value {
-	if b.Err != nil {
-		return nil
+	if b.Err != nil || len(axes) == 0 {
+		return x
 	}
 	k := int64(0)
 	if keep {

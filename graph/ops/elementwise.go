@@ -110,6 +110,9 @@ var binaryKinds = map[string]kernel.BinaryKind{
 }
 
 func binaryKernel[T kernel.Float](team *kernel.Team, kind kernel.BinaryKind, out, a, b *onnx.Tensor) func() error {
+	if out.Len() == 0 {
+		return func() error { return nil }
+	}
 	k := kernel.NewBinary[T](kind, a.Shape, b.Shape, out.Shape)
 	z, x, y := onnx.Of[T](out), onnx.Of[T](a), onnx.Of[T](b)
 	return func() error {
