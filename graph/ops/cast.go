@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/x448/float16"
+
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/onnx"
 )
@@ -95,7 +97,7 @@ func castTensor(out, in *onnx.Tensor) (func() error, error) {
 	case []uint16:
 		switch in.DType {
 		case onnx.Float16:
-			return castVia(out, src, halfToFloat)
+			return castVia(out, src, func(h uint16) float32 { return float16.Frombits(h).Float32() })
 		case onnx.BFloat16:
 			return castVia(out, src, func(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) })
 		}
@@ -152,7 +154,7 @@ func castReal[S real](out *onnx.Tensor, src []S) (func() error, error) {
 	case []uint16:
 		switch out.DType {
 		case onnx.Float16:
-			return mapTo(dst, src, func(x S) uint16 { return floatToHalf(float32(x)) }), nil
+			return mapTo(dst, src, func(x S) uint16 { return float16.Fromfloat32(float32(x)).Bits() }), nil
 		case onnx.BFloat16:
 			return mapTo(dst, src, func(x S) uint16 { return floatToBrain(float32(x)) }), nil
 		}
@@ -202,37 +204,6 @@ func castStrings(out *onnx.Tensor, src []string) (func() error, error) {
 		}
 		return cast()
 	}, nil
-}
-
-// halfToFloat widens an IEEE 754 half-precision number.
-func halfToFloat(h uint16) float32 {
-	sign, exponent, fraction := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&1023
-	switch exponent {
-	case 0: // zero or subnormal: fraction times 2^-24
-		x := float32(fraction) * (1.0 / (1 << 24))
-		return math.Float32frombits(math.Float32bits(x) | sign)
-	case 31: // infinity or NaN
-		return math.Float32frombits(sign | 0xff<<23 | fraction<<13)
-	}
-	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
-}
-
-// floatToHalf rounds to the nearest half-precision number, ties to even.
-func floatToHalf(x float32) uint16 {
-	bits := math.Float32bits(x)
-	sign := uint16(bits >> 16 & 0x8000)
-	size := math.Float32frombits(bits &^ (1 << 31))
-	switch {
-	case size != size:
-		return sign | 0x7e00
-	case size >= 65520: // half a step above the largest number
-		return sign | 0x7c00
-	case size < 1.0/(1<<14): // subnormal: count steps of 2^-24
-		return sign | uint16(math.RoundToEven(float64(size)*(1<<24)))
-	}
-	b := math.Float32bits(size)
-	b += 0xfff + b>>13&1 // round; a carry goes to the exponent
-	return sign | uint16(b>>13-(127-15)<<10)
 }
 
 // floatToBrain rounds to the nearest bfloat16, ties to even.

@@ -3,7 +3,11 @@ package ops_test
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
+	"testing"
 
+	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/ops"
 	"github.com/unprune/unprune/onnx"
 )
 
@@ -39,6 +43,7 @@ var _ = addCases(
 	Case{Op: "Cast", Name: "from bool", Attrs: attrs(onnx.AttrInt("to", int64(onnx.Float32))), In: []input{flags(6)}},
 	Case{Op: "Cast", Name: "to double", Attrs: attrs(onnx.AttrInt("to", int64(onnx.Float64))), In: []input{normal(6)}, Diff: []int{0}},
 	Case{Op: "Cast", Name: "from half", Attrs: attrs(onnx.AttrInt("to", int64(onnx.Float32))), In: []input{asType(normal(9), onnx.Float16)}},
+	Case{Op: "Cast", Name: "from bfloat16", Attrs: attrs(onnx.AttrInt("to", int64(onnx.Float32))), In: []input{asType(normal(9), onnx.BFloat16)}},
 	Case{Op: "CastLike", In: []input{indices(-5, 5, 4), normal(1)}},
 	Case{Op: "CastLike", Name: "floats", In: []input{normal(4), normal(1)}, Diff: []int{0}},
 )
@@ -46,7 +51,7 @@ var _ = addCases(
 // asType is in, made of zeros and ones as truth values, or rounded to half
 // precision (as an initializer).
 func asType(in input, dt onnx.DType) input {
-	return input{fixed: dt == onnx.Float16, make: func(rng *rand.Rand, _ onnx.DType) *onnx.Tensor {
+	return input{fixed: dt != onnx.Bool, make: func(rng *rand.Rand, _ onnx.DType) *onnx.Tensor {
 		x := in.make(rng, onnx.Float32)
 		data := onnx.Of[float32](x)
 		if dt == onnx.Bool {
@@ -56,14 +61,11 @@ func asType(in input, dt onnx.DType) input {
 			}
 			return onnx.FromSlice(out, x.Shape...)
 		}
-		out := onnx.NewTensor(dt, x.Shape...)
-		for i, v := range data {
-			// Sign, the low bits of the exponent, and the first bits of the
-			// fraction: enough for numbers that are not small.
-			b := math.Float32bits(v)
-			onnx.Of[uint16](out)[i] = uint16(b>>16&0xc000 | b>>13&0x3fff)
+		half, err := onnx.Convert(x, dt)
+		if err != nil {
+			panic(err)
 		}
-		return out
+		return half
 	}}
 }
 
@@ -77,4 +79,31 @@ func distinctBy(scale float32, shape ...int) input {
 		}
 		return floats(x, dt, shape)
 	}}
+}
+
+// TestCastToHalf rounds as onnx.Convert does.
+func TestCastToHalf(t *testing.T) {
+	for _, dt := range []onnx.DType{onnx.Float16, onnx.BFloat16} {
+		x := uniform(-7e4, 7e4, 500).make(stream("half"), onnx.Float32)
+		for i := range 250 { // half of them small, a quarter of these subnormal
+			onnx.Of[float32](x)[i] *= float32(math.Exp2(-float64(i) / 6))
+		}
+		want, err := onnx.Convert(x, dt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := graph.New("cast", defaultOpset)
+		b := ops.NewBuilder(g)
+		y := b.Cast(b.Const(x), dt)
+		if b.Err != nil {
+			t.Fatal(b.Err)
+		}
+		got, err := ops.Eval(y.Producer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(onnx.Of[uint16](got[0]), onnx.Of[uint16](want)) {
+			t.Errorf("%v: bits differ from onnx.Convert", dt)
+		}
+	}
 }

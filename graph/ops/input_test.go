@@ -111,3 +111,6 @@ func stream(name string) *rand.Rand {
 	h.Write([]byte(name))
 	return rand.New(rand.NewPCG(h.Sum64(), 1))
 }
+
+// attrs lists attributes.
+func attrs(a ...*onnx.Attr) []*onnx.Attr { return a }
