@@ -21,8 +21,10 @@
 //
 // Kernels split their work into units and hand them to a [Team]. How work is
 // split, and in which order partial sums are added, follows from the problem's
-// sizes alone; so a result has the same bits for every number of threads. It
-// may differ between the implementations named below, which round differently.
+// sizes alone; so a result has the same bits for every number of threads.
+// Between the implementations named below, matrix products may differ, because
+// some round once where others round twice. Loops over vectors do not differ:
+// they never fuse a product with a sum, and every processor runs the same lanes.
 //
 // # Implementations
 //

@@ -19,8 +19,8 @@ type BatchNormSpec struct {
 // with mean and biased variance of the batch (Train) or running ones (Infer).
 // A channel is one unit; sums of its rows are added in float64.
 type BatchNorm[T Float] struct {
-	spec BatchNormSpec
-	BatchNormParams[T]
+	spec                                      BatchNormSpec
+	params                                    BatchNormParams[T]
 	running                                   BatchNormRunning[T]
 	mean, invStd, y, x, dy, dx, dScale, dBias []T
 
@@ -44,14 +44,14 @@ func NewBatchNorm[T Float](spec BatchNormSpec) *BatchNorm[T] {
 // Train writes y, the batch's mean and inverse standard deviation, and updates
 // the running statistics. y may be x.
 func (b *BatchNorm[T]) Train(t *Team, y, x []T, p BatchNormParams[T], running BatchNormRunning[T], mean, invStd []T) {
-	b.y, b.x, b.BatchNormParams, b.running, b.mean, b.invStd = y, x, p, running, mean, invStd
+	b.y, b.x, b.params, b.running, b.mean, b.invStd = y, x, p, running, mean, invStd
 	t.For(b.units(), b.train)
 	b.release()
 }
 
 // Infer writes y from the running statistics mean and variance. y may be x.
 func (b *BatchNorm[T]) Infer(t *Team, y, x []T, p BatchNormParams[T], mean, variance []T) {
-	b.y, b.x, b.BatchNormParams, b.mean, b.running.Var = y, x, p, mean, variance
+	b.y, b.x, b.params, b.mean, b.running.Var = y, x, p, mean, variance
 	t.For(b.units(), b.infer)
 	b.release()
 }
@@ -64,7 +64,7 @@ func (b *BatchNorm[T]) Infer(t *Team, y, x []T, p BatchNormParams[T], mean, vari
 //
 // with m = N*Spatial. dx may be dy.
 func (b *BatchNorm[T]) TrainGrad(t *Team, dx, dScale, dBias, dy, x, scale, mean, invStd []T) {
-	b.dx, b.dScale, b.dBias, b.dy, b.x, b.Scale, b.mean, b.invStd = dx, dScale, dBias, dy, x, scale, mean, invStd
+	b.dx, b.dScale, b.dBias, b.dy, b.x, b.params.Scale, b.mean, b.invStd = dx, dScale, dBias, dy, x, scale, mean, invStd
 	t.For(b.units(), b.trainGrad)
 	b.release()
 }
@@ -72,7 +72,7 @@ func (b *BatchNorm[T]) TrainGrad(t *Team, dx, dScale, dBias, dy, x, scale, mean,
 // InferGrad is the gradient of Infer (without Relu): dBias and dScale as in
 // TrainGrad, dx = scale invStd dy. dx may be dy.
 func (b *BatchNorm[T]) InferGrad(t *Team, dx, dScale, dBias, dy, x, scale, mean, variance []T) {
-	b.dx, b.dScale, b.dBias, b.dy, b.x, b.Scale, b.mean, b.running.Var = dx, dScale, dBias, dy, x, scale, mean, variance
+	b.dx, b.dScale, b.dBias, b.dy, b.x, b.params.Scale, b.mean, b.running.Var = dx, dScale, dBias, dy, x, scale, mean, variance
 	t.For(b.units(), b.inferGrad)
 	b.release()
 }
@@ -87,7 +87,7 @@ func (b *BatchNorm[T]) units() int {
 
 // release forgets the slices of a run.
 func (b *BatchNorm[T]) release() {
-	b.BatchNormParams, b.running = BatchNormParams[T]{}, BatchNormRunning[T]{}
+	b.params, b.running = BatchNormParams[T]{}, BatchNormRunning[T]{}
 	b.mean, b.invStd, b.y, b.x, b.dy, b.dx, b.dScale, b.dBias = nil, nil, nil, nil, nil, nil, nil, nil
 }
 
@@ -177,8 +177,8 @@ func (b *BatchNorm[T]) inverse(c int) float64 {
 }
 
 func (b *BatchNorm[T]) normalise(w *Worker, x *channel[T], c int, mean, invStd float64) {
-	factor := float64(b.Scale[c]) * invStd
-	offset := float64(b.Bias[c]) - mean*factor
+	factor := float64(b.params.Scale[c]) * invStd
+	offset := float64(b.params.Bias[c]) - mean*factor
 	y := b.out(w, 0, b.y, c)
 	for i := range x.rows {
 		if b.spec.Relu {
@@ -211,7 +211,7 @@ func (b *BatchNorm[T]) trainGradUnit(w *Worker, c int) {
 	mean, invStd := float64(b.mean[c]), float64(b.invStd[c])
 	bias, scale := b.gradSums(&x, &dy, c, invStd)
 	m := float64(b.spec.N * b.spec.Spatial)
-	a := float64(b.Scale[c]) * invStd
+	a := float64(b.params.Scale[c]) * invStd
 	slope := -a * invStd * scale / m
 	offset := -a*bias/m - slope*mean
 	dx := b.out(w, 1, b.dx, c)
@@ -227,7 +227,7 @@ func (b *BatchNorm[T]) inferGradUnit(w *Worker, c int) {
 	b.gradSums(&x, &dy, c, invStd)
 	dx := b.out(w, 1, b.dx, c)
 	for i := range x.rows {
-		Scale(dx.row(i), T(float64(b.Scale[c])*invStd), dy.row(i))
+		Scale(dx.row(i), T(float64(b.params.Scale[c])*invStd), dy.row(i))
 	}
 	b.done(dx, b.dx, c)
 }

@@ -1,55 +1,13 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
-
-// withLoops runs f with each implementation of the loops in use.
-func withLoops(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	inUse := vecInUse
-	defer func() { vecInUse = inUse }()
-	for _, v := range vecAvailable() {
-		vecInUse = v
-		t.Run(v.name, f)
-	}
-}
-
-// special are values that element-wise functions treat apart.
-var special = []float32{0, float32(math.Copysign(0, -1)), 1, -1, 2, 0.5, 1e-45, -1e-45, 1e-39, 1.1754944e-38, 88, 88.73, 89, 90,
-	-87, -88, -103, -104, -105, 3e38, -3e38, float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 0.624, 0.626, 0.999, 1.001, 4, 5}
-
-// samples are random values with special ones strewn in.
-func samples(rng *rand.Rand, n int) []float32 {
-	x := make([]float32, n)
-	for i := range x {
-		x[i] = float32(rng.NormFloat64() * 3)
-		if rng.IntN(6) == 0 {
-			x[i] = special[rng.IntN(len(special))]
-		}
-	}
-	return x
-}
-
-// sameBits compares with all NaNs being one.
-func sameBits[T Float](t *testing.T, what string, got, want []T) {
-	t.Helper()
-	if len(got) != len(want) {
-		t.Fatalf("%s: length %d, want %d", what, len(got), len(want))
-	}
-	for i, g := range got {
-		w := want[i]
-		if g != g && w != w {
-			continue
-		}
-		if g != w || math.Signbit(float64(g)) != math.Signbit(float64(w)) {
-			t.Fatalf("%s: element %d of %d is %v, want %v", what, i, len(got), g, w)
-		}
-	}
-}
 
 // lengths covers every remainder, all passes of the loops, and one large size.
 func lengths() []int {
@@ -226,23 +184,75 @@ func BenchmarkLoops(b *testing.B) {
 	for i := range x {
 		x[i], y[i] = float32(i%97)/97+0.5, 2
 	}
-	inUse := vecInUse
-	defer func() { vecInUse = inUse }()
-	for _, v := range vecAvailable() {
-		vecInUse = v
+	withLoopsInUse(func(impl string) {
 		for name, k := range map[string]elementwise{"add": loopAdd, "exp": loopExp, "log": loopLog, "tanh": loopTanh, "erf": loopErf} {
-			b.Run(name+"/"+v.name, func(b *testing.B) {
+			b.Run(name+"/"+impl, func(b *testing.B) {
 				b.SetBytes(4 * unitSize)
 				for b.Loop() {
 					each(k, z, x, y, 0, 0, 0)
 				}
 			})
 		}
-		b.Run("sum/"+v.name, func(b *testing.B) {
+		b.Run("sum/"+impl, func(b *testing.B) {
 			b.SetBytes(4 * unitSize)
 			for b.Loop() {
 				Sum(x)
 			}
 		})
+	})
+}
+
+// FuzzElementwise compares every loop with its twin on arbitrary bits.
+func FuzzElementwise(f *testing.F) {
+	f.Add(make([]byte, 200), uint8(0))
+	f.Add([]byte("\x00\x00\x80\x7f\x00\x00\x80\xff\x00\x00\xc0\x7f\x01\x00\x00\x00\x00\x00\x80\x00"), uint8(3))
+	f.Fuzz(func(t *testing.T, data []byte, skip uint8) {
+		x := make([]float32, len(data)/4)
+		for i := range x {
+			x[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+		}
+		x = x[min(int(skip), len(x)):]
+		y := clone(x)
+		slices.Reverse(y)
+		a, b, c := first(x, 1), first(y, 2), first(x[len(x)/2:], 3)
+		got, want := make([]float32, len(x)), make([]float32, len(x))
+		withLoopsInUse(func(name string) {
+			for k := range elementwiseLoops {
+				each(k, got, x, y, a, b, c)
+				eachTwin(k, want, x, y, a, b, c)
+				sameBits(t, fmt.Sprintf("%s loop %d", name, k), got, want)
+			}
+		})
+	})
+}
+
+func first(x []float32, otherwise float32) float32 {
+	if len(x) == 0 {
+		return otherwise
 	}
+	return x[0]
+}
+
+// FuzzReduction compares every reduction with its twin on arbitrary bits.
+func FuzzReduction(f *testing.F) {
+	f.Add(make([]byte, 500))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		x := make([]float32, len(data)/4)
+		for i := range x {
+			x[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+		}
+		y := clone(x)
+		slices.Reverse(y)
+		var want [reductionLoops]float32
+		withLoopsInUse(func(name string) { // the twins come last
+			for k := range reductionLoops {
+				want[k] = reduce(k, x, y, 1)
+			}
+		})
+		withLoopsInUse(func(name string) {
+			for k := range reductionLoops {
+				sameBits(t, fmt.Sprintf("%s loop %d", name, k), []float32{reduce(k, x, y, 1)}, want[k:k+1])
+			}
+		})
+	})
 }
