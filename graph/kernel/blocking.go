@@ -11,9 +11,9 @@ const (
 	// maxDepth bounds how many products a tile sums before it goes back to
 	// memory: a panel of A of this depth fits the first-level cache.
 	maxDepth = 384
-	// blockElements bounds a packed block of B, so that it fits the
-	// second-level cache beside what streams through.
-	blockElements = 128 << 10
+	// blockElements bounds a packed block of B and the block of C that it is
+	// multiplied into, so that both fit the second-level cache.
+	blockElements = 160 << 10
 	// unitProducts is what a unit should at least do, some ten microseconds
 	// of multiply-adds, and maxUnits how many units are plenty.
 	unitProducts = 1 << 19
@@ -37,7 +37,7 @@ func newBlocking(m, n, k, tileRows, tileCols int) blocking {
 	// Columns first: their blocks share no packing. Tall problems keep some
 	// width, because their rows can be split too.
 	panels := ceilDiv(n, tileCols)
-	fit := max(blockElements/(tileCols*max(s.depth, 1)), 1)
+	fit := max(blockElements/(tileCols*(s.depth+min(m, 512))), 1)
 	perBlock := max(ceilDiv(panels, target), min(max(m/128, 1), 4))
 	s.cols = tileCols * even(panels, min(perBlock, fit))
 	s.colBlocks = ceilDiv(n, s.cols)
@@ -56,6 +56,9 @@ func (s blocking) block(unit int) (i0, i1, j0, j1 int) {
 	i0, j0 = unit%s.rowBlocks*s.rows, unit/s.rowBlocks*s.cols
 	return i0, min(i0+s.rows, s.m), j0, min(j0+s.cols, s.n)
 }
+
+// panelWidth is the distance of rows in packed panels of up to n columns.
+func panelWidth(n, tileCols int) int { return min(tileCols, roundUp(max(n, 1), pickLanes)) }
 
 // even returns the size of parts when n is cut into as few as possible, none
 // above limit and all about the same. It is at least 1.

@@ -19,6 +19,7 @@ type ConvGradWeight[T Float] struct {
 	whole, rest batch // a full batch of images, and the last one
 	batches     int
 	chunk       int // pixels summed at once
+	width       int // of a panel of dy
 	planes      int // channels of x that a unit owns
 	parts       int // that the batches are cut into
 	sums        []T // [part][OutC][channels*taps] when parts > 1
@@ -51,6 +52,7 @@ func newConvGradWeight[T Float](tl *tiling[T], g ConvGeom) *ConvGradWeight[T] {
 	cg := &ConvGradWeight[T]{
 		Geom: g, tiling: tl, channels: g.C / g.Group, outs: g.OutC / g.Group, taps: len(s.taps),
 	}
+	cg.width = panelWidth(cg.outs, tl.cols)
 	cg.chunk = min(max(dyElements/max(cg.outs, 1)&^(pickLanes-1), 64), maxChunk)
 	perBatch := min(max(cg.chunk/(g.OH*g.OW), 1), max(g.N, 1))
 	cg.batches = ceilDiv(g.N, perBatch)
@@ -146,9 +148,9 @@ func (cg *ConvGradWeight[T]) sample(w *Worker, b *batch, number, q, count, plane
 	return samples
 }
 
-// gradients lays out dy for the same pixels: [panel of outs][pixel][tiling.cols].
+// gradients lays out dy for the same pixels: [panel of outs][pixel][width].
 func (cg *ConvGradWeight[T]) gradients(w *Worker, number, q, count, plane int) []T {
-	g, width := &cg.Geom, cg.tiling.cols
+	g, width := &cg.Geom, cg.width
 	size := g.OH * g.OW
 	packed := scratchOf[T](w, slotB, roundUp(cg.outs, width)*count)
 	for at := 0; at < count; {
@@ -169,9 +171,9 @@ func (cg *ConvGradWeight[T]) multiply(samples, gradients []T, rows, count int, r
 	step := even(rows, tl.rows)
 	for i := 0; i < rows; i += step {
 		height := min(step, rows-i)
-		for o := 0; o < cg.outs; o += tl.cols {
-			cols := min(tl.cols, cg.outs-o)
-			tl.tile(height, cols)(count, samples[i*cg.chunk:], cg.chunk, 1, gradients[o*count:], tl.cols,
+		for o := 0; o < cg.outs; o += cg.width {
+			cols := min(cg.width, cg.outs-o)
+			tl.tile(height, cols)(count, samples[i*cg.chunk:], cg.chunk, 1, gradients[o*count:], cg.width,
 				result[i*cg.outs+o:], cg.outs, cols, nil, flags)
 		}
 	}

@@ -40,6 +40,7 @@ type Gemm[T Float] struct {
 	bRow, bCol  int // distance of neighbours in op(B)
 	tiling      *tiling[T]
 	rows        int // of a tile: as even as the tiling allows
+	width       int // of a panel of B
 	split       blocking
 	packA       bool
 	packB       bool
@@ -63,10 +64,11 @@ func newGemm[T Float](tl *tiling[T], m, n, k int, transA, transB bool, opt GemmO
 	g.bRow, g.bCol = strides(opt.LDB, k, n, transB)
 	g.opt.LDC, _ = strides(opt.LDC, m, n, false)
 	g.rows = even(m, tl.rows)
-	g.split = newBlocking(m, n, k, g.rows, tl.cols)
+	g.width = panelWidth(n, tl.cols)
+	g.split = newBlocking(m, n, k, g.rows, g.width)
 	// Packing pays when what is packed is used several times.
-	g.packA = g.alpha != 1 || g.split.cols >= 4*tl.cols
-	g.packB = g.bCol != 1 || g.split.rows >= 4*tl.rows
+	g.packA = g.alpha != 1 || g.split.cols >= 4*g.width
+	g.packB = g.bCol != 1 || g.split.rows >= 4*g.rows
 	g.body = g.unit
 	return g
 }
@@ -153,7 +155,7 @@ func (g *Gemm[T]) lastFlags() int {
 
 // slab adds the products of columns p0 to p1 of A to a block of C.
 func (g *Gemm[T]) slab(w *Worker, i0, i1, j0, j1, p0, p1, flags int) {
-	tl, k, width := g.tiling, p1-p0, g.tiling.cols
+	tl, k, width := g.tiling, p1-p0, g.width
 	b, bRow, bPanel := g.b[min(len(g.b), p0*g.bRow+j0*g.bCol):], g.bRow, width
 	if g.packB {
 		packed := scratchOf[T](w, slotB, roundUp(j1-j0, width)*k)

@@ -227,7 +227,17 @@ func gemm_f32_6x16_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRo
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 1 and j < 8*blocks; blocks > 0.
 //
 //go:noescape
+func transpose1_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 1 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
 func transpose1_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 2 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
+func transpose2_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 2 and j < 8*blocks; blocks > 0.
 //
@@ -237,7 +247,17 @@ func transpose2_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, d
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 3 and j < 8*blocks; blocks > 0.
 //
 //go:noescape
+func transpose3_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 3 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
 func transpose3_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 4 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
+func transpose4_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 4 and j < 8*blocks; blocks > 0.
 //
@@ -247,7 +267,17 @@ func transpose4_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, d
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 5 and j < 8*blocks; blocks > 0.
 //
 //go:noescape
+func transpose5_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 5 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
 func transpose5_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 6 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
+func transpose6_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 6 and j < 8*blocks; blocks > 0.
 //
@@ -257,7 +287,17 @@ func transpose6_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, d
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 7 and j < 8*blocks; blocks > 0.
 //
 //go:noescape
+func transpose7_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 7 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
 func transpose7_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 8 and j < 8*blocks; blocks > 0.
+//
+//go:noescape
+func transpose8_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 8 and j < 8*blocks; blocks > 0.
 //

@@ -5398,6 +5398,64 @@ store:
 	VZEROUPPER
 	RET
 
+// func transpose1_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·transpose1_f32_avx512(SB), NOSPLIT, $0-72
+	MOVQ  blocks+0(FP), AX
+	MOVQ  src_base+8(FP), CX
+	MOVQ  srcRow+32(FP), DX
+	SHLQ  $0x02, DX
+	MOVQ  dst_base+40(FP), DX
+	MOVQ  dstRow+64(FP), BX
+	SHLQ  $0x02, BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (SI)(BX*2), DI
+	LEAQ  (DI)(BX*2), R8
+	MOVQ  BX, R9
+	SHLQ  $0x03, R9
+	MOVL  $0x00000001, R10
+	KMOVW R10, K1
+
+loop:
+	VMOVUPS   (CX), X0
+	VPXORD    Y1, Y1, Y1
+	VPXORD    Y2, Y2, Y2
+	VPXORD    Y3, Y3, Y3
+	VMOVUPS   16(CX), X4
+	VPXORD    Y5, Y5, Y5
+	VPXORD    Y6, Y6, Y6
+	VPXORD    Y7, Y7, Y7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y9
+	VUNPCKLPS Y3, Y2, Y10
+	VUNPCKHPS Y3, Y2, Y11
+	VSHUFPS   $0x44, Y10, Y8, Y12
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y12, K1, (DX)
+	VMOVUPS   Y8, K1, (DX)(BX*1)
+	VSHUFPS   $0x44, Y11, Y9, Y8
+	VSHUFPS   $0xee, Y11, Y9, Y9
+	VMOVUPS   Y8, K1, (DX)(BX*2)
+	VMOVUPS   Y9, K1, (DX)(SI*1)
+	VUNPCKLPS Y5, Y4, Y8
+	VUNPCKHPS Y5, Y4, Y9
+	VUNPCKLPS Y7, Y6, Y10
+	VUNPCKHPS Y7, Y6, Y11
+	VSHUFPS   $0x44, Y10, Y8, Y12
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y12, K1, (DX)(BX*4)
+	VMOVUPS   Y8, K1, (DX)(DI*1)
+	VSHUFPS   $0x44, Y11, Y9, Y8
+	VSHUFPS   $0xee, Y11, Y9, Y9
+	VMOVUPS   Y8, K1, (DX)(SI*2)
+	VMOVUPS   Y9, K1, (DX)(R8*1)
+	ADDQ      $0x20, CX
+	ADDQ      R9, DX
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
 // func transpose1_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX
 TEXT ·transpose1_f32_avx2(SB), NOSPLIT, $0-72
@@ -5452,6 +5510,64 @@ loop:
 	ADDQ       R9, DX
 	DECQ       AX
 	JNZ        loop
+	VZEROUPPER
+	RET
+
+// func transpose2_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·transpose2_f32_avx512(SB), NOSPLIT, $0-72
+	MOVQ  blocks+0(FP), AX
+	MOVQ  src_base+8(FP), CX
+	MOVQ  srcRow+32(FP), DX
+	SHLQ  $0x02, DX
+	MOVQ  dst_base+40(FP), BX
+	MOVQ  dstRow+64(FP), SI
+	SHLQ  $0x02, SI
+	LEAQ  (SI)(SI*2), DI
+	LEAQ  (DI)(SI*2), R8
+	LEAQ  (R8)(SI*2), R9
+	MOVQ  SI, R10
+	SHLQ  $0x03, R10
+	MOVL  $0x00000003, R11
+	KMOVW R11, K1
+
+loop:
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(DX*1), X1
+	VPXORD    Y2, Y2, Y2
+	VPXORD    Y3, Y3, Y3
+	VMOVUPS   16(CX), X4
+	VMOVUPS   16(CX)(DX*1), X5
+	VPXORD    Y6, Y6, Y6
+	VPXORD    Y7, Y7, Y7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y9
+	VUNPCKLPS Y3, Y2, Y10
+	VUNPCKHPS Y3, Y2, Y11
+	VSHUFPS   $0x44, Y10, Y8, Y12
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y12, K1, (BX)
+	VMOVUPS   Y8, K1, (BX)(SI*1)
+	VSHUFPS   $0x44, Y11, Y9, Y8
+	VSHUFPS   $0xee, Y11, Y9, Y9
+	VMOVUPS   Y8, K1, (BX)(SI*2)
+	VMOVUPS   Y9, K1, (BX)(DI*1)
+	VUNPCKLPS Y5, Y4, Y8
+	VUNPCKHPS Y5, Y4, Y9
+	VUNPCKLPS Y7, Y6, Y10
+	VUNPCKHPS Y7, Y6, Y11
+	VSHUFPS   $0x44, Y10, Y8, Y12
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y12, K1, (BX)(SI*4)
+	VMOVUPS   Y8, K1, (BX)(R8*1)
+	VSHUFPS   $0x44, Y11, Y9, Y8
+	VSHUFPS   $0xee, Y11, Y9, Y9
+	VMOVUPS   Y8, K1, (BX)(DI*2)
+	VMOVUPS   Y9, K1, (BX)(R9*1)
+	ADDQ      $0x20, CX
+	ADDQ      R10, BX
+	DECQ      AX
+	JNZ       loop
 	VZEROUPPER
 	RET
 
@@ -5512,6 +5628,64 @@ loop:
 	VZEROUPPER
 	RET
 
+// func transpose3_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·transpose3_f32_avx512(SB), NOSPLIT, $0-72
+	MOVQ  blocks+0(FP), AX
+	MOVQ  src_base+8(FP), CX
+	MOVQ  srcRow+32(FP), DX
+	SHLQ  $0x02, DX
+	MOVQ  dst_base+40(FP), BX
+	MOVQ  dstRow+64(FP), SI
+	SHLQ  $0x02, SI
+	LEAQ  (SI)(SI*2), DI
+	LEAQ  (DI)(SI*2), R8
+	LEAQ  (R8)(SI*2), R9
+	MOVQ  SI, R10
+	SHLQ  $0x03, R10
+	MOVL  $0x00000007, R11
+	KMOVW R11, K1
+
+loop:
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(DX*1), X1
+	VMOVUPS   (CX)(DX*2), X2
+	VPXORD    Y3, Y3, Y3
+	VMOVUPS   16(CX), X4
+	VMOVUPS   16(CX)(DX*1), X5
+	VMOVUPS   16(CX)(DX*2), X6
+	VPXORD    Y7, Y7, Y7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y9
+	VUNPCKLPS Y3, Y2, Y10
+	VUNPCKHPS Y3, Y2, Y11
+	VSHUFPS   $0x44, Y10, Y8, Y12
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y12, K1, (BX)
+	VMOVUPS   Y8, K1, (BX)(SI*1)
+	VSHUFPS   $0x44, Y11, Y9, Y8
+	VSHUFPS   $0xee, Y11, Y9, Y9
+	VMOVUPS   Y8, K1, (BX)(SI*2)
+	VMOVUPS   Y9, K1, (BX)(DI*1)
+	VUNPCKLPS Y5, Y4, Y8
+	VUNPCKHPS Y5, Y4, Y9
+	VUNPCKLPS Y7, Y6, Y10
+	VUNPCKHPS Y7, Y6, Y11
+	VSHUFPS   $0x44, Y10, Y8, Y12
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y12, K1, (BX)(SI*4)
+	VMOVUPS   Y8, K1, (BX)(R8*1)
+	VSHUFPS   $0x44, Y11, Y9, Y8
+	VSHUFPS   $0xee, Y11, Y9, Y9
+	VMOVUPS   Y8, K1, (BX)(DI*2)
+	VMOVUPS   Y9, K1, (BX)(R9*1)
+	ADDQ      $0x20, CX
+	ADDQ      R10, BX
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
 // func transpose3_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX
 TEXT ·transpose3_f32_avx2(SB), NOSPLIT, $0-72
@@ -5566,6 +5740,65 @@ loop:
 	ADDQ       R10, BX
 	DECQ       AX
 	JNZ        loop
+	VZEROUPPER
+	RET
+
+// func transpose4_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·transpose4_f32_avx512(SB), NOSPLIT, $0-72
+	MOVQ  blocks+0(FP), AX
+	MOVQ  src_base+8(FP), CX
+	MOVQ  srcRow+32(FP), DX
+	SHLQ  $0x02, DX
+	LEAQ  (DX)(DX*2), BX
+	MOVQ  dst_base+40(FP), SI
+	MOVQ  dstRow+64(FP), DI
+	SHLQ  $0x02, DI
+	LEAQ  (DI)(DI*2), R8
+	LEAQ  (R8)(DI*2), R9
+	LEAQ  (R9)(DI*2), R10
+	MOVQ  DI, R11
+	SHLQ  $0x03, R11
+	MOVL  $0x0000000f, R12
+	KMOVW R12, K1
+
+loop:
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(DX*1), X1
+	VMOVUPS   (CX)(DX*2), X2
+	VMOVUPS   (CX)(BX*1), X3
+	VMOVUPS   16(CX), X4
+	VMOVUPS   16(CX)(DX*1), X5
+	VMOVUPS   16(CX)(DX*2), X6
+	VMOVUPS   16(CX)(BX*1), X7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y9
+	VUNPCKLPS Y3, Y2, Y10
+	VUNPCKHPS Y3, Y2, Y11
+	VSHUFPS   $0x44, Y10, Y8, Y12
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y12, K1, (SI)
+	VMOVUPS   Y8, K1, (SI)(DI*1)
+	VSHUFPS   $0x44, Y11, Y9, Y8
+	VSHUFPS   $0xee, Y11, Y9, Y9
+	VMOVUPS   Y8, K1, (SI)(DI*2)
+	VMOVUPS   Y9, K1, (SI)(R8*1)
+	VUNPCKLPS Y5, Y4, Y8
+	VUNPCKHPS Y5, Y4, Y9
+	VUNPCKLPS Y7, Y6, Y10
+	VUNPCKHPS Y7, Y6, Y11
+	VSHUFPS   $0x44, Y10, Y8, Y12
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y12, K1, (SI)(DI*4)
+	VMOVUPS   Y8, K1, (SI)(R9*1)
+	VSHUFPS   $0x44, Y11, Y9, Y8
+	VSHUFPS   $0xee, Y11, Y9, Y9
+	VMOVUPS   Y8, K1, (SI)(R8*2)
+	VMOVUPS   Y9, K1, (SI)(R10*1)
+	ADDQ      $0x20, CX
+	ADDQ      R11, SI
+	DECQ      AX
+	JNZ       loop
 	VZEROUPPER
 	RET
 
@@ -5627,6 +5860,67 @@ loop:
 	VZEROUPPER
 	RET
 
+// func transpose5_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·transpose5_f32_avx512(SB), NOSPLIT, $0-72
+	MOVQ  blocks+0(FP), AX
+	MOVQ  src_base+8(FP), CX
+	MOVQ  srcRow+32(FP), DX
+	SHLQ  $0x02, DX
+	LEAQ  (DX)(DX*2), BX
+	MOVQ  dst_base+40(FP), SI
+	MOVQ  dstRow+64(FP), DI
+	SHLQ  $0x02, DI
+	LEAQ  (DI)(DI*2), R8
+	LEAQ  (R8)(DI*2), R9
+	LEAQ  (R9)(DI*2), R10
+	MOVQ  DI, R11
+	SHLQ  $0x03, R11
+	MOVL  $0x0000001f, R12
+	KMOVW R12, K1
+
+loop:
+	VMOVUPS     (CX), X0
+	VINSERTF128 $0x01, (CX)(DX*4), Y0, Y0
+	VMOVUPS     (CX)(DX*1), X1
+	VMOVUPS     (CX)(DX*2), X2
+	VMOVUPS     (CX)(BX*1), X3
+	VMOVUPS     16(CX), X4
+	VINSERTF128 $0x01, 16(CX)(DX*4), Y4, Y4
+	VMOVUPS     16(CX)(DX*1), X5
+	VMOVUPS     16(CX)(DX*2), X6
+	VMOVUPS     16(CX)(BX*1), X7
+	VUNPCKLPS   Y1, Y0, Y8
+	VUNPCKHPS   Y1, Y0, Y9
+	VUNPCKLPS   Y3, Y2, Y10
+	VUNPCKHPS   Y3, Y2, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, K1, (SI)
+	VMOVUPS     Y8, K1, (SI)(DI*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, K1, (SI)(DI*2)
+	VMOVUPS     Y9, K1, (SI)(R8*1)
+	VUNPCKLPS   Y5, Y4, Y8
+	VUNPCKHPS   Y5, Y4, Y9
+	VUNPCKLPS   Y7, Y6, Y10
+	VUNPCKHPS   Y7, Y6, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, K1, (SI)(DI*4)
+	VMOVUPS     Y8, K1, (SI)(R9*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, K1, (SI)(R8*2)
+	VMOVUPS     Y9, K1, (SI)(R10*1)
+	ADDQ        $0x20, CX
+	ADDQ        R11, SI
+	DECQ        AX
+	JNZ         loop
+	VZEROUPPER
+	RET
+
 // func transpose5_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX
 TEXT ·transpose5_f32_avx2(SB), NOSPLIT, $0-72
@@ -5682,6 +5976,70 @@ loop:
 	VMASKMOVPS  Y10, Y0, (SI)(R10*1)
 	ADDQ        $0x20, CX
 	ADDQ        R11, SI
+	DECQ        AX
+	JNZ         loop
+	VZEROUPPER
+	RET
+
+// func transpose6_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·transpose6_f32_avx512(SB), NOSPLIT, $0-72
+	MOVQ  blocks+0(FP), AX
+	MOVQ  src_base+8(FP), CX
+	MOVQ  srcRow+32(FP), DX
+	SHLQ  $0x02, DX
+	LEAQ  (DX)(DX*2), BX
+	LEAQ  (BX)(DX*2), SI
+	MOVQ  dst_base+40(FP), DI
+	MOVQ  dstRow+64(FP), R8
+	SHLQ  $0x02, R8
+	LEAQ  (R8)(R8*2), R9
+	LEAQ  (R9)(R8*2), R10
+	LEAQ  (R10)(R8*2), R11
+	MOVQ  R8, R12
+	SHLQ  $0x03, R12
+	MOVL  $0x0000003f, R13
+	KMOVW R13, K1
+
+loop:
+	VMOVUPS     (CX), X0
+	VINSERTF128 $0x01, (CX)(DX*4), Y0, Y0
+	VMOVUPS     (CX)(DX*1), X1
+	VINSERTF128 $0x01, (CX)(SI*1), Y1, Y1
+	VMOVUPS     (CX)(DX*2), X2
+	VMOVUPS     (CX)(BX*1), X3
+	VMOVUPS     16(CX), X4
+	VINSERTF128 $0x01, 16(CX)(DX*4), Y4, Y4
+	VMOVUPS     16(CX)(DX*1), X5
+	VINSERTF128 $0x01, 16(CX)(SI*1), Y5, Y5
+	VMOVUPS     16(CX)(DX*2), X6
+	VMOVUPS     16(CX)(BX*1), X7
+	VUNPCKLPS   Y1, Y0, Y8
+	VUNPCKHPS   Y1, Y0, Y9
+	VUNPCKLPS   Y3, Y2, Y10
+	VUNPCKHPS   Y3, Y2, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, K1, (DI)
+	VMOVUPS     Y8, K1, (DI)(R8*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, K1, (DI)(R8*2)
+	VMOVUPS     Y9, K1, (DI)(R9*1)
+	VUNPCKLPS   Y5, Y4, Y8
+	VUNPCKHPS   Y5, Y4, Y9
+	VUNPCKLPS   Y7, Y6, Y10
+	VUNPCKHPS   Y7, Y6, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, K1, (DI)(R8*4)
+	VMOVUPS     Y8, K1, (DI)(R10*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, K1, (DI)(R9*2)
+	VMOVUPS     Y9, K1, (DI)(R11*1)
+	ADDQ        $0x20, CX
+	ADDQ        R12, DI
 	DECQ        AX
 	JNZ         loop
 	VZEROUPPER
@@ -5750,6 +6108,72 @@ loop:
 	VZEROUPPER
 	RET
 
+// func transpose7_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·transpose7_f32_avx512(SB), NOSPLIT, $0-72
+	MOVQ  blocks+0(FP), AX
+	MOVQ  src_base+8(FP), CX
+	MOVQ  srcRow+32(FP), DX
+	SHLQ  $0x02, DX
+	LEAQ  (DX)(DX*2), BX
+	LEAQ  (BX)(DX*2), SI
+	MOVQ  dst_base+40(FP), DI
+	MOVQ  dstRow+64(FP), R8
+	SHLQ  $0x02, R8
+	LEAQ  (R8)(R8*2), R9
+	LEAQ  (R9)(R8*2), R10
+	LEAQ  (R10)(R8*2), R11
+	MOVQ  R8, R12
+	SHLQ  $0x03, R12
+	MOVL  $0x0000007f, R13
+	KMOVW R13, K1
+
+loop:
+	VMOVUPS     (CX), X0
+	VINSERTF128 $0x01, (CX)(DX*4), Y0, Y0
+	VMOVUPS     (CX)(DX*1), X1
+	VINSERTF128 $0x01, (CX)(SI*1), Y1, Y1
+	VMOVUPS     (CX)(DX*2), X2
+	VINSERTF128 $0x01, (CX)(BX*2), Y2, Y2
+	VMOVUPS     (CX)(BX*1), X3
+	VMOVUPS     16(CX), X4
+	VINSERTF128 $0x01, 16(CX)(DX*4), Y4, Y4
+	VMOVUPS     16(CX)(DX*1), X5
+	VINSERTF128 $0x01, 16(CX)(SI*1), Y5, Y5
+	VMOVUPS     16(CX)(DX*2), X6
+	VINSERTF128 $0x01, 16(CX)(BX*2), Y6, Y6
+	VMOVUPS     16(CX)(BX*1), X7
+	VUNPCKLPS   Y1, Y0, Y8
+	VUNPCKHPS   Y1, Y0, Y9
+	VUNPCKLPS   Y3, Y2, Y10
+	VUNPCKHPS   Y3, Y2, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, K1, (DI)
+	VMOVUPS     Y8, K1, (DI)(R8*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, K1, (DI)(R8*2)
+	VMOVUPS     Y9, K1, (DI)(R9*1)
+	VUNPCKLPS   Y5, Y4, Y8
+	VUNPCKHPS   Y5, Y4, Y9
+	VUNPCKLPS   Y7, Y6, Y10
+	VUNPCKHPS   Y7, Y6, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, K1, (DI)(R8*4)
+	VMOVUPS     Y8, K1, (DI)(R10*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, K1, (DI)(R9*2)
+	VMOVUPS     Y9, K1, (DI)(R11*1)
+	ADDQ        $0x20, CX
+	ADDQ        R12, DI
+	DECQ        AX
+	JNZ         loop
+	VZEROUPPER
+	RET
+
 // func transpose7_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX
 TEXT ·transpose7_f32_avx2(SB), NOSPLIT, $0-72
@@ -5810,6 +6234,73 @@ loop:
 	VMASKMOVPS  Y10, Y0, (DI)(R11*1)
 	ADDQ        $0x20, CX
 	ADDQ        R12, DI
+	DECQ        AX
+	JNZ         loop
+	VZEROUPPER
+	RET
+
+// func transpose8_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·transpose8_f32_avx512(SB), NOSPLIT, $0-72
+	MOVQ blocks+0(FP), AX
+	MOVQ src_base+8(FP), CX
+	MOVQ srcRow+32(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (BX)(DX*2), SI
+	LEAQ (SI)(DX*2), DI
+	MOVQ dst_base+40(FP), R8
+	MOVQ dstRow+64(FP), R9
+	SHLQ $0x02, R9
+	LEAQ (R9)(R9*2), R10
+	LEAQ (R10)(R9*2), R11
+	LEAQ (R11)(R9*2), R12
+	MOVQ R9, R13
+	SHLQ $0x03, R13
+
+loop:
+	VMOVUPS     (CX), X0
+	VINSERTF128 $0x01, (CX)(DX*4), Y0, Y0
+	VMOVUPS     (CX)(DX*1), X1
+	VINSERTF128 $0x01, (CX)(SI*1), Y1, Y1
+	VMOVUPS     (CX)(DX*2), X2
+	VINSERTF128 $0x01, (CX)(BX*2), Y2, Y2
+	VMOVUPS     (CX)(BX*1), X3
+	VINSERTF128 $0x01, (CX)(DI*1), Y3, Y3
+	VMOVUPS     16(CX), X4
+	VINSERTF128 $0x01, 16(CX)(DX*4), Y4, Y4
+	VMOVUPS     16(CX)(DX*1), X5
+	VINSERTF128 $0x01, 16(CX)(SI*1), Y5, Y5
+	VMOVUPS     16(CX)(DX*2), X6
+	VINSERTF128 $0x01, 16(CX)(BX*2), Y6, Y6
+	VMOVUPS     16(CX)(BX*1), X7
+	VINSERTF128 $0x01, 16(CX)(DI*1), Y7, Y7
+	VUNPCKLPS   Y1, Y0, Y8
+	VUNPCKHPS   Y1, Y0, Y9
+	VUNPCKLPS   Y3, Y2, Y10
+	VUNPCKHPS   Y3, Y2, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, (R8)
+	VMOVUPS     Y8, (R8)(R9*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, (R8)(R9*2)
+	VMOVUPS     Y9, (R8)(R10*1)
+	VUNPCKLPS   Y5, Y4, Y8
+	VUNPCKHPS   Y5, Y4, Y9
+	VUNPCKLPS   Y7, Y6, Y10
+	VUNPCKHPS   Y7, Y6, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, (R8)(R9*4)
+	VMOVUPS     Y8, (R8)(R11*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, (R8)(R10*2)
+	VMOVUPS     Y9, (R8)(R12*1)
+	ADDQ        $0x20, CX
+	ADDQ        R13, R8
 	DECQ        AX
 	JNZ         loop
 	VZEROUPPER

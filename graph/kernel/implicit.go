@@ -17,6 +17,7 @@ type implicit[T Float] struct {
 	split              blocking
 	planes             int // channels summed at once
 	rows               int // of a tile: as even as the tiling allows
+	width              int // of a panel: pixels that are multiplied together
 	src, dst, bias     []T
 	weights            []T // packed in strips of rows rows: [strip][k][packedRow]
 	flags              int
@@ -34,10 +35,11 @@ func newImplicit[T Float](im implicit[T], s sampling, place func(pixel int) int)
 	im.rest = newBatch(&s, im.images-max(im.batches-1, 0)*perBatch, im.srcImage)
 	im.whole.send(&s, im.dstImage, place)
 	im.rest.send(&s, im.dstImage, place)
-	im.panels = im.batches * ceilDiv(im.whole.pixels, im.tiling.cols)
+	im.width = panelWidth(im.whole.pixels, im.tiling.cols)
+	im.panels = im.batches * ceilDiv(im.whole.pixels, im.width)
 	im.planes = even(im.channels, max(maxDepth/max(im.taps, 1), 1))
 	im.rows = even(im.m, im.tiling.rows)
-	im.split = newBlocking(im.m, im.panels*im.tiling.cols, im.channels*im.taps, im.rows, im.tiling.cols)
+	im.split = newBlocking(im.m, im.panels*im.width, im.channels*im.taps, im.rows, im.width)
 	im.body = im.unit
 	return &im
 }
@@ -70,14 +72,14 @@ func (im *implicit[T]) packedSize() int {
 type block[T Float] struct {
 	group, i0, i1 int
 	p0, p1        int
-	packed        []T // [panel][k][tiling.cols]
+	packed        []T // [panel][k][width]
 	result        []T // [row][panel, pixel], when pixels have to be put in their places
 }
 
 func (im *implicit[T]) unit(w *Worker, unit int) {
 	units := im.split.units()
 	i0, i1, j0, j1 := im.split.block(unit % units)
-	width := im.tiling.cols
+	width := im.width
 	b := block[T]{group: unit / units, i0: i0, i1: i1, p0: j0 / width, p1: j1 / width}
 	count := b.p1 - b.p0
 	b.packed = scratchOf[T](w, slotB, count*width*im.planes*im.taps)
@@ -104,7 +106,7 @@ func (im *implicit[T]) unit(w *Worker, unit int) {
 
 // panel returns the batch, the batch's number and the pixels of a panel.
 func (im *implicit[T]) panel(p int) (b *batch, number, q0, q1 int) {
-	width := im.tiling.cols
+	width := im.width
 	per := ceilDiv(im.whole.pixels, width)
 	number = p / per
 	b = &im.whole
@@ -117,7 +119,7 @@ func (im *implicit[T]) panel(p int) (b *batch, number, q0, q1 int) {
 
 // sample lays out the panels of some channels.
 func (im *implicit[T]) sample(b *block[T], channel, planes int) {
-	width := im.tiling.cols
+	width := im.width
 	for p := b.p0; p < b.p1; p++ {
 		batch, number, q0, q1 := im.panel(p)
 		base := number*im.whole.images*im.srcImage + (b.group*im.channels+channel)*im.srcPlane
@@ -131,7 +133,7 @@ func (im *implicit[T]) sample(b *block[T], channel, planes int) {
 
 // multiply adds the products of some channels.
 func (im *implicit[T]) multiply(b *block[T], channel, planes, flags int) {
-	tl, k, width := im.tiling, planes*im.taps, im.tiling.cols
+	tl, k, width := im.tiling, planes*im.taps, im.width
 	for i := b.i0; i < b.i1; i += im.rows {
 		rows := min(im.rows, b.i1-i)
 		strip := b.group*im.strips() + i/im.rows
@@ -159,7 +161,7 @@ func (im *implicit[T]) multiply(b *block[T], channel, planes, flags int) {
 
 // place puts a block's result where the pixels belong.
 func (im *implicit[T]) place(b *block[T]) {
-	width := im.tiling.cols
+	width := im.width
 	cRow := (b.p1 - b.p0) * width
 	for p := b.p0; p < b.p1; p++ {
 		batch, number, q0, q1 := im.panel(p)

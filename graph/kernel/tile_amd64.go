@@ -9,13 +9,13 @@ func availableTilings() []*tiling[float32] {
 	if HasAVX512 {
 		list = append(list, &tiling[float32]{
 			name: "8x48_avx512", rows: 8, cols: 48, lanes: 8, tiles: avx512Tiles,
-			copyRows: copyRowsAVX512, transpose: transposeAVX2, window: window_f32_avx512,
+			copyRows: copyRowsAVX512, transpose: avx512Transposes.transpose, window: window_f32_avx512,
 		})
 	}
 	if HasAVX2 {
 		list = append(list, &tiling[float32]{
 			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles,
-			copyRows: copyRows[float32], transpose: transposeAVX2, window: window[float32],
+			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, window: window[float32],
 		})
 	}
 	return list
@@ -56,18 +56,26 @@ func copyRowsAVX512(rows int, src []float32, srcRow int, dst []float32, dstRow, 
 	}
 }
 
-var avx2Transposes = [...]func(blocks int, src []float32, srcRow int, dst []float32, dstRow int){
+// blockTransposes transpose 1 to 8 rows of some blocks of 8 columns.
+type blockTransposes [8]func(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+var avx512Transposes = blockTransposes{
+	transpose1_f32_avx512, transpose2_f32_avx512, transpose3_f32_avx512, transpose4_f32_avx512,
+	transpose5_f32_avx512, transpose6_f32_avx512, transpose7_f32_avx512, transpose8_f32_avx512,
+}
+
+var avx2Transposes = blockTransposes{
 	transpose1_f32_avx2, transpose2_f32_avx2, transpose3_f32_avx2, transpose4_f32_avx2,
 	transpose5_f32_avx2, transpose6_f32_avx2, transpose7_f32_avx2, transpose8_f32_avx2,
 }
 
-// transposeAVX2 is transpose by blocks of 8 columns and the twin for the rest.
-func transposeAVX2(rows, cols int, src []float32, srcRow int, dst []float32, dstRow int) {
+// transpose is the twin's, by blocks of 8 columns and the twin for the rest.
+func (bt *blockTransposes) transpose(rows, cols int, src []float32, srcRow int, dst []float32, dstRow int) {
 	whole := cols &^ 7
 	for i := 0; i < rows && cols > 0; i += 8 {
 		height := min(8, rows-i)
 		if whole > 0 {
-			avx2Transposes[height-1](whole/8, src[i*srcRow:], srcRow, dst[i:], dstRow)
+			bt[height-1](whole/8, src[i*srcRow:], srcRow, dst[i:], dstRow)
 		}
 		if whole < cols {
 			transpose(height, cols-whole, src[i*srcRow+whole:], srcRow, dst[whole*dstRow+i:], dstRow)

@@ -25,7 +25,8 @@ func main() {
 		}
 	}
 	for rows := 1; rows <= 8; rows++ {
-		transpose(rows, masks)
+		transpose(avx512{half: true}, rows)
+		transpose(&avx2{masks: masks}, rows)
 	}
 	window()
 	for vectors := 1; vectors <= 3; vectors++ {

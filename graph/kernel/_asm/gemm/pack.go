@@ -8,11 +8,11 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// transpose writes transpose{rows}_f32_avx2: up to 8 rows of blocks*8 columns
+// transpose writes transpose{rows}_f32_{set}: up to 8 rows of blocks*8 columns
 // become blocks*8 rows, one 8x8 block at a time in registers. Missing rows are
 // neither read nor written.
-func transpose(rows int, masks Mem) {
-	TEXT(fmt.Sprintf("transpose%d_f32_avx2", rows), NOSPLIT,
+func transpose(set vectorSet, rows int) {
+	TEXT(fmt.Sprintf("transpose%d_f32_%s", rows, set.name()), NOSPLIT,
 		"func(blocks int, src []float32, srcRow int, dst []float32, dstRow int)")
 	Doc(fmt.Sprintf("Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < %d and j < 8*blocks; blocks > 0.", rows))
 	Pragma("noescape")
@@ -24,9 +24,8 @@ func transpose(rows int, masks Mem) {
 	step := GP64()
 	MOVQ(dstRow.one, step)
 	SHLQ(Imm(3), step)
-	set := &avx2{last: YMM()}
 	if rows < 8 {
-		VMOVDQU(masks.Offset(4*(8-rows)), set.last)
+		set.maskFirst(rows)
 	}
 
 	Label("loop")

@@ -15,6 +15,8 @@ type vectorSet interface {
 	// mask prepares the mask of the last vector of a row, of which
 	// parameter - before lanes exist.
 	mask(parameter string, before int)
+	// maskFirst prepares the mask of the first count lanes.
+	maskFirst(count int)
 	load(m Mem, v VecVirtual, masked bool)
 	store(v VecVirtual, m Mem, masked bool)
 	// multiplyAdd adds (scalar at a) * b[j] to each acc[j].
@@ -51,6 +53,12 @@ func (avx512) mask(parameter string, before int) {
 	SHLQ(CL, bits)
 	DECQ(bits)
 	KMOVW(bits.As32(), K1)
+}
+
+func (avx512) maskFirst(count int) {
+	bits := GP32()
+	MOVL(U32(1<<count-1), bits)
+	KMOVW(bits, K1)
 }
 
 func (avx512) load(m Mem, v VecVirtual, masked bool) {
@@ -99,6 +107,11 @@ func (s *avx2) mask(parameter string, before int) {
 	SUBQ(count, from)
 	s.last = YMM()
 	VMOVDQU(Mem{Base: from}, s.last)
+}
+
+func (s *avx2) maskFirst(count int) {
+	s.last = YMM()
+	VMOVDQU(s.masks.Offset(4*(8-count)), s.last)
 }
 
 func (s *avx2) load(m Mem, v VecVirtual, masked bool) {
