@@ -1,0 +1,255 @@
+package ops
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/unprune/unprune/graph"
+)
+
+func init() {
+	register(
+		Op{Name: "BatchNormalization", Since: []int{7, 9, 14, 15}, Infer: inferBatchNorm, Grad: gradBatchNorm},
+		Op{Domain: Domain, Name: "BatchNormalizationTraining", Infer: inferBatchNormTraining,
+			Body: batchNormTrainingBody, Grad: gradBatchNormTraining, Updates: []Update{{1, 3}, {2, 4}}},
+		Op{Domain: Domain, Name: "BatchNormalizationGrad", Infer: inferBatchNormGrad, Body: batchNormGradBody},
+	)
+}
+
+// channelsOf checks that x is [N C spatial...] (spatial axes may be missing)
+// and that the inputs listed are vectors of C.
+func channelsOf(n *graph.Node, x *graph.Value, vectors ...int) error {
+	if len(x.Shape) < 2 {
+		return fmt.Errorf("input %q has rank %d, want [N C spatial...]", x.Name, len(x.Shape))
+	}
+	for _, i := range vectors {
+		if err := wantShape(n, i, x.Shape[1]); err != nil {
+			return err
+		}
+	}
+	_, err := epsilonOf(n)
+	return err
+}
+
+// BatchNormalization(x, scale, bias, mean, var) with running statistics:
+// y = (x - mean) / sqrt(var + epsilon) * scale + bias, per channel.
+
+func inferBatchNorm(n *graph.Node) error {
+	if err := floatInputs(n, 5, 5, 5); err != nil {
+		return err
+	}
+	x := n.Inputs[0]
+	if err := channelsOf(n, x, 1, 2, 3, 4); err != nil {
+		return err
+	}
+	if n.Version < 9 && n.Int("spatial", 1) == 0 {
+		return fmt.Errorf("spatial=0 (statistics per position) is not implemented")
+	}
+	for i := 1; i < len(n.Outputs); i++ {
+		if err := setOutput(n, i, x.DType, x.Shape[1:2]); err != nil {
+			return err
+		}
+	}
+	return setOutput(n, 0, x.DType, x.Shape)
+}
+
+// errTrainingForm is for nodes that a file exported in training mode holds.
+var errTrainingForm = fmt.Errorf("is in training mode; switch the graph to inference or training with package pass first")
+
+// checkInference makes sure that n normalises with the running statistics.
+func checkInference(n *graph.Node) error {
+	if n.Int("training_mode", 0) != 0 || len(n.Outputs) > 1 {
+		return errTrainingForm
+	}
+	return nil
+}
+
+// gradBatchNorm: y is linear in x, scale and bias. The gradients of mean and
+// variance are there too, for graphs that compute them.
+func gradBatchNorm(b *Builder, n *graph.Node, dy []*graph.Value) ([]*graph.Value, error) {
+	if err := checkInference(n); err != nil {
+		return nil, err
+	}
+	epsilon, err := epsilonOf(n)
+	if err != nil {
+		return nil, err
+	}
+	x, scale, mean, vari := n.Inputs[0], n.Inputs[1], n.Inputs[3], n.Inputs[4]
+	sp := len(x.Shape) - 2
+	axes := channelReduction(x)
+	invstd := b.inverseRoot(vari, epsilon)
+	gain := b.Mul(scale, invstd)
+	dx := b.Mul(dy[0], b.perChannel(gain, sp))
+	dbias := b.ReduceSum(dy[0], false, axes...)
+	// moment is the sum of dy*(x-mean): dscale = moment*invstd and
+	// dvar = -moment*scale*invstd^3/2.
+	moment := b.ReduceSum(b.Mul(dy[0], b.Sub(x, b.perChannel(mean, sp))), false, axes...)
+	dscale := b.Mul(moment, invstd)
+	dmean := b.Neg(b.Mul(dbias, gain))
+	dvar := b.Mul(b.Mul(dscale, b.Mul(gain, invstd)), b.Scalar(-0.5, x))
+	return []*graph.Value{dx, dscale, dbias, dmean, dvar}, nil
+}
+
+// BatchNormalizationTraining(x, scale, bias, running_mean, running_var)
+// normalises with the mean and the biased variance of the batch. Outputs: y,
+// the new running statistics momentum*running + (1-momentum)*batch, for which
+// the variance is the unbiased one, and the batch's mean and 1/sqrt(variance +
+// epsilon), which the gradient uses. momentum is ONNX's: 1 minus PyTorch's.
+
+// momentumOf reads momentum.
+func momentumOf(n *graph.Node) (float64, error) {
+	m := n.Float("momentum", 0.9)
+	if !(m >= 0 && m <= 1) {
+		return 0, fmt.Errorf("attribute momentum is %v, want between 0 and 1", m)
+	}
+	return m, nil
+}
+
+// perChannelCount is how many values each channel has in x.
+func perChannelCount(x graph.Shape) int { return x[0] * product(x[2:]) }
+
+func inferBatchNormTraining(n *graph.Node) error {
+	if err := floatInputs(n, 5, 5, 5); err != nil {
+		return err
+	}
+	x := n.Inputs[0]
+	if err := channelsOf(n, x, 1, 2, 3, 4); err != nil {
+		return err
+	}
+	if _, err := momentumOf(n); err != nil {
+		return err
+	}
+	if count := perChannelCount(x.Shape); count < 2 {
+		return fmt.Errorf("training needs more than %d value per channel; use a larger batch", count)
+	}
+	for i := 1; i < len(n.Outputs); i++ {
+		if err := setOutput(n, i, x.DType, x.Shape[1:2]); err != nil {
+			return err
+		}
+	}
+	return setOutput(n, 0, x.DType, x.Shape)
+}
+
+func batchNormTrainingBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
+	epsilon, err := epsilonOf(n)
+	if err != nil {
+		return nil, err
+	}
+	momentum, err := momentumOf(n)
+	if err != nil {
+		return nil, err
+	}
+	x := n.Inputs[0]
+	c := b.normalise(x, epsilon, channelReduction(x)...)
+	y := b.affine(b.Mul(c.x, c.invstd), n.Inputs[1], n.Inputs[2])
+	channels, count := x.Shape[1], float64(perChannelCount(x.Shape))
+	mean, vari := b.Reshape(c.mean, channels), b.Reshape(c.vari, channels)
+	blend := func(old, batch *graph.Value, share float64) *graph.Value {
+		return b.Add(b.Mul(old, b.Scalar(momentum, x)), b.Mul(batch, b.Scalar(share, x)))
+	}
+	return []*graph.Value{
+		y,
+		blend(n.Inputs[3], mean, 1-momentum),
+		blend(n.Inputs[4], vari, (1-momentum)*count/(count-1)),
+		mean,
+		b.Reshape(c.invstd, channels),
+	}, nil
+}
+
+// gradBatchNormTraining: the gradient of y goes through BatchNormalizationGrad.
+// Those of the statistics, which a second differentiation asks for, follow from
+// mean = sum(x)/m, var = sum((x-mean)^2)/m and invstd = (var+epsilon)^(-1/2).
+func gradBatchNormTraining(b *Builder, n *graph.Node, d []*graph.Value) ([]*graph.Value, error) {
+	d = append(slices.Clone(d), make([]*graph.Value, 5-len(d))...)
+	momentum, err := momentumOf(n)
+	if err != nil {
+		return nil, err
+	}
+	x, scale := n.Inputs[0], n.Inputs[1]
+	mean, invstd := n.Output(3), n.Output(4)
+	if mean == nil || invstd == nil {
+		return nil, fmt.Errorf("the gradient needs the batch's statistics, outputs 3 and 4")
+	}
+	var dx, dscale, dbias, doldMean, doldVar *graph.Value
+	if d[0] != nil {
+		attrs := keepAttrs(n, "epsilon")
+		out := b.Own("BatchNormalizationGrad", 3, []*graph.Value{d[0], x, scale, mean, invstd}, attrs...)
+		dx, dscale, dbias = out[0], out[1], out[2]
+	}
+	times := func(v *graph.Value, f float64) *graph.Value {
+		if v == nil || b.Err != nil {
+			return nil
+		}
+		return b.Mul(v, b.Scalar(f, x))
+	}
+	count := float64(perChannelCount(x.Shape))
+	doldMean, doldVar = times(d[1], momentum), times(d[2], momentum)
+	dmean := b.sum(times(d[1], 1-momentum), d[3])
+	dvar := times(d[2], (1-momentum)*count/(count-1))
+	if d[4] != nil {
+		cube := b.Mul(invstd, b.Mul(invstd, invstd))
+		dvar = b.sum(dvar, times(b.Mul(d[4], cube), -0.5))
+	}
+	sp := len(x.Shape) - 2
+	if dmean != nil {
+		dx = b.sum(dx, b.Op("Expand", b.perChannel(times(dmean, 1/count), sp), b.Ints(x.Shape...)))
+	}
+	if dvar != nil {
+		centre := b.Sub(x, b.perChannel(mean, sp))
+		dx = b.sum(dx, b.Mul(centre, b.perChannel(times(dvar, 2/count), sp)))
+	}
+	return []*graph.Value{dx, dscale, dbias, doldMean, doldVar}, nil
+}
+
+// sum adds two gradients, either of which may be nil for zero.
+func (b *Builder) sum(x, y *graph.Value) *graph.Value {
+	switch {
+	case x == nil:
+		return y
+	case y == nil:
+		return x
+	}
+	return b.Add(x, y)
+}
+
+// BatchNormalizationGrad(dy, x, scale, mean, invstd) returns the gradients of
+// x, scale and bias of a BatchNormalizationTraining, through the statistics
+// too.
+
+func inferBatchNormGrad(n *graph.Node) error {
+	if err := floatInputs(n, 5, 5, 3); err != nil {
+		return err
+	}
+	x := n.Inputs[1]
+	if err := channelsOf(n, x, 2, 3, 4); err != nil {
+		return err
+	}
+	if err := wantShape(n, 0, x.Shape...); err != nil {
+		return err
+	}
+	if perChannelCount(x.Shape) == 0 {
+		return fmt.Errorf("input %q of shape %v is empty", x.Name, []int(x.Shape))
+	}
+	for i := 1; i < len(n.Outputs); i++ {
+		if err := setOutput(n, i, x.DType, x.Shape[1:2]); err != nil {
+			return err
+		}
+	}
+	return setOutput(n, 0, x.DType, x.Shape)
+}
+
+// batchNormGradBody: with z = (x - mean) * invstd and m values per channel,
+// dbias = sum(dy), dscale = sum(dy*z),
+// dx = scale * invstd * (dy - dbias/m - z*dscale/m).
+func batchNormGradBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
+	dy, x, scale, mean, invstd := n.Inputs[0], n.Inputs[1], n.Inputs[2], n.Inputs[3], n.Inputs[4]
+	sp := len(x.Shape) - 2
+	axes := channelReduction(x)
+	z := b.Mul(b.Sub(x, b.perChannel(mean, sp)), b.perChannel(invstd, sp))
+	dbias := b.ReduceSum(dy, false, axes...)
+	dscale := b.ReduceSum(b.Mul(dy, z), false, axes...)
+	share := b.Scalar(1/float64(perChannelCount(x.Shape)), x)
+	rest := b.Add(b.perChannel(b.Mul(dbias, share), sp), b.Mul(z, b.perChannel(b.Mul(dscale, share), sp)))
+	dx := b.Mul(b.Sub(dy, rest), b.perChannel(b.Mul(scale, invstd), sp))
+	return []*graph.Value{dx, dscale, dbias}, nil
+}

@@ -1,0 +1,35 @@
+package ops_test
+
+import (
+	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/onnx"
+)
+
+func momentumAttr(m float32) *onnx.Attr { return onnx.AttrFloat("momentum", m) }
+func decayAttr(d float32) *onnx.Attr    { return onnx.AttrFloat("weight_decay", d) }
+
+// moments are Adam's inputs from the gradient on.
+func moments() []input {
+	return []input{normal(5, 7), normal(5, 7), normal(5, 7), uniform(0, 1, 5, 7)}
+}
+
+var _ = addCases(
+	Case{Op: "SGD", Domain: ops.Domain, In: []input{scalarOf(0.1), normal(5, 7), normal(5, 7)}},
+	Case{Op: "SGD", Domain: ops.Domain, Name: "decay, mask", In: []input{scalarOf(0.1), normal(5, 7), normal(5, 7), omit, coins(5, 7)},
+		Attrs: attrs(decayAttr(0.01))},
+	Case{Op: "SGD", Domain: ops.Domain, Name: "momentum", NOut: 2, In: []input{scalarOf(0.1), normal(5, 7), normal(5, 7), normal(5, 7)},
+		Attrs: attrs(momentumAttr(0.9), decayAttr(0.01))},
+	Case{Op: "SGD", Domain: ops.Domain, Name: "nesterov, mask", NOut: 2,
+		In:    []input{scalarOf(0.1), normal(5, 7), normal(5, 7), normal(5, 7), coins(5, 7)},
+		Attrs: attrs(momentumAttr(0.9), onnx.AttrInt("nesterov", 1))},
+	Case{Op: "SGD", Domain: ops.Domain, Name: "large", NOut: 2,
+		In:    []input{scalarOf(0.1), normal(300, 70), normal(300, 70), normal(300, 70), coins(300, 70)},
+		Attrs: attrs(momentumAttr(0.9), decayAttr(0.01))},
+	Case{Op: "Adam", Domain: ops.Domain, NOut: 3, In: append([]input{scalarOf(0.01), scalarOf(1)}, moments()...)},
+	Case{Op: "Adam", Domain: ops.Domain, Name: "decay, mask", NOut: 3,
+		In:    append(append([]input{scalarOf(0.01), scalarOf(3)}, moments()...), coins(5, 7)),
+		Attrs: attrs(decayAttr(0.05))},
+	Case{Op: "Adam", Domain: ops.Domain, Name: "decoupled", NOut: 3,
+		In:    append([]input{scalarOf(0.01), scalarOf(20)}, moments()...),
+		Attrs: attrs(decayAttr(0.05), onnx.AttrInt("decoupled", 1), onnx.AttrFloat("beta1", 0.8), onnx.AttrFloat("beta2", 0.99), epsilonAttr(1e-6))},
+)

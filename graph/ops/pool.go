@@ -1,0 +1,372 @@
+package ops
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/onnx"
+)
+
+func init() {
+	register(
+		Op{Name: "MaxPool", Since: []int{1, 8, 10, 11, 12, 22}, Infer: inferMaxPool, Grad: gradMaxPool,
+			Forward: kernels(runMaxPool[float32], runMaxPool[float64])},
+		Op{Domain: Domain, Name: "MaxPoolGrad", Infer: inferMaxPoolGrad, Body: maxPoolGradBody, Grad: gradMaxPoolGrad,
+			Forward: kernels(runMaxPoolGrad[float32], runMaxPoolGrad[float64])},
+		Op{Name: "AveragePool", Since: []int{7, 10, 11, 19, 22}, Infer: inferAveragePool, Grad: gradAveragePool,
+			Forward: kernels(runAveragePool[float32], runAveragePool[float64])},
+		Op{Domain: Domain, Name: "AveragePoolGrad", Infer: inferAveragePoolGrad, Body: averagePoolGradBody, Grad: gradAveragePoolGrad,
+			Forward: kernels(runAveragePoolGrad[float32], runAveragePoolGrad[float64])},
+		Op{Name: "GlobalAveragePool", Since: []int{1, 22}, Infer: inferGlobalPool, Body: globalPoolBody("ReduceMean", 18)},
+		Op{Name: "GlobalMaxPool", Since: []int{1, 22}, Infer: inferGlobalPool, Body: globalPoolBody("ReduceMax", 18)},
+	)
+}
+
+// poolWindow reads the window of a pooling node over an input of shape x.
+func poolWindow(n *graph.Node, x graph.Shape) (*window, error) {
+	in := x[2:]
+	kernel, err := spatialInts(n, "kernel_shape", len(in), 1, -1)
+	if err != nil {
+		return nil, err
+	}
+	if kernel[0] < 0 {
+		return nil, fmt.Errorf("attribute kernel_shape is missing")
+	}
+	r := roundDown
+	if n.Int("ceil_mode", 0) != 0 {
+		r = roundUp
+	}
+	w, err := readWindow(n, in, kernel, r)
+	if err != nil {
+		return nil, err
+	}
+	return w, w.checkReach()
+}
+
+// checkReach makes sure that every position of the window reads at least one
+// input element, so that every maximum and every mean is defined.
+func (w *window) checkReach() error {
+	for i, size := range w.in {
+		for o := 0; o < w.out[i]; o++ {
+			first := o*w.stride[i] - w.begin[i]
+			if first >= 0 && first < size {
+				// So do all positions up to the last that starts inside.
+				o = (size - 1 + w.begin[i]) / w.stride[i]
+				continue
+			}
+			if first < 0 {
+				first += ceilDiv(-first, w.dilation[i]) * w.dilation[i]
+			}
+			if first >= size || first > o*w.stride[i]-w.begin[i]+w.extent(i)-1 {
+				return fmt.Errorf("window position %d along spatial axis %d lies in the padding; pads must be smaller than the window", o, i)
+			}
+		}
+	}
+	return nil
+}
+
+// poolAttrs are the attributes of a pooling operator with this window.
+// ceil_mode is not among them: for given padding it follows from the output's
+// extents, and the operators that need it add it.
+func (w *window) poolAttrs(more ...*onnx.Attr) []*onnx.Attr {
+	return slices.Concat(w.attrs(), []*onnx.Attr{onnx.AttrInts("kernel_shape", toInt64(w.kernel)...)}, more)
+}
+
+// keepAttrs copies attributes of n that are set.
+func keepAttrs(n *graph.Node, names ...string) []*onnx.Attr {
+	var out []*onnx.Attr
+	for _, name := range names {
+		if a := n.Attr(name); a != nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// inferPool checks a pooling node whose image is input 0 and returns its window.
+func inferPool(n *graph.Node, maxOut int) (*window, error) {
+	if err := floatInputs(n, 1, 1, maxOut); err != nil {
+		return nil, err
+	}
+	x := n.Inputs[0]
+	if _, err := spatial(n, x); err != nil {
+		return nil, err
+	}
+	return poolWindow(n, x.Shape)
+}
+
+// images are the leading extents, batch and channels, before spatial ones.
+func images(x graph.Shape, spatial []int) graph.Shape {
+	return append(graph.Shape{x[0], x[1]}, spatial...)
+}
+
+// MaxPool: y is the largest element under the window, the first in row-major
+// order among equals. Output 1, Indices, is its place in x as a whole;
+// storage_order=1 counts the last two axes column by column.
+
+func inferMaxPool(n *graph.Node) error {
+	w, err := inferPool(n, 2)
+	if err != nil {
+		return err
+	}
+	if so := n.Int("storage_order", 0); so != 0 && so != 1 {
+		return fmt.Errorf("attribute storage_order is %d, want 0 or 1", so)
+	}
+	shape := images(n.Inputs[0].Shape, w.out)
+	if err := setOutput(n, 1, onnx.Int64, shape); err != nil {
+		return err
+	}
+	return setOutput(n, 0, n.Inputs[0].DType, shape)
+}
+
+func gradMaxPool(b *Builder, n *graph.Node, dy []*graph.Value) ([]*graph.Value, error) {
+	x := n.Inputs[0]
+	w, err := poolWindow(n, x.Shape)
+	if err != nil {
+		return nil, err
+	}
+	attrs := w.poolAttrs(keepAttrs(n, "ceil_mode")...)
+	return b.Own("MaxPoolGrad", 1, []*graph.Value{dy[0], x}, attrs...), nil
+}
+
+// MaxPoolGrad(dy, x) with MaxPool's attributes adds every dy at the place of
+// its maximum.
+
+func maxPoolGradWindow(n *graph.Node) (*window, error) {
+	return poolWindow(n, n.Inputs[1].Shape)
+}
+
+func inferMaxPoolGrad(n *graph.Node) error {
+	if err := floatInputs(n, 2, 2, 1); err != nil {
+		return err
+	}
+	x := n.Inputs[1]
+	if _, err := spatial(n, x); err != nil {
+		return err
+	}
+	w, err := maxPoolGradWindow(n)
+	if err != nil {
+		return err
+	}
+	if err := wantShape(n, 0, images(x.Shape, w.out)...); err != nil {
+		return err
+	}
+	return setOutput(n, 0, x.DType, x.Shape)
+}
+
+// places returns where in x, flattened, each maximum comes from, as a vector.
+func places(b *Builder, n *graph.Node, x *graph.Value) *graph.Value {
+	if b.Err != nil {
+		return nil
+	}
+	w, err := poolWindow(n, x.Shape)
+	if err != nil {
+		b.Fail("%w", err)
+		return nil
+	}
+	pooled := b.Node("MaxPool", 2, []*graph.Value{x}, w.poolAttrs(keepAttrs(n, "ceil_mode")...)...)
+	return b.flat(pooled[1])
+}
+
+// flat makes a vector of v.
+func (b *Builder) flat(v *graph.Value) *graph.Value {
+	if b.Err != nil {
+		return nil
+	}
+	return b.Reshape(v, v.Shape.Size())
+}
+
+func maxPoolGradBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
+	dy, x := n.Inputs[0], n.Inputs[1]
+	if v := b.G.Opsets[""]; v < 16 {
+		return nil, fmt.Errorf("needs operator set 16 or newer (ScatterElements that adds), the graph has %d", v)
+	}
+	zeros := b.Op("Expand", b.Scalar(0, x), b.Ints(x.Shape.Size()))
+	dx := b.OpA("ScatterElements", []*onnx.Attr{onnx.AttrInt("axis", 0), onnx.AttrString("reduction", "add")},
+		zeros, places(b, n, x), b.flat(dy))
+	return []*graph.Value{b.Reshape(dx, x.Shape...)}, nil
+}
+
+// gradMaxPoolGrad: MaxPoolGrad is linear in dy and does not change with x
+// except where maxima change places.
+func gradMaxPoolGrad(b *Builder, n *graph.Node, d []*graph.Value) ([]*graph.Value, error) {
+	dy, x := n.Inputs[0], n.Inputs[1]
+	picked := b.OpA("GatherElements", []*onnx.Attr{onnx.AttrInt("axis", 0)}, b.flat(d[0]), places(b, n, x))
+	return []*graph.Value{b.Reshape(picked, dy.Shape...), nil}, nil
+}
+
+// AveragePool: y is the mean under the window, over the elements of x only or,
+// with count_include_pad, over padding too. What ceil_mode lets the window
+// cover beyond the padding never counts.
+
+func inferAveragePool(n *graph.Node) error {
+	w, err := inferPool(n, 1)
+	if err != nil {
+		return err
+	}
+	return setOutput(n, 0, n.Inputs[0].DType, images(n.Inputs[0].Shape, w.out))
+}
+
+func gradAveragePool(b *Builder, n *graph.Node, dy []*graph.Value) ([]*graph.Value, error) {
+	x := n.Inputs[0].Shape
+	w, err := poolWindow(n, x)
+	if err != nil {
+		return nil, err
+	}
+	shape := onnx.AttrInts("input_shape", toInt64(x)...)
+	attrs := w.poolAttrs(append(keepAttrs(n, "ceil_mode", "count_include_pad"), shape)...)
+	return b.Own("AveragePoolGrad", 1, dy[:1], attrs...), nil
+}
+
+// AveragePoolGrad(dy) has AveragePool's attributes and input_shape, the shape
+// of x.
+
+func inferAveragePoolGrad(n *graph.Node) error {
+	if err := floatInputs(n, 1, 1, 1); err != nil {
+		return err
+	}
+	if _, err := spatial(n, n.Inputs[0]); err != nil {
+		return err
+	}
+	x := graph.Shape(n.Ints("input_shape"))
+	if len(x) != len(n.Inputs[0].Shape) {
+		return fmt.Errorf("attribute input_shape is %v, want rank %d", []int(x), len(n.Inputs[0].Shape))
+	}
+	if err := checkSize(x); err != nil {
+		return fmt.Errorf("attribute input_shape: %w", err)
+	}
+	w, err := poolWindow(n, x)
+	if err != nil {
+		return err
+	}
+	if err := wantShape(n, 0, images(x, w.out)...); err != nil {
+		return err
+	}
+	return setOutput(n, 0, n.Inputs[0].DType, x)
+}
+
+func gradAveragePoolGrad(b *Builder, n *graph.Node, d []*graph.Value) ([]*graph.Value, error) {
+	w, err := poolWindow(n, n.Ints("input_shape"))
+	if err != nil {
+		return nil, err
+	}
+	attrs := w.poolAttrs(keepAttrs(n, "ceil_mode", "count_include_pad")...)
+	return []*graph.Value{b.OpA("AveragePool", attrs, d[0])}, nil
+}
+
+// averagePoolGradBody spreads dy/count with a transposed convolution, one
+// channel per group, whose kernel is all ones.
+func averagePoolGradBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
+	x := graph.Shape(n.Ints("input_shape"))
+	w, err := poolWindow(n, x)
+	if err != nil {
+		return nil, err
+	}
+	dy := n.Inputs[0]
+	share := w.shares(n.Int("count_include_pad", 0) != 0)
+	scaled := b.Mul(dy, b.floatConst(share, dy.DType, append([]int{1, 1}, w.out...)...))
+	ones := b.Op("Expand", b.Scalar(1, dy), b.Ints(append([]int{x[1], 1}, w.kernel...)...))
+	attrs := append(w.transposeAttrs(), onnx.AttrInt("group", int64(x[1])))
+	return []*graph.Value{b.OpA("ConvTranspose", attrs, scaled, ones)}, nil
+}
+
+// floatConst adds a constant of float type dt.
+func (b *Builder) floatConst(data []float64, dt onnx.DType, shape ...int) *graph.Value {
+	if b.Err != nil {
+		return nil
+	}
+	if dt == onnx.Float64 {
+		return b.Const(onnx.FromSlice(data, shape...))
+	}
+	single := make([]float32, len(data))
+	for i, v := range data {
+		single[i] = float32(v)
+	}
+	return b.Const(onnx.FromSlice(single, shape...))
+}
+
+// shares returns 1/count for every window position, row-major.
+func (w *window) shares(includePad bool) []float64 {
+	counts := []float64{1}
+	for i := range w.in {
+		axis := w.axisCounts(i, includePad)
+		next := make([]float64, 0, len(counts)*len(axis))
+		for _, c := range counts {
+			for _, a := range axis {
+				next = append(next, c*a)
+			}
+		}
+		counts = next
+	}
+	for i, c := range counts {
+		counts[i] = 1 / c
+	}
+	return counts
+}
+
+// axisCounts returns how many places the window counts at each position along
+// axis i.
+func (w *window) axisCounts(i int, includePad bool) []float64 {
+	lo, hi := 0, w.in[i]
+	if includePad {
+		lo, hi = -w.begin[i], w.in[i]+w.end[i]
+	}
+	counts := make([]float64, w.out[i])
+	for o := range counts {
+		first := o*w.stride[i] - w.begin[i]
+		from := max(ceilDiv(lo-first, w.dilation[i]), 0)
+		to := min(ceilDiv(hi-first, w.dilation[i]), w.kernel[i])
+		counts[o] = float64(max(to-from, 0))
+	}
+	return counts
+}
+
+// ceilDiv is a/b rounded up, for positive b.
+func ceilDiv(a, b int) int {
+	if a <= 0 {
+		return a / b
+	}
+	return (a + b - 1) / b
+}
+
+// GlobalAveragePool and GlobalMaxPool reduce the spatial axes to extent 1.
+
+func inferGlobalPool(n *graph.Node) error {
+	if err := floatInputs(n, 1, 1, 1); err != nil {
+		return err
+	}
+	x := n.Inputs[0]
+	if len(x.Shape) < 3 {
+		return fmt.Errorf("input %q has rank %d, want [N C spatial...]", x.Name, len(x.Shape))
+	}
+	if slices.Contains(x.Shape[2:], 0) {
+		return fmt.Errorf("input %q of shape %v has nothing to pool", x.Name, []int(x.Shape))
+	}
+	return setOutput(n, 0, x.DType, images(x.Shape, slices.Repeat([]int{1}, len(x.Shape)-2)))
+}
+
+// globalPoolBody reduces with op, whose axes are an input from opset since on.
+func globalPoolBody(op string, since int) func(*Builder, *graph.Node) ([]*graph.Value, error) {
+	return func(b *Builder, n *graph.Node) ([]*graph.Value, error) {
+		x := n.Inputs[0]
+		return []*graph.Value{b.reduce(op, since, x, sequence(2, len(x.Shape)-2)...)}, nil
+	}
+}
+
+// reduce applies a reduction over axes, which keep extent 1. The axes are an
+// input from operator set since on, an attribute before.
+func (b *Builder) reduce(op string, since int, x *graph.Value, axes ...int) *graph.Value {
+	if b.Err != nil {
+		return nil
+	}
+	if b.G.Opsets[""] < since {
+		return b.OpA(op, []*onnx.Attr{onnx.AttrInts("axes", toInt64(axes)...)}, x)
+	}
+	return b.Op(op, x, b.Ints(axes...))
+}
+
+// mean is the mean over axes, which keep extent 1.
+func (b *Builder) mean(x *graph.Value, axes ...int) *graph.Value {
+	return b.reduce("ReduceMean", 18, x, axes...)
+}
