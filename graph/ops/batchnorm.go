@@ -5,14 +5,20 @@ import (
 	"slices"
 
 	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/kernel"
+	"github.com/unprune/unprune/onnx"
 )
 
 func init() {
 	register(
-		Op{Name: "BatchNormalization", Since: []int{7, 9, 14, 15}, Infer: inferBatchNorm, Grad: gradBatchNorm},
+		Op{Name: "BatchNormalization", Since: []int{7, 9, 14, 15}, Infer: inferBatchNorm, Grad: gradBatchNorm, Forward: kernels(runBatchNorm[float32], runBatchNorm[float64])},
+		Op{Domain: Domain, Name: "BatchNormalizationInferenceGrad", Infer: inferBatchNormGrad, Body: batchNormInferenceGradBody,
+			Forward: kernels(runBatchNormInferenceGrad[float32], runBatchNormInferenceGrad[float64])},
 		Op{Domain: Domain, Name: "BatchNormalizationTraining", Infer: inferBatchNormTraining,
-			Body: batchNormTrainingBody, Grad: gradBatchNormTraining, Updates: []Update{{1, 3}, {2, 4}}},
-		Op{Domain: Domain, Name: "BatchNormalizationGrad", Infer: inferBatchNormGrad, Body: batchNormGradBody},
+			Body: batchNormTrainingBody, Grad: gradBatchNormTraining, Updates: []Update{{1, 3}, {2, 4}},
+			Forward: kernels(runBatchNormTraining[float32], runBatchNormTraining[float64])},
+		Op{Domain: Domain, Name: "BatchNormalizationGrad", Infer: inferBatchNormGrad, Body: batchNormGradBody,
+			Forward: kernels(runBatchNormGrad[float32], runBatchNormGrad[float64])},
 	)
 }
 
@@ -64,8 +70,35 @@ func checkInference(n *graph.Node) error {
 	return nil
 }
 
-// gradBatchNorm: y is linear in x, scale and bias. The gradients of mean and
-// variance are there too, for graphs that compute them.
+// batchNormSpec is the kernel's form of a normalisation of x.
+func batchNormSpec(n *graph.Node, x []int) (kernel.BatchNormSpec, error) {
+	epsilon, err := epsilonOf(n)
+	if err != nil {
+		return kernel.BatchNormSpec{}, err
+	}
+	momentum, err := momentumOf(n)
+	return kernel.BatchNormSpec{N: x[0], Channels: x[1], Spatial: product(x[2:]), Epsilon: epsilon, Momentum: momentum}, err
+}
+
+func runBatchNorm[T kernel.Float](c *Call) (func() error, error) {
+	if err := checkInference(c.Node); err != nil {
+		return nil, err
+	}
+	spec, err := batchNormSpec(c.Node, c.In[0].Shape)
+	if err != nil {
+		return nil, err
+	}
+	x, y, mean, vari := slot[T](c.In, 0), slot[T](c.Out, 0), slot[T](c.In, 3), slot[T](c.In, 4)
+	params := kernel.BatchNormParams[T]{Scale: slot[T](c.In, 1), Bias: slot[T](c.In, 2)}
+	k := kernel.NewBatchNorm[T](spec)
+	return func() error {
+		k.Infer(c.Team, y, x, params, mean, vari)
+		return nil
+	}, nil
+}
+
+// gradBatchNorm takes mean and variance for constants unless the graph
+// computes them.
 func gradBatchNorm(b *Builder, n *graph.Node, dy []*graph.Value) ([]*graph.Value, error) {
 	if err := checkInference(n); err != nil {
 		return nil, err
@@ -75,19 +108,70 @@ func gradBatchNorm(b *Builder, n *graph.Node, dy []*graph.Value) ([]*graph.Value
 		return nil, err
 	}
 	x, scale, mean, vari := n.Inputs[0], n.Inputs[1], n.Inputs[3], n.Inputs[4]
-	sp := len(x.Shape) - 2
-	axes := channelReduction(x)
+	in := []*graph.Value{dy[0], x, scale, mean, vari}
+	dx := b.Own("BatchNormalizationInferenceGrad", 3, in, keepAttrs(n, "epsilon")...)
+	if mean.Producer() == nil && vari.Producer() == nil && mean.Const != nil && vari.Const != nil {
+		return dx, nil
+	}
+	// dmean = -scale*invstd*dbias, dvar = -scale*invstd^2*dscale/2
 	invstd := b.inverseRoot(vari, epsilon)
 	gain := b.Mul(scale, invstd)
-	dx := b.Mul(dy[0], b.perChannel(gain, sp))
-	dbias := b.ReduceSum(dy[0], false, axes...)
-	// moment is the sum of dy*(x-mean): dscale = moment*invstd and
-	// dvar = -moment*scale*invstd^3/2.
-	moment := b.ReduceSum(b.Mul(dy[0], b.Sub(x, b.perChannel(mean, sp))), false, axes...)
-	dscale := b.Mul(moment, invstd)
-	dmean := b.Neg(b.Mul(dbias, gain))
-	dvar := b.Mul(b.Mul(dscale, b.Mul(gain, invstd)), b.Scalar(-0.5, x))
-	return []*graph.Value{dx, dscale, dbias, dmean, dvar}, nil
+	dmean := b.Neg(b.Mul(dx[2], gain))
+	dvar := b.Mul(b.Mul(dx[1], b.Mul(gain, invstd)), b.Scalar(-0.5, x))
+	return append(dx, dmean, dvar), nil
+}
+
+// BatchNormalizationInferenceGrad(dy, x, scale, mean, var) returns the
+// gradients of x, scale and bias of a BatchNormalization with running
+// statistics.
+
+// batchNormInferenceGradBody: with z = (x - mean) * invstd,
+// dx = dy*scale*invstd, dscale = sum(dy*z), dbias = sum(dy).
+func batchNormInferenceGradBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
+	epsilon, err := epsilonOf(n)
+	if err != nil {
+		return nil, err
+	}
+	dy, x, scale, mean := n.Inputs[0], n.Inputs[1], n.Inputs[2], n.Inputs[3]
+	sp := len(x.Shape) - 2
+	axes := channelReduction(x)
+	invstd := b.inverseRoot(n.Inputs[4], epsilon)
+	dx := b.Mul(dy, b.perChannel(b.Mul(scale, invstd), sp))
+	moment := b.ReduceSum(b.Mul(dy, b.Sub(x, b.perChannel(mean, sp))), false, axes...)
+	return []*graph.Value{dx, b.Mul(moment, invstd), b.ReduceSum(dy, false, axes...)}, nil
+}
+
+func runBatchNormInferenceGrad[T kernel.Float](c *Call) (func() error, error) {
+	return batchNormGrads(c, (*kernel.BatchNorm[T]).InferGrad)
+}
+
+func runBatchNormGrad[T kernel.Float](c *Call) (func() error, error) {
+	return batchNormGrads(c, (*kernel.BatchNorm[T]).TrainGrad)
+}
+
+// batchNormGrads runs one of the two gradients, which have the same inputs up
+// to the last.
+func batchNormGrads[T kernel.Float](c *Call, grad func(k *kernel.BatchNorm[T], t *kernel.Team, dx, dscale, dbias, dy, x, scale, mean, spread []T)) (func() error, error) {
+	spec, err := batchNormSpec(c.Node, c.In[1].Shape)
+	if err != nil {
+		return nil, err
+	}
+	dy, x, scale := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.In, 2)
+	mean, spread := slot[T](c.In, 3), slot[T](c.In, 4)
+	dx, dscale, dbias := slot[T](c.Out, 0), orScratch[T](c.Out, 1, spec.Channels), orScratch[T](c.Out, 2, spec.Channels)
+	k := kernel.NewBatchNorm[T](spec)
+	return func() error {
+		grad(k, c.Team, dx, dscale, dbias, dy, x, scale, mean, spread)
+		return nil
+	}, nil
+}
+
+// orScratch is slot, or scratch memory of that size for what is left out.
+func orScratch[T kernel.Float](list []*onnx.Tensor, i, size int) []T {
+	if s := slot[T](list, i); s != nil {
+		return s
+	}
+	return make([]T, size)
 }
 
 // BatchNormalizationTraining(x, scale, bias, running_mean, running_var)
@@ -128,6 +212,25 @@ func inferBatchNormTraining(n *graph.Node) error {
 		}
 	}
 	return setOutput(n, 0, x.DType, x.Shape)
+}
+
+func runBatchNormTraining[T kernel.Float](c *Call) (func() error, error) {
+	spec, err := batchNormSpec(c.Node, c.In[0].Shape)
+	if err != nil {
+		return nil, err
+	}
+	x, y := slot[T](c.In, 0), slot[T](c.Out, 0)
+	params := kernel.BatchNormParams[T]{Scale: slot[T](c.In, 1), Bias: slot[T](c.In, 2)}
+	running := kernel.BatchNormRunning[T]{
+		Mean: slot[T](c.In, 3), Var: slot[T](c.In, 4),
+		NewMean: orScratch[T](c.Out, 1, spec.Channels), NewVar: orScratch[T](c.Out, 2, spec.Channels),
+	}
+	mean, invstd := orScratch[T](c.Out, 3, spec.Channels), orScratch[T](c.Out, 4, spec.Channels)
+	k := kernel.NewBatchNorm[T](spec)
+	return func() error {
+		k.Train(c.Team, y, x, params, running, mean, invstd)
+		return nil
+	}, nil
 }
 
 func batchNormTrainingBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {

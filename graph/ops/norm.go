@@ -4,13 +4,16 @@ import (
 	"fmt"
 
 	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/kernel"
 	"github.com/unprune/unprune/onnx"
 )
 
 func init() {
 	register(
-		Op{Name: "LayerNormalization", Since: []int{17}, Infer: inferLayerNorm, Grad: gradLayerNorm},
-		Op{Domain: Domain, Name: "LayerNormalizationGrad", Infer: inferLayerNormGrad, Body: layerNormGradBody},
+		Op{Name: "LayerNormalization", Since: []int{17}, Infer: inferLayerNorm, Grad: gradLayerNorm,
+			Forward: kernels(runLayerNorm[float32], runLayerNorm[float64])},
+		Op{Domain: Domain, Name: "LayerNormalizationGrad", Infer: inferLayerNormGrad, Body: layerNormGradBody,
+			Forward: kernels(runLayerNormGrad[float32], runLayerNormGrad[float64])},
 		Op{Name: "RMSNormalization", Since: []int{23}, Infer: inferRMSNorm, Body: rmsNormBody},
 		Op{Name: "GroupNormalization", Since: []int{18, 21}, Infer: inferGroupNorm, Body: groupNormBody},
 		Op{Name: "InstanceNormalization", Since: []int{1, 6, 22}, Infer: inferInstanceNorm, Body: instanceNormBody},
@@ -120,6 +123,31 @@ func inferLayerNorm(n *graph.Node) error {
 	return setOutput(n, 0, x.DType, x.Shape)
 }
 
+func runLayerNorm[T kernel.Float](c *Call) (func() error, error) {
+	k, rows, err := layerNormKernel[T](c.Node, c.In[0].Shape)
+	if err != nil {
+		return nil, err
+	}
+	x, scale, bias, y := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.In, 2), slot[T](c.Out, 0)
+	mean, invstd := orScratch[T](c.Out, 1, rows), orScratch[T](c.Out, 2, rows)
+	return func() error {
+		k.Forward(c.Team, y, x, scale, bias, mean, invstd)
+		return nil
+	}, nil
+}
+
+func layerNormKernel[T kernel.Float](n *graph.Node, x []int) (k *kernel.LayerNorm[T], rows int, err error) {
+	_, rows, columns, err := rowsOf(n, x, -1)
+	if err != nil {
+		return nil, 0, err
+	}
+	epsilon, err := epsilonOf(n)
+	if err != nil {
+		return nil, 0, err
+	}
+	return kernel.NewLayerNorm[T](rows, columns, epsilon), rows, nil
+}
+
 func gradLayerNorm(b *Builder, n *graph.Node, dy []*graph.Value) ([]*graph.Value, error) {
 	for _, d := range dy[1:] {
 		if d != nil {
@@ -133,7 +161,7 @@ func gradLayerNorm(b *Builder, n *graph.Node, dy []*graph.Value) ([]*graph.Value
 
 // LayerNormalizationGrad(dy, x, scale) with LayerNormalization's attributes
 // returns the gradients of x, scale and bias. It computes mean and variance
-// again: a row is read anyhow and stays in the cache.
+// again, so that it does not need outputs that files mostly leave out.
 
 func inferLayerNormGrad(n *graph.Node) error {
 	if err := floatInputs(n, 3, 3, 3); err != nil {
@@ -159,6 +187,21 @@ func inferLayerNormGrad(n *graph.Node) error {
 		}
 	}
 	return nil
+}
+
+func runLayerNormGrad[T kernel.Float](c *Call) (func() error, error) {
+	k, rows, err := layerNormKernel[T](c.Node, c.In[1].Shape)
+	if err != nil {
+		return nil, err
+	}
+	dy, x, scale, dx := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.In, 2), slot[T](c.Out, 0)
+	dscale, dbias := orScratch[T](c.Out, 1, len(scale)), orScratch[T](c.Out, 2, len(scale))
+	mean, invstd := make([]T, rows), make([]T, rows)
+	return func() error {
+		k.Forward(c.Team, dx, x, scale, nil, mean, invstd) // dx is scratch here
+		k.Backward(c.Team, dx, dscale, dbias, dy, x, scale, mean, invstd)
+		return nil
+	}, nil
 }
 
 // layerNormGradBody: with z = (x - mean) * invstd and g = dy * scale,

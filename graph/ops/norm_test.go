@@ -25,6 +25,8 @@ var _ = addCases(
 	Case{Op: "BatchNormalizationTraining", Domain: ops.Domain, Name: "two axes", In: append([]input{normal(5, 3)}, statistics(3)...), NOut: 5, Diff: []int{0, 1, 2},
 		Attrs: attrs(epsilonAttr(1e-3), onnx.AttrFloat("momentum", 0.7))},
 	Case{Op: "BatchNormalizationTraining", Domain: ops.Domain, Name: "wide", In: append([]input{normal(4, 17, 9)}, statistics(17)...), NOut: 5, Diff: []int{0, 1, 2}},
+	Case{Op: "BatchNormalizationInferenceGrad", Domain: ops.Domain, NOut: 3, Diff: []int{0, 1, 2, 3, 4},
+		In: append([]input{normal(3, 4, 3, 2)}, append([]input{normal(3, 4, 3, 2)}, statistics(4)[1:]...)...)},
 	Case{Op: "BatchNormalizationGrad", Domain: ops.Domain, NOut: 3, Diff: []int{0, 1, 2, 3, 4},
 		In: []input{normal(3, 4, 3, 2), normal(3, 4, 3, 2), normal(4), normal(4), uniform(0.5, 2, 4)}},
 	Case{Op: "BatchNormalizationGrad", Domain: ops.Domain, Name: "two axes", NOut: 3, Diff: []int{0, 1, 2, 3, 4},

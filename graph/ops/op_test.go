@@ -179,7 +179,7 @@ func TestONNXRuntime(t *testing.T) {
 func TestGradients(t *testing.T) {
 	forEach(t, func(t *testing.T, c *Case) {
 		if len(c.Diff) == 0 {
-			t.Skip("nothing to differentiate")
+			return // TestEveryOperatorHasCases sees to it that there are others
 		}
 		s := c.build(t, onnx.Float64)
 		y := s.objective(t)
