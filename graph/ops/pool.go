@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/kernel"
 	"github.com/unprune/unprune/onnx"
 )
 
@@ -101,6 +102,31 @@ func images(x graph.Shape, spatial []int) graph.Shape {
 	return append(graph.Shape{x[0], x[1]}, spatial...)
 }
 
+// spec is the kernel's form of the window over images of shape x.
+func (w *window) spec(n *graph.Node, x []int) kernel.PoolSpec {
+	p := w.planar()
+	return kernel.PoolSpec{
+		Planes: x[0] * x[1], H: p.in[0], W: p.in[1], OH: p.out[0], OW: p.out[1],
+		KernelH: p.kernel[0], KernelW: p.kernel[1], StrideH: p.stride[0], StrideW: p.stride[1],
+		DilationH: p.dilation[0], DilationW: p.dilation[1],
+		PadTop: p.begin[0], PadLeft: p.begin[1], PadBottom: p.end[0], PadRight: p.end[1],
+		CountPadding: countsPadding(n),
+	}
+}
+
+// countsPadding reads count_include_pad.
+func countsPadding(n *graph.Node) bool { return n.Int("count_include_pad", 0) != 0 }
+
+// poolSpec reads the window of n over images of shape x for the kernels, which
+// number the elements of an image with 32 bits.
+func poolSpec(n *graph.Node, x []int) (kernel.PoolSpec, error) {
+	w, err := poolWindow(n, x)
+	if err != nil {
+		return kernel.PoolSpec{}, err
+	}
+	return w.spec(n, x), nil
+}
+
 // MaxPool: y is the largest element under the window, the first in row-major
 // order among equals. Output 1, Indices, is its place in x as a whole;
 // storage_order=1 counts the last two axes column by column.
@@ -118,6 +144,40 @@ func inferMaxPool(n *graph.Node) error {
 		return err
 	}
 	return setOutput(n, 0, n.Inputs[0].DType, shape)
+}
+
+func runMaxPool[T kernel.Float](c *Call) (func() error, error) {
+	spec, err := poolSpec(c.Node, c.In[0].Shape)
+	if err != nil {
+		return nil, err
+	}
+	x, y := slot[T](c.In, 0), slot[T](c.Out, 0)
+	k := kernel.NewMaxPool[T](spec)
+	if len(c.Out) < 2 || c.Out[1] == nil {
+		return func() error {
+			k.Forward(c.Team, y, nil, x)
+			return nil
+		}, nil
+	}
+	index, places := make([]int32, len(y)), onnx.Of[int64](c.Out[1])
+	byColumns := c.Node.Int("storage_order", 0) == 1
+	return func() error {
+		k.Forward(c.Team, y, index, x)
+		numberPlaces(places, index, spec, byColumns)
+		return nil
+	}, nil
+}
+
+// numberPlaces turns places within an image into places in the whole tensor.
+func numberPlaces(places []int64, index []int32, s kernel.PoolSpec, byColumns bool) {
+	plane := s.OH * s.OW
+	for i, at := range index {
+		p := int(at)
+		if byColumns {
+			p = p%s.W*s.H + p/s.W
+		}
+		places[i] = int64(i/plane*s.H*s.W + p)
+	}
 }
 
 func gradMaxPool(b *Builder, n *graph.Node, dy []*graph.Value) ([]*graph.Value, error) {
@@ -153,6 +213,23 @@ func inferMaxPoolGrad(n *graph.Node) error {
 		return err
 	}
 	return setOutput(n, 0, x.DType, x.Shape)
+}
+
+// runMaxPoolGrad looks for the maxima again: reading x costs no more than
+// writing and reading their places would.
+func runMaxPoolGrad[T kernel.Float](c *Call) (func() error, error) {
+	spec, err := poolSpec(c.Node, c.In[1].Shape)
+	if err != nil {
+		return nil, err
+	}
+	dy, x, dx := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.Out, 0)
+	y, index := make([]T, len(dy)), make([]int32, len(dy))
+	k := kernel.NewMaxPool[T](spec)
+	return func() error {
+		k.Forward(c.Team, y, index, x)
+		k.Backward(c.Team, dx, dy, index)
+		return nil
+	}, nil
 }
 
 // places returns where in x, flattened, each maximum comes from, as a vector.
@@ -208,6 +285,19 @@ func inferAveragePool(n *graph.Node) error {
 	return setOutput(n, 0, n.Inputs[0].DType, images(n.Inputs[0].Shape, w.out))
 }
 
+func runAveragePool[T kernel.Float](c *Call) (func() error, error) {
+	spec, err := poolSpec(c.Node, c.In[0].Shape)
+	if err != nil {
+		return nil, err
+	}
+	x, y := slot[T](c.In, 0), slot[T](c.Out, 0)
+	k := kernel.NewAveragePool[T](spec)
+	return func() error {
+		k.Forward(c.Team, y, x)
+		return nil
+	}, nil
+}
+
 func gradAveragePool(b *Builder, n *graph.Node, dy []*graph.Value) ([]*graph.Value, error) {
 	x := n.Inputs[0].Shape
 	w, err := poolWindow(n, x)
@@ -246,6 +336,19 @@ func inferAveragePoolGrad(n *graph.Node) error {
 	return setOutput(n, 0, n.Inputs[0].DType, x)
 }
 
+func runAveragePoolGrad[T kernel.Float](c *Call) (func() error, error) {
+	spec, err := poolSpec(c.Node, c.Out[0].Shape)
+	if err != nil {
+		return nil, err
+	}
+	dy, dx := slot[T](c.In, 0), slot[T](c.Out, 0)
+	k := kernel.NewAveragePool[T](spec)
+	return func() error {
+		k.Backward(c.Team, dx, dy)
+		return nil
+	}, nil
+}
+
 func gradAveragePoolGrad(b *Builder, n *graph.Node, d []*graph.Value) ([]*graph.Value, error) {
 	w, err := poolWindow(n, n.Ints("input_shape"))
 	if err != nil {
@@ -264,7 +367,7 @@ func averagePoolGradBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
 		return nil, err
 	}
 	dy := n.Inputs[0]
-	share := w.shares(n.Int("count_include_pad", 0) != 0)
+	share := w.shares(countsPadding(n))
 	scaled := b.Mul(dy, b.floatConst(share, dy.DType, append([]int{1, 1}, w.out...)...))
 	ones := b.Op("Expand", b.Scalar(1, dy), b.Ints(append([]int{x[1], 1}, w.kernel...)...))
 	attrs := append(w.transposeAttrs(), onnx.AttrInt("group", int64(x[1])))
