@@ -133,6 +133,22 @@ func (g *Graph) DropOutputs(n *Node, first int) {
 	n.Outputs = n.Outputs[:first]
 }
 
+// AddOutputs gives n new outputs until it has count of them, none left out.
+// Their types are unknown until they are inferred.
+func (g *Graph) AddOutputs(n *Node, count int) {
+	n.Outputs = slices.Clone(n.Outputs)
+	for len(n.Outputs) < count {
+		n.Outputs = append(n.Outputs, nil)
+	}
+	for i, out := range n.Outputs[:count] {
+		if out == nil {
+			v := g.declare(n.Op)
+			v.from = n
+			n.Outputs[i] = v
+		}
+	}
+}
+
 // Promote turns an initializer into a graph input of the same name.
 func (g *Graph) Promote(v *Value) {
 	g.Inits = slices.DeleteFunc(g.Inits, func(w *Value) bool { return w == v })

@@ -269,10 +269,8 @@ func gradBatchNormTraining(b *Builder, n *graph.Node, d []*graph.Value) ([]*grap
 		return nil, err
 	}
 	x, scale := n.Inputs[0], n.Inputs[1]
-	mean, invstd := n.Output(3), n.Output(4)
-	if mean == nil || invstd == nil {
-		return nil, fmt.Errorf("the gradient needs the batch's statistics, outputs 3 and 4")
-	}
+	out := b.Outputs(n, 5)
+	mean, invstd := out[3], out[4]
 	var dx, dscale, dbias, doldMean, doldVar *graph.Value
 	if d[0] != nil {
 		attrs := keepAttrs(n, "epsilon")
@@ -288,31 +286,10 @@ func gradBatchNormTraining(b *Builder, n *graph.Node, d []*graph.Value) ([]*grap
 	count := float64(perChannelCount(x.Shape))
 	doldMean, doldVar = times(d[1], momentum), times(d[2], momentum)
 	dmean := b.sum(times(d[1], 1-momentum), d[3])
-	dvar := times(d[2], (1-momentum)*count/(count-1))
-	if d[4] != nil {
-		cube := b.Mul(invstd, b.Mul(invstd, invstd))
-		dvar = b.sum(dvar, times(b.Mul(d[4], cube), -0.5))
-	}
+	dvar := b.sum(times(d[2], (1-momentum)*count/(count-1)), b.varianceGrad(invstd, d[4]))
 	sp := len(x.Shape) - 2
-	if dmean != nil {
-		dx = b.sum(dx, b.Op("Expand", b.perChannel(times(dmean, 1/count), sp), b.Ints(x.Shape...)))
-	}
-	if dvar != nil {
-		centre := b.Sub(x, b.perChannel(mean, sp))
-		dx = b.sum(dx, b.Mul(centre, b.perChannel(times(dvar, 2/count), sp)))
-	}
+	dx = b.sum(dx, b.momentGrad(x, b.perChannel(mean, sp), b.perChannel(dmean, sp), b.perChannel(dvar, sp), int(count)))
 	return []*graph.Value{dx, dscale, dbias, doldMean, doldVar}, nil
-}
-
-// sum adds two gradients, either of which may be nil for zero.
-func (b *Builder) sum(x, y *graph.Value) *graph.Value {
-	switch {
-	case x == nil:
-		return y
-	case y == nil:
-		return x
-	}
-	return b.Add(x, y)
 }
 
 // BatchNormalizationGrad(dy, x, scale, mean, invstd) returns the gradients of

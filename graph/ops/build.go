@@ -73,6 +73,17 @@ func (b *Builder) node(domain, op string, nout int, in []*graph.Value, attrs []*
 	return slices.Clone(n.Outputs)
 }
 
+// Outputs returns the first count outputs of n, adding those that it leaves
+// out: a gradient rule may ask the forward node for more than the model does.
+func (b *Builder) Outputs(n *graph.Node, count int) []*graph.Value {
+	if b.Err != nil {
+		return make([]*graph.Value, count)
+	}
+	b.G.AddOutputs(n, count)
+	b.Err = Infer(n)
+	return slices.Clone(n.Outputs[:count])
+}
+
 // Fail records an error unless there is one already.
 func (b *Builder) Fail(format string, args ...any) {
 	if b.Err == nil {

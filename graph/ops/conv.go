@@ -409,9 +409,9 @@ func convTransposeBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
 }
 
 // perChannel reshapes a vector of channels so that it broadcasts over images
-// with the given number of spatial axes.
+// with the given number of spatial axes; nil stays nil.
 func (b *Builder) perChannel(v *graph.Value, spatial int) *graph.Value {
-	if b.Err != nil {
+	if b.Err != nil || v == nil {
 		return nil
 	}
 	return b.Reshape(v, append([]int{1, v.Shape.Size()}, slices.Repeat([]int{1}, spatial)...)...)

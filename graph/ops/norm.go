@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/kernel"
@@ -73,6 +74,15 @@ func rowsOf(n *graph.Node, x graph.Shape, def int) (axis, rows, columns int, err
 	return axis, rows, columns, nil
 }
 
+// rowStatistic is the shape of one number per row.
+func rowStatistic(x graph.Shape, axis int) graph.Shape {
+	shape := x.Clone()
+	for i := axis; i < len(shape); i++ {
+		shape[i] = 1
+	}
+	return shape
+}
+
 // wantScale checks that input i, when given, has one entry per normalised
 // element. ONNX lets it broadcast to x; that is implemented only for leading
 // extents of 1.
@@ -108,15 +118,11 @@ func inferLayerNorm(n *graph.Node) error {
 	if _, err := epsilonOf(n); err != nil {
 		return err
 	}
-	stat := x.Shape.Clone()
-	for i := axis; i < len(stat); i++ {
-		stat[i] = 1
-	}
 	for i := 1; i <= 2; i++ {
 		if err := wantScale(n, i, x.Shape[axis:]); err != nil {
 			return err
 		}
-		if err := setOutput(n, i, x.DType, stat); err != nil {
+		if err := setOutput(n, i, x.DType, rowStatistic(x.Shape, axis)); err != nil {
 			return err
 		}
 	}
@@ -124,62 +130,104 @@ func inferLayerNorm(n *graph.Node) error {
 }
 
 func runLayerNorm[T kernel.Float](c *Call) (func() error, error) {
-	k, rows, err := layerNormKernel[T](c.Node, c.In[0].Shape)
+	_, rows, columns, err := rowsOf(c.Node, c.In[0].Shape, -1)
+	if err != nil {
+		return nil, err
+	}
+	epsilon, err := epsilonOf(c.Node)
 	if err != nil {
 		return nil, err
 	}
 	x, scale, bias, y := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.In, 2), slot[T](c.Out, 0)
 	mean, invstd := orScratch[T](c.Out, 1, rows), orScratch[T](c.Out, 2, rows)
+	k := kernel.NewLayerNorm[T](rows, columns, epsilon)
 	return func() error {
 		k.Forward(c.Team, y, x, scale, bias, mean, invstd)
 		return nil
 	}, nil
 }
 
-func layerNormKernel[T kernel.Float](n *graph.Node, x []int) (k *kernel.LayerNorm[T], rows int, err error) {
-	_, rows, columns, err := rowsOf(n, x, -1)
-	if err != nil {
-		return nil, 0, err
-	}
-	epsilon, err := epsilonOf(n)
-	if err != nil {
-		return nil, 0, err
-	}
-	return kernel.NewLayerNorm[T](rows, columns, epsilon), rows, nil
-}
-
+// gradLayerNorm goes through mean and invstd as outputs of the forward node.
 func gradLayerNorm(b *Builder, n *graph.Node, dy []*graph.Value) ([]*graph.Value, error) {
-	for _, d := range dy[1:] {
-		if d != nil {
-			return nil, fmt.Errorf("the gradient through the outputs Mean and InvStdDev is not implemented")
-		}
+	_, _, columns, err := rowsOf(n, n.Inputs[0].Shape, -1)
+	if err != nil {
+		return nil, err
 	}
-	in := []*graph.Value{dy[0], n.Inputs[0], n.Inputs[1]}
-	dx := b.Own("LayerNormalizationGrad", 3, in, keepAttrs(n, "axis", "epsilon")...)
+	x, scale := n.Inputs[0], n.Inputs[1]
+	out := b.Outputs(n, 3)
+	mean, invstd := out[1], out[2]
+	dx := make([]*graph.Value, 3)
+	if dy[0] != nil {
+		in := []*graph.Value{dy[0], x, scale, mean, invstd}
+		dx = b.Own("LayerNormalizationGrad", 3, in, keepAttrs(n, "axis")...)
+	}
+	dy = append(slices.Clone(dy), nil, nil)
+	dx[0] = b.sum(dx[0], b.momentGrad(x, mean, dy[1], b.varianceGrad(invstd, dy[2]), columns))
 	return dx[:len(n.Inputs)], nil
 }
 
-// LayerNormalizationGrad(dy, x, scale) with LayerNormalization's attributes
-// returns the gradients of x, scale and bias. It computes mean and variance
-// again, so that it does not need outputs that files mostly leave out.
+// varianceGrad turns the gradient of invstd = (var + epsilon)^(-1/2) into that
+// of var; nil stands for zero.
+func (b *Builder) varianceGrad(invstd, dinvstd *graph.Value) *graph.Value {
+	if dinvstd == nil || b.Err != nil {
+		return nil
+	}
+	cube := b.Mul(invstd, b.Mul(invstd, invstd))
+	return b.Mul(b.Mul(dinvstd, cube), b.Scalar(-0.5, invstd))
+}
+
+// momentGrad is the gradient of x from those of the mean and of the biased
+// variance of count elements each, either of which may be nil for zero. Both
+// must broadcast to x.
+func (b *Builder) momentGrad(x, mean, dmean, dvar *graph.Value, count int) *graph.Value {
+	if b.Err != nil {
+		return nil
+	}
+	share := b.Scalar(1/float64(count), x)
+	var dx *graph.Value
+	if dmean != nil {
+		dx = b.Op("Expand", b.Mul(dmean, share), b.Ints(x.Shape...))
+	}
+	if dvar != nil {
+		twice := b.Mul(b.Sub(x, mean), b.Scalar(2, x))
+		dx = b.sum(dx, b.Mul(twice, b.Mul(dvar, share)))
+	}
+	return dx
+}
+
+// sum adds two gradients, either of which may be nil for zero.
+func (b *Builder) sum(x, y *graph.Value) *graph.Value {
+	switch {
+	case x == nil:
+		return y
+	case y == nil:
+		return x
+	}
+	return b.Add(x, y)
+}
+
+// LayerNormalizationGrad(dy, x, scale, mean, invstd) with
+// LayerNormalization's axis returns the gradients of x, scale and bias.
 
 func inferLayerNormGrad(n *graph.Node) error {
-	if err := floatInputs(n, 3, 3, 3); err != nil {
+	if err := floatInputs(n, 5, 5, 3); err != nil {
 		return err
 	}
 	x, scale := n.Inputs[1], n.Inputs[2]
-	if err := wantShape(n, 0, x.Shape...); err != nil {
-		return err
-	}
 	axis, _, _, err := rowsOf(n, x.Shape, -1)
 	if err != nil {
 		return err
 	}
-	if _, err := epsilonOf(n); err != nil {
+	if err := wantShape(n, 0, x.Shape...); err != nil {
 		return err
 	}
 	if err := wantScale(n, 2, x.Shape[axis:]); err != nil {
 		return err
+	}
+	for i := 3; i <= 4; i++ {
+		if err := wantShape(n, i, rowStatistic(x.Shape, axis)...); err != nil {
+			return err
+		}
 	}
 	for i, v := range []*graph.Value{x, scale, scale} {
 		if err := setOutput(n, i, x.DType, v.Shape); err != nil {
@@ -190,15 +238,15 @@ func inferLayerNormGrad(n *graph.Node) error {
 }
 
 func runLayerNormGrad[T kernel.Float](c *Call) (func() error, error) {
-	k, rows, err := layerNormKernel[T](c.Node, c.In[1].Shape)
+	_, rows, columns, err := rowsOf(c.Node, c.In[1].Shape, -1)
 	if err != nil {
 		return nil, err
 	}
 	dy, x, scale, dx := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.In, 2), slot[T](c.Out, 0)
-	dscale, dbias := orScratch[T](c.Out, 1, len(scale)), orScratch[T](c.Out, 2, len(scale))
-	mean, invstd := make([]T, rows), make([]T, rows)
+	mean, invstd := slot[T](c.In, 3), slot[T](c.In, 4)
+	dscale, dbias := orScratch[T](c.Out, 1, columns), orScratch[T](c.Out, 2, columns)
+	k := kernel.NewLayerNorm[T](rows, columns, 0) // epsilon is in invstd
 	return func() error {
-		k.Forward(c.Team, dx, x, scale, nil, mean, invstd) // dx is scratch here
 		k.Backward(c.Team, dx, dscale, dbias, dy, x, scale, mean, invstd)
 		return nil
 	}, nil
@@ -207,27 +255,20 @@ func runLayerNormGrad[T kernel.Float](c *Call) (func() error, error) {
 // layerNormGradBody: with z = (x - mean) * invstd and g = dy * scale,
 // dx = invstd * (g - mean(g) - z * mean(g*z)).
 func layerNormGradBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
-	dy, x, scale := n.Inputs[0], n.Inputs[1], n.Inputs[2]
+	dy, x, scale, mean, invstd := n.Inputs[0], n.Inputs[1], n.Inputs[2], n.Inputs[3], n.Inputs[4]
 	axis, _, _, err := rowsOf(n, x.Shape, -1)
 	if err != nil {
 		return nil, err
 	}
-	epsilon, err := epsilonOf(n)
-	if err != nil {
-		return nil, err
-	}
 	axes := sequence(axis, len(x.Shape)-axis)
-	c := b.normalise(x, epsilon, axes...)
-	z := b.Mul(c.x, c.invstd)
+	z := b.Mul(b.Sub(x, mean), invstd)
 	g := b.Mul(dy, scale)
 	rest := b.Add(b.mean(g, axes...), b.Mul(z, b.mean(b.Mul(g, z), axes...)))
-	dx := b.Mul(c.invstd, b.Sub(g, rest))
-	dscale, dbias := b.Mul(dy, z), dy
+	dx := b.Mul(invstd, b.Sub(g, rest))
+	dscale, dbias := b.Mul(dy, z), b.Op("Identity", dy)
 	if axis > 0 {
 		dscale = b.ReduceSum(dscale, false, sequence(0, axis)...)
-		dbias = b.ReduceSum(dbias, false, sequence(0, axis)...)
-	} else {
-		dbias = b.Op("Identity", dy)
+		dbias = b.ReduceSum(dy, false, sequence(0, axis)...)
 	}
 	return []*graph.Value{dx, b.Reshape(dscale, scale.Shape...), b.Reshape(dbias, scale.Shape...)}, nil
 }
