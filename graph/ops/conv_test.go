@@ -19,9 +19,8 @@ func autoPad(how string) *onnx.Attr    { return onnx.AttrString("auto_pad", how)
 func inputShape(d ...int64) *onnx.Attr { return onnx.AttrInts("input_shape", d...) }
 func kernelOf(k ...int64) *onnx.Attr   { return onnx.AttrInts("kernel_shape", k...) }
 
-func strided(s ...int64) *onnx.Attr      { return onnx.AttrInts("strides", s...) }
-func padded(p ...int64) *onnx.Attr       { return onnx.AttrInts("pads", p...) }
-func attrs(a ...*onnx.Attr) []*onnx.Attr { return a }
+func strided(s ...int64) *onnx.Attr { return onnx.AttrInts("strides", s...) }
+func padded(p ...int64) *onnx.Attr  { return onnx.AttrInts("pads", p...) }
 
 var (
 	one2  = []int64{1, 1}
