@@ -37,6 +37,9 @@ func Import(m *onnx.Model) (*Model, error) {
 	}
 	im := &Model{Graph: g}
 	constants(g)
+	if err := casts(g); err != nil {
+		return nil, err
+	}
 	im.untie()
 	masks := im.unhook()
 	g.Prune()
@@ -80,6 +83,35 @@ func constants(g *graph.Graph) {
 	}
 }
 
+// casts settles conversions whose result is known: CastLike becomes Cast, a
+// Cast of a constant that is no parameter (a mask of bools, say) its result.
+func casts(g *graph.Graph) error {
+	for _, n := range slices.Clone(g.Nodes) {
+		if n.Domain != "" {
+			continue
+		}
+		if n.Op == "CastLike" && n.Input(1) != nil && n.Input(1).DType != onnx.Undefined {
+			to := n.Input(1).DType
+			g.SetInput(n, 1, nil)
+			n.Op, n.Inputs = "Cast", n.Inputs[:1]
+			n.Attrs = []*onnx.Attr{onnx.AttrInt("to", int64(to))}
+		}
+		in, out := n.Input(0), n.Output(0)
+		if n.Op != "Cast" || in == nil || in.Const == nil || splittable(in) || slices.Contains(g.Outputs, out) {
+			continue
+		}
+		if err := ops.Infer(n); err != nil {
+			return err
+		}
+		tensors, err := ops.Eval(n)
+		if err != nil {
+			return err
+		}
+		replaceByConst(g, n, tensors)
+	}
+	return nil
+}
+
 // untie removes Identity nodes on initializers and gives every use of a
 // floating-point initializer that has several a copy of its own: exporters
 // merge equal initializers, so that separate parameters of an untrained
@@ -110,10 +142,11 @@ func (im *Model) untie() {
 		}
 	}
 	for _, v := range slices.Clone(g.Inits) {
-		if !splittable(v) || len(v.Uses()) < 2 || tied(v) {
+		if !splittable(v) || tied(v) {
 			continue
 		}
-		for _, u := range slices.Clone(v.Uses())[1:] {
+		readers := slices.DeleteFunc(slices.Clone(v.Uses()), shapeOnly)
+		for _, u := range readers[min(1, len(readers)):] {
 			own := g.AddInit(v.Name+"_"+nodeLabel(u.Node), cloneTensor(v.Const))
 			g.SetInput(u.Node, u.Slot, own)
 			copies++
@@ -127,6 +160,11 @@ func (im *Model) untie() {
 // splittable initializers may be parameters: floating point and not a scalar.
 func splittable(v *graph.Value) bool {
 	return v.Const != nil && v.DType.IsFloat() && v.Const.Len() > 1
+}
+
+// shapeOnly reports whether a use looks at a value's shape alone.
+func shapeOnly(u graph.Use) bool {
+	return u.Node.Domain == "" && (u.Node.Op == "Shape" || u.Node.Op == "Size")
 }
 
 // tied reports whether the uses of v differ in kind: embedding and projection.

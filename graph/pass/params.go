@@ -67,7 +67,7 @@ func (im *Model) findParams(masks map[string]hooked) {
 	seen := map[*graph.Value]bool{}
 	for _, n := range im.Graph.Nodes {
 		for slot, v := range n.Inputs {
-			if v == nil || v.Const == nil || !v.DType.IsFloat() || seen[v] {
+			if v == nil || v.Const == nil || !v.DType.IsFloat() || seen[v] || shapeOnly(graph.Use{Node: n, Slot: slot}) {
 				continue
 			}
 			seen[v] = true

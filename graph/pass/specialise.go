@@ -124,14 +124,14 @@ func fold(g *graph.Graph, keep map[string]bool) error {
 		if err := ops.Infer(n); err != nil {
 			return err
 		}
-		shapeOnly := n.Domain == "" && (n.Op == "Shape" || n.Op == "Size")
-		if !shapeOnly && !(foldable(n) && !slices.ContainsFunc(n.Inputs, func(v *graph.Value) bool { return !constant(v) })) {
+		ofShape := n.Domain == "" && (n.Op == "Shape" || n.Op == "Size")
+		if !ofShape && !(foldable(n) && !slices.ContainsFunc(n.Inputs, func(v *graph.Value) bool { return !constant(v) })) {
 			continue
 		}
 		if slices.ContainsFunc(n.Outputs, func(v *graph.Value) bool { return v != nil && v.Shape.Size() > limit }) {
 			continue
 		}
-		if shapeOnly {
+		if ofShape {
 			if err := foldShape(g, n); err != nil {
 				return err
 			}
