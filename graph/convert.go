@@ -80,8 +80,14 @@ func (c *converter) inits(src *onnx.Graph) error {
 			return err
 		}
 	}
-	if len(src.SparseInitializers) > 0 {
-		return fmt.Errorf("graph: sparse initializers are not converted yet")
+	for _, s := range src.SparseInitializers {
+		t, err := s.Dense()
+		if err != nil {
+			return err
+		}
+		if err := add(t); err != nil {
+			return err
+		}
 	}
 	return nil
 }

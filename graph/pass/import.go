@@ -42,6 +42,7 @@ func Import(m *onnx.Model) (*Model, error) {
 	}
 	im.untie()
 	masks := im.unhook()
+	im.unhalf()
 	g.Prune()
 	if err := im.findLogits(); err != nil {
 		return nil, err
@@ -261,6 +262,31 @@ func maskedPair(n *graph.Node) (weight, mask *graph.Value) {
 
 func binary(t *onnx.Tensor) bool {
 	return !slices.ContainsFunc(onnx.Of[float32](t), func(x float32) bool { return x != 0 && x != 1 })
+}
+
+// unhalf replaces Cast(half-precision constant) to float32 by a float32
+// master copy of the parameter.
+func (im *Model) unhalf() {
+	g := im.Graph
+	count := 0
+	for _, n := range slices.Clone(g.Nodes) {
+		in, out := n.Input(0), n.Output(0)
+		if n.Op != "Cast" || n.Domain != "" || in == nil || in.Const == nil || slices.Contains(g.Outputs, out) ||
+			onnx.DType(n.Int("to", 0)) != onnx.Float32 || !splittable(in) || in.DType == onnx.Float32 {
+			continue
+		}
+		full, err := onnx.Convert(in.Const, onnx.Float32)
+		if err != nil {
+			continue // stays a Cast, which runs as it is
+		}
+		own := g.AddInit(in.Name+"_fp32", full)
+		g.ReplaceUses(out, own)
+		_ = g.RemoveNode(n) // nobody reads it now
+		count++
+	}
+	if count > 0 {
+		im.note("%d half-precision weights are trained as float32 master copies", count)
+	}
 }
 
 // findLogits takes the first output, or what a final Softmax or LogSoftmax
