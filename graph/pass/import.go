@@ -84,8 +84,9 @@ func constants(g *graph.Graph) {
 	}
 }
 
-// casts settles conversions whose result is known: CastLike becomes Cast, a
-// Cast of a constant that is no parameter (a mask of bools, say) its result.
+// casts settles conversions whose result is known: CastLike becomes Cast; a
+// Cast of a constant to its own type disappears, one of a constant that is no
+// parameter (a mask of bools, say) becomes its result.
 func casts(g *graph.Graph) error {
 	for _, n := range slices.Clone(g.Nodes) {
 		if n.Domain != "" {
@@ -98,7 +99,15 @@ func casts(g *graph.Graph) error {
 			n.Attrs = []*onnx.Attr{onnx.AttrInt("to", int64(to))}
 		}
 		in, out := n.Input(0), n.Output(0)
-		if n.Op != "Cast" || in == nil || in.Const == nil || splittable(in) || slices.Contains(g.Outputs, out) {
+		if n.Op != "Cast" || in == nil || in.Const == nil || slices.Contains(g.Outputs, out) {
+			continue
+		}
+		if in.DType == onnx.DType(n.Int("to", 0)) {
+			g.ReplaceUses(out, in)
+			_ = g.RemoveNode(n) // nobody reads it now
+			continue
+		}
+		if splittable(in) {
 			continue
 		}
 		if err := ops.Infer(n); err != nil {

@@ -217,9 +217,14 @@ func (im *Model) Match(other *Model) ([]*Param, error) {
 		place[n] = i
 	}
 	var out []*Param
+	used := map[*Param]bool{}
 	for _, p := range im.Params {
 		u := p.Value.Uses()[0]
 		twin := b[place[u.Node]].Input(u.Slot)
+		if twin == nil && p.Role == Bias {
+			out = append(out, p.zeros())
+			continue
+		}
 		if twin == nil || twin.Const == nil {
 			return nil, fmt.Errorf("pass: parameter %q has no counterpart in the other file (input %d of %s %q)", p.Name(), u.Slot, u.Node.Op, u.Node.Name)
 		}
@@ -232,8 +237,24 @@ func (im *Model) Match(other *Model) ([]*Param, error) {
 			return nil, fmt.Errorf("pass: parameter %q: its counterpart %q is no parameter", p.Name(), twin.Name)
 		}
 		out = append(out, q)
+		used[q] = true
+	}
+	for _, q := range other.Params {
+		if q.Trainable && !used[q] {
+			return nil, fmt.Errorf("pass: parameter %q of the other file has no counterpart: these are different networks", q.Name())
+		}
 	}
 	return out, nil
+}
+
+// zeros stands for a bias that the other export left out because it is zero,
+// as exporters that fold batch normalisation do before training.
+func (p *Param) zeros() *Param {
+	q := *p
+	t := onnx.NewTensor(p.Value.DType, p.Value.Shape...)
+	t.Name = p.Name()
+	q.Value = &graph.Value{Name: p.Name(), DType: t.DType, Shape: p.Value.Shape, Const: t}
+	return &q
 }
 
 // foldingHint explains the most frequent reason for two exports not matching.

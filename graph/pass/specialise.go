@@ -84,7 +84,7 @@ func bind(g *graph.Graph, in *graph.Value, batch int) error {
 // Where the target also infers an extent, [1 -1], the batch keeps its place.
 func freeReshapes(g *graph.Graph, fixed int) {
 	for _, n := range g.Nodes {
-		if n.Op != "Reshape" || n.Domain != "" || n.Int("allowzero", 0) != 0 {
+		if n.Op != "Reshape" || n.Domain != "" {
 			continue
 		}
 		to := constOf(n.Input(1))
@@ -92,6 +92,12 @@ func freeReshapes(g *graph.Graph, fixed int) {
 			continue
 		}
 		target := slices.Clone(onnx.Of[int64](to))
+		if n.Int("allowzero", 0) != 0 {
+			if slices.Contains(target, 0) {
+				continue // an extent of zero is meant
+			}
+			n.SetAttr(onnx.AttrInt("allowzero", 0))
+		}
 		target[0] = 0
 		g.SetInput(n, 1, g.AddInit(n.Input(1).Name, onnx.FromSlice(target, len(target))))
 	}
