@@ -40,6 +40,11 @@ func Specialise(g *graph.Graph, t Target) (*graph.Graph, error) {
 			return nil, err
 		}
 	}
+	for _, list := range [][]*graph.Value{c.Inputs, c.Outputs} {
+		for _, v := range list {
+			v.Info = nil // it declares the extents of before
+		}
+	}
 	if err := inferenceMode(c); err != nil {
 		return nil, err
 	}
