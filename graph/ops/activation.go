@@ -23,7 +23,7 @@ func init() {
 	}
 	register(
 		activation("Relu", []int{6, 13, 14}, func(b *Builder, n *graph.Node, dy *graph.Value) *graph.Value {
-			return b.Own("ReluGrad", 1, values{dy, n.Outputs[0]})[0]
+			return b.reluGrad(dy, n.Outputs[0])
 		}),
 		activation("LeakyRelu", []int{6, 16}, func(b *Builder, n *graph.Node, dy *graph.Value) *graph.Value {
 			slope := b.Scalar(n.Float("alpha", 0.01), dy)
@@ -42,11 +42,11 @@ func init() {
 			return b.Mul(dy, b.Op("Sigmoid", n.Inputs[0]))
 		}),
 		Op{
-			Name: "HardSwish", Since: []int{14, 22}, InPlace: []int{0},
+			Name: "HardSwish", Since: []int{14, 22},
 			Infer: inferSame(floats...), Forward: forwardActivation, Body: bodyHardSwish,
 		},
 		Op{
-			Name: "Gelu", Since: []int{20}, InPlace: []int{0},
+			Name: "Gelu", Since: []int{20},
 			Infer: inferGelu, Grad: gradGelu, Forward: forwardActivation,
 		},
 		Op{
@@ -69,10 +69,22 @@ func (b *Builder) positive(x *graph.Value) *graph.Value {
 	return b.Op("Greater", x, b.Scalar(0, x))
 }
 
-// inside is dy where low < y < high, else 0.
+// reluGrad is dy where y > 0, else 0.
+func (b *Builder) reluGrad(dy, y *graph.Value) *graph.Value {
+	return b.Own("ReluGrad", 1, values{dy, y})[0]
+}
+
+// inside is dy where low < y < high, else 0; a bound that is nil does not
+// count. It takes two of ReLU's gradients: their kernel is several times
+// faster than comparisons that go through truth values.
 func (b *Builder) inside(y, low, high, dy *graph.Value) *graph.Value {
-	in := b.Op("And", b.Op("Greater", y, low), b.Op("Less", y, high))
-	return b.Op("Where", in, dy, b.Scalar(0, dy))
+	if low != nil {
+		dy = b.reluGrad(dy, b.Sub(y, low))
+	}
+	if high != nil {
+		dy = b.reluGrad(dy, b.Sub(high, y))
+	}
+	return dy
 }
 
 func forwardActivation(c *Call) (func() error, error) {
@@ -87,14 +99,22 @@ func forwardActivationOf[T kernel.Float](c *Call) (func() error, error) {
 	return mapWith(c, f), nil
 }
 
-// activationKernel returns what applies n's function to a slice; z may be x.
+// activationKernel returns what applies n's function to a slice. z may be x,
+// except for those operators whose entry has no InPlace.
 func activationKernel[T kernel.Float](n *graph.Node) func(z, x []T) {
 	switch n.Op {
 	case "Relu":
 		return kernel.Relu[T]
 	case "LeakyRelu":
 		alpha := T(n.Float("alpha", 0.01))
-		return pointwise(func(x T) T { return max(x, 0) + alpha*min(x, 0) })
+		return func(z, x []T) {
+			for i, v := range x {
+				if v < 0 {
+					v *= alpha
+				}
+				z[i] = v
+			}
+		}
 	case "Elu":
 		alpha := T(n.Float("alpha", 1))
 		return pointwise(func(x T) T {
@@ -110,7 +130,11 @@ func activationKernel[T kernel.Float](n *graph.Node) func(z, x []T) {
 			kernel.Clip(z, z, 0, 1)
 		}
 	case "HardSwish":
-		return pointwise(func(x T) T { return x * max(0, min(1, x/6+0.5)) })
+		return func(z, x []T) {
+			kernel.Affine(z, 1.0/6, x, 0.5)
+			kernel.Clip(z, z, 0, 1)
+			kernel.Mul(z, z, x)
+		}
 	case "Softplus":
 		return pointwise(func(x T) T {
 			return max(x, 0) + T(math.Log1p(math.Exp(-math.Abs(float64(x)))))
@@ -119,7 +143,7 @@ func activationKernel[T kernel.Float](n *graph.Node) func(z, x []T) {
 		if n.Str("approximate", "none") == "tanh" {
 			return geluTanh[T]
 		}
-		return pointwise(func(x T) T { return T(0.5 * float64(x) * math.Erfc(-float64(x)/math.Sqrt2)) })
+		return geluExact[T]
 	}
 	return nil
 }
@@ -153,11 +177,22 @@ var (
 	geluK = 0.044715
 )
 
+// geluExact and geluTanh read x after they have written z, so they do not work
+// in place.
+func geluExact[T kernel.Float](z, x []T) {
+	kernel.Scale(z, 1/math.Sqrt2, x)
+	kernel.Erf(z, z)
+	kernel.Affine(z, 0.5, z, 0.5)
+	kernel.Mul(z, z, x)
+}
+
 func geluTanh[T kernel.Float](z, x []T) {
-	for i, v := range x {
-		u := float64(v)
-		z[i] = T(0.5 * u * (1 + math.Tanh(geluC*(u+geluK*u*u*u))))
-	}
+	kernel.Mul(z, x, x)
+	kernel.Affine(z, T(geluC*geluK), z, T(geluC))
+	kernel.Mul(z, z, x)
+	kernel.Tanh(z, z)
+	kernel.Affine(z, 0.5, z, 0.5)
+	kernel.Mul(z, z, x)
 }
 
 // gradGelu: with F the normal distribution and f its density, (xF)' = F + xf;
@@ -242,10 +277,16 @@ func inferClip(n *graph.Node) error {
 	return setOutput(n, 0, n.Inputs[0].DType, n.Inputs[0].Shape)
 }
 
-// clipBounds returns the bounds as values, nil where there is none.
+// clipBounds returns the bounds as scalars, nil where there is none.
 func clipBounds(b *Builder, n *graph.Node) (low, high *graph.Value) {
 	if n.Version >= 11 {
-		return n.Input(1), n.Input(2)
+		scalar := func(v *graph.Value) *graph.Value {
+			if v == nil {
+				return nil
+			}
+			return b.Reshape(v) // shape [1], which files have too, could add an axis
+		}
+		return scalar(n.Input(1)), scalar(n.Input(2))
 	}
 	if n.Attr("min") != nil {
 		low = b.Scalar(n.Float("min", 0), n.Inputs[0])
@@ -261,17 +302,8 @@ func clipBounds(b *Builder, n *graph.Node) (low, high *graph.Value) {
 func gradClip(b *Builder, n *graph.Node, dy values) (values, error) {
 	x := n.Inputs[0]
 	low, high := clipBounds(b, n)
-	dx, zero := dy[0], b.Scalar(0, dy[0])
 	grads := make(values, len(n.Inputs))
-	switch {
-	case low != nil && high != nil:
-		dx = b.inside(x, low, high, dx)
-	case low != nil:
-		dx = b.Op("Where", b.Op("Greater", x, low), dx, zero)
-	case high != nil:
-		dx = b.Op("Where", b.Op("Less", x, high), dx, zero)
-	}
-	grads[0] = b.Reshape(dx, x.Shape...) // bounds of shape [1] may add an axis
+	grads[0] = b.inside(x, low, high, dy[0])
 	return grads, nil
 }
 
@@ -346,7 +378,7 @@ func bodyReluGrad(b *Builder, n *graph.Node) (values, error) {
 
 // gradReluGrad: linear in dy; constant in pieces in y.
 func gradReluGrad(b *Builder, n *graph.Node, g values) (values, error) {
-	return values{b.Own("ReluGrad", 1, values{g[0], n.Inputs[1]})[0], nil}, nil
+	return values{b.reluGrad(g[0], n.Inputs[1]), nil}, nil
 }
 
 func forwardReluGrad(c *Call) (func() error, error) {

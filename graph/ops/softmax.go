@@ -68,7 +68,8 @@ func (b *Builder) sumSoftmax(n *graph.Node, v *graph.Value) *graph.Value {
 	return b.ReduceSum(v, true, axes...)
 }
 
-// gradSoftmax: dx = y (dy - sum dy y).
+// gradSoftmax: dx = y (dy - sum dy y). (A kernel for all of it in one node was
+// measured to be no faster on attention's sizes.)
 func gradSoftmax(b *Builder, n *graph.Node, dy values) (values, error) {
 	y := n.Outputs[0]
 	return values{b.Mul(y, b.Sub(dy[0], b.sumSoftmax(n, b.Mul(dy[0], y))))}, nil
