@@ -1,8 +1,11 @@
 package onnx
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -214,5 +217,63 @@ func TestBitsOfFloatsSurvive(t *testing.T) {
 				t.Errorf("%s[%d] is %#x, want %#x", name, i, got, bits[i])
 			}
 		}
+	}
+}
+
+// However a file is made, decoding takes memory in proportion to its size.
+func TestMemoryIsBounded(t *testing.T) {
+	const size = 1 << 16
+	repeated := func(message ...byte) []byte {
+		graph := bytes.Repeat(message, size/len(message))
+		file := append([]byte{8, 8, 0x3a}, binary.AppendUvarint(nil, uint64(len(graph)))...)
+		return append(file, graph...)
+	}
+	tests := []struct {
+		name string
+		file []byte
+	}{
+		{"empty nodes", repeated(0x0a, 0)},
+		{"empty tensors", repeated(0x2a, 0)},
+		{"empty values", repeated(0x5a, 2, 0x12, 0)},
+		{"nodes with an empty attribute", repeated(0x0a, 2, 0x2a, 0)},
+		{"large extents", fileWith(t, tensorOf(Float32, 1<<45))},
+		{"sparse", fileOf(t, &pb.GraphProto{SparseInitializer: []*pb.SparseTensorProto{{
+			Values:  &pb.TensorProto{DataType: proto.Int32(1), Dims: []int64{1}, FloatData: []float32{1}},
+			Indices: &pb.TensorProto{DataType: proto.Int32(7), Dims: []int64{1}, Int64Data: []int64{1}},
+			Dims:    []int64{1 << 50},
+		}}})},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			Decode(test.file, nil)
+			runtime.ReadMemStats(&after)
+			const fixed, factor = 1 << 18, 500
+			if taken := after.TotalAlloc - before.TotalAlloc; taken > fixed+factor*uint64(len(test.file)) {
+				t.Errorf("%d bytes taken for a file of %d", taken, len(test.file))
+			}
+		})
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	x := NewTensor(Float32, 1<<22)
+	file := mustEncode(b, &Model{IRVersion: 8, Graph: &Graph{Initializers: []*Tensor{x}}})
+	b.SetBytes(int64(len(file)))
+	for b.Loop() {
+		if _, err := Decode(file, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkCopy is what BenchmarkDecode is to be compared with.
+func BenchmarkCopy(b *testing.B) {
+	file := make([]byte, 1<<24)
+	b.SetBytes(int64(len(file)))
+	for b.Loop() {
+		copied := make([]byte, len(file))
+		copy(copied, file)
 	}
 }
