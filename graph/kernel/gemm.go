@@ -70,6 +70,12 @@ func newGemm[T Float](tl *tiling[T], m, n, k int, transA, transB bool, opt GemmO
 	g.packA = g.alpha != 1 || g.split.cols >= 4*g.width
 	g.packB = g.bCol != 1 || g.split.rows >= 4*g.rows
 	g.body = g.unit
+	if m == 1 && g.aCol == 1 && g.bRow == 1 && n > 0 {
+		// One row of dot products: packing would cost more than it saves.
+		g.split.cols = min(n, max(unitProducts/8/max(k, 1), 1))
+		g.split.rowBlocks, g.split.colBlocks = 1, ceilDiv(n, g.split.cols)
+		g.body = g.dots
+	}
 	return g
 }
 
@@ -142,6 +148,27 @@ func (g *Gemm[T]) unit(w *Worker, unit int) {
 		if p1 == g.K {
 			return
 		}
+	}
+}
+
+// dots computes columns of a C that has one row, of a B stored by columns.
+func (g *Gemm[T]) dots(_ *Worker, unit int) {
+	_, _, j0, j1 := g.split.block(unit)
+	for j := j0; j < j1; j++ {
+		v := g.alpha * Dot(g.b[j*g.bCol:j*g.bCol+g.K], g.a[:g.K], 0)
+		if g.beta != 0 {
+			v += g.beta * g.c[j]
+		}
+		switch g.opt.Bias {
+		case BiasPerRow:
+			v += g.bias[0]
+		case BiasPerColumn:
+			v += g.bias[j]
+		}
+		if g.opt.ReLU && v < 0 {
+			v = 0
+		}
+		g.c[j] = v
 	}
 }
 
