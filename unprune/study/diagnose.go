@@ -27,9 +27,11 @@ type Diagnostics struct {
 	Contrast         float64 `json:"contrast"`
 	ContrastOriginal float64 `json:"contrast_original"`
 
-	// Trace is how visible the deleted data is in the mask at all: the mean
-	// IoU of two runs on the same data minus that of two runs on different
-	// data. Noise is the spread of the latter over the pairs.
+	// Trace is how visible the deleted data is in the mask at all: the IoU of
+	// the original with an independent run on all of the data, minus the mean
+	// IoU of those two with the two golds. Noise is the spread of the latter.
+	// The IoU of the golds with each other is no yardstick: they share the
+	// smaller set, and it is higher even where nothing can be seen.
 	Trace float64 `json:"trace"`
 	Noise float64 `json:"noise"`
 
@@ -49,9 +51,10 @@ type Swap struct {
 	DroppedInGold float64 `json:"dropped_in_gold"`
 }
 
-// minTrace is the smallest trace that counts: differences of the IoU below a
-// percentage point are within what any two runs show.
-const minTrace = 0.01
+// minTrace is the smallest trace that counts. Pairs of runs that differ in
+// their data order alone spread by about as much (measured on LeNet-300-100
+// with four runs each).
+const minTrace = 0.03
 
 func (c *Comparison) diagnose(ctx context.Context, t *Table) (Diagnostics, error) {
 	p := c.Problem
@@ -80,15 +83,12 @@ func (c *Comparison) diagnose(ctx context.Context, t *Table) (Diagnostics, error
 	d.Forgetting = t.Row(Unpruned).IoU - d.Control
 	d.Contrast = t.Row(Unpruned).IoU - m.iou(masks(Unpruned), independent.Masks)
 	d.ContrastOriginal = t.Row(Original).IoU - m.iou(masks(Original), independent.Masks)
-	same := evalmetrics.Summarize([]float64{
-		m.iou(masks(Gold), masks(Gold2)), m.iou(masks(Original), independent.Masks),
-	})
 	cross := evalmetrics.Summarize([]float64{
 		m.iou(masks(Original), masks(Gold)), m.iou(masks(Original), masks(Gold2)),
 		m.iou(independent.Masks, masks(Gold)), m.iou(independent.Masks, masks(Gold2)),
 	})
-	d.Trace, d.Noise = same.Mean-cross.Mean, cross.SD
-	d.BelowSeedNoise = d.Trace < max(minTrace, 3*d.Noise)
+	d.Trace, d.Noise = m.iou(masks(Original), independent.Masks)-cross.Mean, cross.SD
+	d.BelowSeedNoise = d.Trace < max(minTrace, 2*d.Noise)
 	d.ClassRows = c.classRows(t)
 	return d, m.err
 }
