@@ -129,57 +129,57 @@ func (p *MaxPool[T]) Backward(t *Team, dx, dy []T, index []int32) {
 
 func (p *MaxPool[T]) forwardUnit(w *Worker, unit int) {
 	s := &p.spec
+	n := s.OH * s.OW
+	best, where := scratchOf[T](w, 0, n+poolLanes), w.Int32(0, n+poolLanes)
 	for i, last := p.planes(unit); i < last; i++ {
-		y, index, x := plane(p.y, i, s.OH*s.OW), plane(p.index, i, s.OH*s.OW), plane(p.x, i, s.H*s.W)
-		if index == nil {
-			index = w.Int32(0, s.OH*s.OW)
-		}
-		Fill(y, T(math.Inf(-1)))
-		Fill(index, -1)
+		Fill(best, T(math.Inf(-1)))
+		Fill(where, -1)
+		x := plane(p.x, i, s.H*s.W)
 		for r, reach := range p.rows {
-			p.row(y[r*s.OW:(r+1)*s.OW], index[r*s.OW:(r+1)*s.OW], x, reach)
+			p.row(best[r*s.OW:], where[r*s.OW:], x, reach)
 		}
+		copy(plane(p.y, i, n), best)
+		copy(plane(p.index, i, n), where)
 	}
 }
 
 // row shows every tap to those outputs of a row whose window has it in the image.
-func (p *MaxPool[T]) row(y []T, index []int32, x []T, r reach) {
+func (p *MaxPool[T]) row(best []T, where []int32, x []T, r reach) {
 	s := &p.spec
 	for i := range r.taps {
 		line := (r.start + i*s.DilationH) * s.W
 		for j, c := range p.spans {
 			if c.lo < c.hi {
 				at := line + c.lo*s.StrideW + j*s.DilationW - s.PadLeft
-				poolTap(y[c.lo:c.hi], index[c.lo:c.hi], x, at, s.StrideW)
+				poolTap(c.hi-c.lo, best[c.lo:], where[c.lo:], x, at, s.StrideW)
 			}
 		}
 	}
 }
 
-// poolStrides bounds the strides that have assembly.
-const poolStrides = 3
+const (
+	poolStrides = 3 // bounds the strides that have assembly
+	poolLanes   = 8 // what the assembly wants room for a multiple of
+)
 
-// poolTap shows elements x[at], x[at+stride], ... to the outputs of y: one
-// replaces its output if it is larger or NaN, or if that has no index yet.
-func poolTap[T Float](y []T, index []int32, x []T, at, stride int) {
-	const lanes = 8
-	if x32 := asFloat32(x); x32 != nil && len(y) >= lanes && stride < poolStrides && vecInUse.poolTap[stride] != nil {
-		f, y32, n := vecInUse.poolTap[stride], asFloat32(y), len(y)
-		f(&y32[0], &index[0], &x32[at], n&^(lanes-1), int32(at))
-		if n%lanes != 0 { // again for the last ones; seeing a tap twice changes nothing
-			at += (n - lanes) * stride
-			f(&y32[n-lanes], &index[n-lanes], &x32[at], lanes, int32(at))
-		}
+// poolTap shows elements x[at], x[at+stride], ... to n outputs: one becomes the
+// best if it is larger than that or NaN, or if there is none yet.
+func poolTap[T Float](n int, best []T, where []int32, x []T, at, stride int) {
+	x32 := asFloat32(x)
+	if x32 == nil || stride >= poolStrides || vecInUse.poolTap[stride] == nil {
+		poolTapTwin(best[:n], where, x, at, stride)
 		return
 	}
-	poolTapTwin(y, index, x, at, stride)
+	room := ceilDiv(n, poolLanes)*poolLanes - 1
+	_, _, _ = best[room], where[room], x[at+(n-1)*stride]
+	vecInUse.poolTap[stride](&asFloat32(best)[0], &where[0], &x32[at], n, int32(at))
 }
 
-func poolTapTwin[T Float](y []T, index []int32, x []T, at, stride int) {
-	index = index[:len(y)]
-	for i, best := range y {
-		if v := x[at]; v > best || v != v || index[i] < 0 {
-			y[i], index[i] = v, int32(at)
+func poolTapTwin[T Float](best []T, where []int32, x []T, at, stride int) {
+	where = where[:len(best)]
+	for i, b := range best {
+		if v := x[at]; v > b || v != v || where[i] < 0 {
+			best[i], where[i] = v, int32(at)
 		}
 		at += stride
 	}

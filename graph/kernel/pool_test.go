@@ -164,6 +164,7 @@ func TestPoolAllocs(t *testing.T) {
 func BenchmarkMaxPool(b *testing.B) {
 	for _, s := range []PoolSpec{
 		{Planes: 64 * 6, H: 28, W: 28, OH: 14, OW: 14, KernelH: 2, KernelW: 2, StrideH: 2, StrideW: 2},
+		{Planes: 64 * 16, H: 10, W: 10, OH: 5, OW: 5, KernelH: 2, KernelW: 2, StrideH: 2, StrideW: 2},
 		{Planes: 64 * 64, H: 32, W: 32, OH: 16, OW: 16, KernelH: 2, KernelW: 2, StrideH: 2, StrideW: 2},
 		{Planes: 64 * 64, H: 27, W: 27, OH: 13, OW: 13, KernelH: 3, KernelW: 3, StrideH: 2, StrideW: 2},
 	} {

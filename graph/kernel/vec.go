@@ -61,7 +61,7 @@ type vecLoops struct {
 // vecInUse is the fastest implementation of vecAvailable.
 var vecInUse = vecAvailable()[0]
 
-// asFloat32 is x when T is float32 and there is a whole block of it.
+// asFloat32 is x if T is float32, else nil.
 func asFloat32[T Float](x []T) []float32 {
 	s, _ := any(x).([]float32)
 	return s

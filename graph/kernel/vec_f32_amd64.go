@@ -374,12 +374,12 @@ func nesterovMasked_f32_avx512(w *float32, dw *float32, m *float32, s *float32, 
 //go:noescape
 func adamMasked_f32_avx512(w *float32, dw *float32, m *float32, s *float32, t *float32, n int, coef *float32)
 
-// poolTap1_f32_avx2 shows one tap to n outputs, a multiple of 8.
+// poolTap1_f32_avx2 shows one tap to n outputs; y and index have room for a multiple of 8.
 //
 //go:noescape
 func poolTap1_f32_avx2(y *float32, index *int32, x *float32, n int, first int32)
 
-// poolTap2_f32_avx2 shows one tap to n outputs, a multiple of 8.
+// poolTap2_f32_avx2 shows one tap to n outputs; y and index have room for a multiple of 8.
 //
 //go:noescape
 func poolTap2_f32_avx2(y *float32, index *int32, x *float32, n int, first int32)

@@ -5942,12 +5942,12 @@ TEXT ·poolTap1_f32_avx2(SB), NOSPLIT, $0-36
 	MOVL         first+32(FP), SI
 	VMOVD        SI, X0
 	VPBROADCASTD X0, Y0
-	VPADDD       pool_lanes_1<>+0(SB), Y0, Y0
+	VPADDD       vec_multiples_1<>+0(SB), Y0, Y0
 	VMOVDQU      vec_00000008<>+0(SB), Y1
 
-loop:
+full:
 	CMPQ      BX, $0x08
-	JL        done
+	JL        rest
 	VMOVUPS   (DX), Y2
 	VMOVUPS   (AX), Y3
 	VMOVUPS   (CX), Y4
@@ -5964,21 +5964,40 @@ loop:
 	ADDQ      $0x20, CX
 	ADDQ      $0x20, DX
 	SUBQ      $0x08, BX
-	JMP       loop
+	JMP       full
+
+rest:
+	TESTQ        BX, BX
+	JZ           done
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     vec_multiples_1<>+0(SB), Y1, Y1
+	VMASKMOVPS   (DX), Y1, Y2
+	VMOVUPS      (AX), Y3
+	VMOVUPS      (CX), Y4
+	VCMPPS       $0x1e, Y3, Y2, Y5
+	VCMPPS       $0x03, Y2, Y2, Y6
+	VORPS        Y6, Y5, Y5
+	VORPS        Y4, Y5, Y5
+	VANDPS       Y1, Y5, Y5
+	VBLENDVPS    Y5, Y2, Y3, Y3
+	VBLENDVPS    Y5, Y0, Y4, Y4
+	VMOVUPS      Y3, (AX)
+	VMOVUPS      Y4, (CX)
 
 done:
 	VZEROUPPER
 	RET
 
-DATA pool_lanes_1<>+0(SB)/4, $0x00000000
-DATA pool_lanes_1<>+4(SB)/4, $0x00000001
-DATA pool_lanes_1<>+8(SB)/4, $0x00000002
-DATA pool_lanes_1<>+12(SB)/4, $0x00000003
-DATA pool_lanes_1<>+16(SB)/4, $0x00000004
-DATA pool_lanes_1<>+20(SB)/4, $0x00000005
-DATA pool_lanes_1<>+24(SB)/4, $0x00000006
-DATA pool_lanes_1<>+28(SB)/4, $0x00000007
-GLOBL pool_lanes_1<>(SB), RODATA|NOPTR, $32
+DATA vec_multiples_1<>+0(SB)/4, $0x00000000
+DATA vec_multiples_1<>+4(SB)/4, $0x00000001
+DATA vec_multiples_1<>+8(SB)/4, $0x00000002
+DATA vec_multiples_1<>+12(SB)/4, $0x00000003
+DATA vec_multiples_1<>+16(SB)/4, $0x00000004
+DATA vec_multiples_1<>+20(SB)/4, $0x00000005
+DATA vec_multiples_1<>+24(SB)/4, $0x00000006
+DATA vec_multiples_1<>+28(SB)/4, $0x00000007
+GLOBL vec_multiples_1<>(SB), RODATA|NOPTR, $32
 
 DATA vec_00000008<>+0(SB)/4, $0x00000008
 DATA vec_00000008<>+4(SB)/4, $0x00000008
@@ -6008,15 +6027,15 @@ TEXT ·poolTap2_f32_avx2(SB), NOSPLIT, $0-36
 	MOVL         first+32(FP), SI
 	VMOVD        SI, X0
 	VPBROADCASTD X0, Y0
-	VPADDD       pool_lanes_2<>+0(SB), Y0, Y0
+	VPADDD       vec_multiples_2<>+0(SB), Y0, Y0
 	VMOVDQU      vec_00000010<>+0(SB), Y1
 
-loop:
+full:
 	CMPQ      BX, $0x08
-	JL        done
+	JL        rest
 	VMOVUPS   (DX), Y2
-	VMOVUPS   28(DX), Y5
-	VSHUFPS   $0xd8, Y5, Y2, Y2
+	VMOVUPS   28(DX), Y3
+	VSHUFPS   $0xd8, Y3, Y2, Y2
 	VPERMPD   $0xd8, Y2, Y2
 	VMOVUPS   (AX), Y3
 	VMOVUPS   (CX), Y4
@@ -6033,21 +6052,48 @@ loop:
 	ADDQ      $0x20, CX
 	ADDQ      $0x40, DX
 	SUBQ      $0x08, BX
-	JMP       loop
+	JMP       full
+
+rest:
+	TESTQ        BX, BX
+	JZ           done
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     vec_multiples_1<>+0(SB), Y1, Y2
+	VPADDD       Y1, Y1, Y3
+	VPSUBD       vec_00000001<>+0(SB), Y3, Y3
+	VPCMPGTD     vec_multiples_1<>+0(SB), Y3, Y4
+	VMASKMOVPS   (DX), Y4, Y1
+	VPSUBD       vec_00000007<>+0(SB), Y3, Y3
+	VPCMPGTD     vec_multiples_1<>+0(SB), Y3, Y4
+	VMASKMOVPS   28(DX), Y4, Y3
+	VSHUFPS      $0xd8, Y3, Y1, Y1
+	VPERMPD      $0xd8, Y1, Y1
+	VMOVUPS      (AX), Y3
+	VMOVUPS      (CX), Y4
+	VCMPPS       $0x1e, Y3, Y1, Y5
+	VCMPPS       $0x03, Y1, Y1, Y6
+	VORPS        Y6, Y5, Y5
+	VORPS        Y4, Y5, Y5
+	VANDPS       Y2, Y5, Y5
+	VBLENDVPS    Y5, Y1, Y3, Y3
+	VBLENDVPS    Y5, Y0, Y4, Y4
+	VMOVUPS      Y3, (AX)
+	VMOVUPS      Y4, (CX)
 
 done:
 	VZEROUPPER
 	RET
 
-DATA pool_lanes_2<>+0(SB)/4, $0x00000000
-DATA pool_lanes_2<>+4(SB)/4, $0x00000002
-DATA pool_lanes_2<>+8(SB)/4, $0x00000004
-DATA pool_lanes_2<>+12(SB)/4, $0x00000006
-DATA pool_lanes_2<>+16(SB)/4, $0x00000008
-DATA pool_lanes_2<>+20(SB)/4, $0x0000000a
-DATA pool_lanes_2<>+24(SB)/4, $0x0000000c
-DATA pool_lanes_2<>+28(SB)/4, $0x0000000e
-GLOBL pool_lanes_2<>(SB), RODATA|NOPTR, $32
+DATA vec_multiples_2<>+0(SB)/4, $0x00000000
+DATA vec_multiples_2<>+4(SB)/4, $0x00000002
+DATA vec_multiples_2<>+8(SB)/4, $0x00000004
+DATA vec_multiples_2<>+12(SB)/4, $0x00000006
+DATA vec_multiples_2<>+16(SB)/4, $0x00000008
+DATA vec_multiples_2<>+20(SB)/4, $0x0000000a
+DATA vec_multiples_2<>+24(SB)/4, $0x0000000c
+DATA vec_multiples_2<>+28(SB)/4, $0x0000000e
+GLOBL vec_multiples_2<>(SB), RODATA|NOPTR, $32
 
 DATA vec_00000010<>+0(SB)/4, $0x00000010
 DATA vec_00000010<>+4(SB)/4, $0x00000010
@@ -6066,3 +6112,39 @@ DATA vec_00000010<>+52(SB)/4, $0x00000010
 DATA vec_00000010<>+56(SB)/4, $0x00000010
 DATA vec_00000010<>+60(SB)/4, $0x00000010
 GLOBL vec_00000010<>(SB), RODATA|NOPTR, $64
+
+DATA vec_00000001<>+0(SB)/4, $0x00000001
+DATA vec_00000001<>+4(SB)/4, $0x00000001
+DATA vec_00000001<>+8(SB)/4, $0x00000001
+DATA vec_00000001<>+12(SB)/4, $0x00000001
+DATA vec_00000001<>+16(SB)/4, $0x00000001
+DATA vec_00000001<>+20(SB)/4, $0x00000001
+DATA vec_00000001<>+24(SB)/4, $0x00000001
+DATA vec_00000001<>+28(SB)/4, $0x00000001
+DATA vec_00000001<>+32(SB)/4, $0x00000001
+DATA vec_00000001<>+36(SB)/4, $0x00000001
+DATA vec_00000001<>+40(SB)/4, $0x00000001
+DATA vec_00000001<>+44(SB)/4, $0x00000001
+DATA vec_00000001<>+48(SB)/4, $0x00000001
+DATA vec_00000001<>+52(SB)/4, $0x00000001
+DATA vec_00000001<>+56(SB)/4, $0x00000001
+DATA vec_00000001<>+60(SB)/4, $0x00000001
+GLOBL vec_00000001<>(SB), RODATA|NOPTR, $64
+
+DATA vec_00000007<>+0(SB)/4, $0x00000007
+DATA vec_00000007<>+4(SB)/4, $0x00000007
+DATA vec_00000007<>+8(SB)/4, $0x00000007
+DATA vec_00000007<>+12(SB)/4, $0x00000007
+DATA vec_00000007<>+16(SB)/4, $0x00000007
+DATA vec_00000007<>+20(SB)/4, $0x00000007
+DATA vec_00000007<>+24(SB)/4, $0x00000007
+DATA vec_00000007<>+28(SB)/4, $0x00000007
+DATA vec_00000007<>+32(SB)/4, $0x00000007
+DATA vec_00000007<>+36(SB)/4, $0x00000007
+DATA vec_00000007<>+40(SB)/4, $0x00000007
+DATA vec_00000007<>+44(SB)/4, $0x00000007
+DATA vec_00000007<>+48(SB)/4, $0x00000007
+DATA vec_00000007<>+52(SB)/4, $0x00000007
+DATA vec_00000007<>+56(SB)/4, $0x00000007
+DATA vec_00000007<>+60(SB)/4, $0x00000007
+GLOBL vec_00000007<>(SB), RODATA|NOPTR, $64

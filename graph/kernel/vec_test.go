@@ -94,6 +94,56 @@ func exactReduction(k reduction, x, y []float32, a float32) float64 {
 	return acc
 }
 
+// TestVectorFunctions checks what the exported names promise, which loop each
+// takes included.
+func TestVectorFunctions(t *testing.T) {
+	x, y := []float64{-2, -0.5, 0, 0.25, 3}, []float64{1, -4, 0.5, 2, -1}
+	for _, c := range []struct {
+		name string
+		run  func(z []float64)
+		want func(x, y float64) float64
+	}{
+		{"Add", func(z []float64) { Add(z, x, y) }, func(x, y float64) float64 { return x + y }},
+		{"Sub", func(z []float64) { Sub(z, x, y) }, func(x, y float64) float64 { return x - y }},
+		{"Mul", func(z []float64) { Mul(z, x, y) }, func(x, y float64) float64 { return x * y }},
+		{"Div", func(z []float64) { Div(z, x, y) }, func(x, y float64) float64 { return x / y }},
+		{"Scale", func(z []float64) { Scale(z, 3, x) }, func(x, _ float64) float64 { return 3 * x }},
+		{"Shift", func(z []float64) { Shift(z, x, 3) }, func(x, _ float64) float64 { return x + 3 }},
+		{"Axpy", func(z []float64) { copy(z, y); Axpy(z, 3, x) }, func(x, y float64) float64 { return 3*x + y }},
+		{"Affine", func(z []float64) { Affine(z, 3, x, 1) }, func(x, _ float64) float64 { return 3*x + 1 }},
+		{"AffineRelu", func(z []float64) { AffineRelu(z, 3, x, 1) }, func(x, _ float64) float64 { return max(0, 3*x+1) }},
+		{"Combine", func(z []float64) { Combine(z, 3, x, 5, y, 1) }, func(x, y float64) float64 { return 3*x + 5*y + 1 }},
+		{"Relu", func(z []float64) { Relu(z, x) }, func(x, _ float64) float64 { return max(0, x) }},
+		{"ReluGrad", func(z []float64) { ReluGrad(z, y, x) }, func(x, y float64) float64 {
+			if x > 0 {
+				return y
+			}
+			return 0
+		}},
+		{"Clip", func(z []float64) { Clip(z, x, -1, 1) }, func(x, _ float64) float64 { return max(-1, min(1, x)) }},
+		{"Abs", func(z []float64) { Abs(z, x) }, func(x, _ float64) float64 { return math.Abs(x) }},
+		{"Sqrt", func(z []float64) { Sqrt(z, x) }, func(x, _ float64) float64 { return math.Sqrt(x) }},
+		{"Reciprocal", func(z []float64) { Reciprocal(z, x) }, func(x, _ float64) float64 { return 1 / x }},
+		{"Exp", func(z []float64) { Exp(z, x) }, func(x, _ float64) float64 { return math.Exp(x) }},
+		{"Log", func(z []float64) { Log(z, x) }, func(x, _ float64) float64 { return math.Log(x) }},
+		{"Sigmoid", func(z []float64) { Sigmoid(z, x) }, func(x, _ float64) float64 { return 1 / (1 + math.Exp(-x)) }},
+		{"Tanh", func(z []float64) { Tanh(z, x) }, func(x, _ float64) float64 { return math.Tanh(x) }},
+		{"Erf", func(z []float64) { Erf(z, x) }, func(x, _ float64) float64 { return math.Erf(x) }},
+	} {
+		z, want := make([]float64, len(x)), make([]float64, len(x))
+		c.run(z)
+		for i := range x {
+			want[i] = c.want(x[i], y[i])
+		}
+		near(t, c.name, z, want, 1e-15)
+	}
+	positive := make([]bool, len(x))
+	Positive(positive, x)
+	if want := []bool{false, false, false, true, true}; !slices.Equal(positive, want) {
+		t.Errorf("Positive gives %v, want %v", positive, want)
+	}
+}
+
 func TestExtremesSeeNaN(t *testing.T) {
 	withLoops(t, func(t *testing.T) {
 		for _, n := range []int{1, 16, 17, 64, 100, 200} {

@@ -5,6 +5,7 @@ import (
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
 // poolLanes is the number of outputs a pooling loop handles at a time. Images
@@ -12,53 +13,107 @@ import (
 const poolLanes = 8
 
 // poolTap writes the loop that shows one tap of a maximum pooling window to a
-// row of outputs: where x[stride*i] is larger than y[i] or NaN, or index[i] is
-// negative, it becomes y[i], and first + stride*i becomes index[i].
+// row of n outputs: where x[stride*i] is larger than y[i] or NaN, or index[i] is
+// negative, it becomes y[i], and first + stride*i becomes index[i]. What lies
+// between n and the next multiple of poolLanes is written back as it was.
 func poolTap(stride int) {
 	name := fmt.Sprintf("poolTap%d_f32_avx2", stride)
 	TEXT(name, NOSPLIT, "func(y *float32, index *int32, x *float32, n int, first int32)")
-	Doc(fmt.Sprintf("%s shows one tap to n outputs, a multiple of %d.", name, poolLanes))
+	Doc(fmt.Sprintf("%s shows one tap to n outputs; y and index have room for a multiple of %d.", name, poolLanes))
 	Pragma("noescape")
 	y, index, x := Load(Param("y"), GP64()), Load(Param("index"), GP64()), Load(Param("x"), GP64())
 	n := Load(Param("n"), GP64())
-	first := XMM()
-	VMOVD(Load(Param("first"), GP32()), first)
 	at, step := YMM(), YMM()
-	VPBROADCASTD(first, at)
-	lanes := GLOBL(fmt.Sprintf("pool_lanes_%d", stride), 8|16)
-	for i := range poolLanes {
-		DATA(4*i, U32(i*stride))
-	}
-	VPADDD(lanes, at, at)
+	broadcastInt(Load(Param("first"), GP32()), at)
+	VPADDD(laneMultiples(stride), at, at)
 	VMOVDQU(bits(uint32(poolLanes*stride)), step)
 
-	Label("loop")
+	Label("full")
 	CMPQ(n, Imm(poolLanes))
-	JL(LabelRef("done"))
-	v, best, where, take, nan := YMM(), YMM(), YMM(), YMM(), YMM()
+	JL(LabelRef("rest"))
+	v, high := YMM(), YMM()
 	VMOVUPS(Mem{Base: x}, v)
 	if stride == 2 { // of elements 0 to 14 the even ones; 15 may not exist
-		VMOVUPS(Mem{Base: x, Disp: 4 * 7}, take)
-		VSHUFPS(Imm(0b11_01_10_00), take, v, v)
-		VPERMPD(Imm(0b11_01_10_00), v, v)
+		VMOVUPS(Mem{Base: x, Disp: 4 * 7}, high)
+		evens(v, high)
 	}
-	VMOVUPS(Mem{Base: y}, best)
-	VMOVUPS(Mem{Base: index}, where)
-	VCMPPS(Imm(greaterThan), best, v, take)
-	VCMPPS(Imm(unordered), v, v, nan)
-	VORPS(nan, take, take)
-	VORPS(where, take, take) // a blend looks at the sign alone
-	VBLENDVPS(take, v, best, best)
-	VBLENDVPS(take, at, where, where)
-	VMOVUPS(best, Mem{Base: y})
-	VMOVUPS(where, Mem{Base: index})
+	show(v, at, nil, Mem{Base: y}, Mem{Base: index})
 	VPADDD(step, at, at)
 	ADDQ(Imm(4*poolLanes), y)
 	ADDQ(Imm(4*poolLanes), index)
 	ADDQ(Imm(uint64(4*poolLanes*stride)), x)
 	SUBQ(Imm(poolLanes), n)
-	JMP(LabelRef("loop"))
+	JMP(LabelRef("full"))
+
+	Label("rest")
+	TESTQ(n, n)
+	JZ(LabelRef("done"))
+	left, mask := YMM(), YMM()
+	broadcastInt(n.(reg.GPVirtual).As32(), left)
+	VPCMPGTD(laneMultiples(1), left, mask)
+	v, high = YMM(), YMM()
+	if stride == 1 {
+		VMASKMOVPS(Mem{Base: x}, mask, v)
+	} else { // lane i is read if i < 2*left - 1, and lane i of high, which is element 7+i, likewise
+		last, some := YMM(), YMM()
+		VPADDD(left, left, last)
+		VPSUBD(bits(1), last, last)
+		VPCMPGTD(laneMultiples(1), last, some)
+		VMASKMOVPS(Mem{Base: x}, some, v)
+		VPSUBD(bits(7), last, last)
+		VPCMPGTD(laneMultiples(1), last, some)
+		VMASKMOVPS(Mem{Base: x, Disp: 4 * 7}, some, high)
+		evens(v, high)
+	}
+	show(v, at, mask, Mem{Base: y}, Mem{Base: index})
 	Label("done")
 	VZEROUPPER()
 	RET()
+}
+
+// show offers v, found at, to the outputs in memory, where mask is set or nil.
+func show(v, at, mask reg.VecVirtual, y, index Mem) {
+	best, where, take, nan := YMM(), YMM(), YMM(), YMM()
+	VMOVUPS(y, best)
+	VMOVUPS(index, where)
+	VCMPPS(Imm(greaterThan), best, v, take)
+	VCMPPS(Imm(unordered), v, v, nan)
+	VORPS(nan, take, take)
+	VORPS(where, take, take) // a blend looks at the sign alone
+	if mask != nil {
+		VANDPS(mask, take, take)
+	}
+	VBLENDVPS(take, v, best, best)
+	VBLENDVPS(take, at, where, where)
+	VMOVUPS(best, y)
+	VMOVUPS(where, index)
+}
+
+// evens leaves elements 0, 2, ... 14 in low, of which low holds 0 to 7 and
+// high 7 to 14.
+func evens(low, high reg.VecVirtual) {
+	VSHUFPS(Imm(0b11_01_10_00), high, low, low)
+	VPERMPD(Imm(0b11_01_10_00), low, low)
+}
+
+// broadcastInt sets every lane of to.
+func broadcastInt(from reg.Register, to reg.VecVirtual) {
+	x := XMM()
+	VMOVD(from, x)
+	VPBROADCASTD(x, to)
+}
+
+var multiples = map[int]Mem{}
+
+// laneMultiples returns 0, stride, 2*stride, ... in memory.
+func laneMultiples(stride int) Mem {
+	m, ok := multiples[stride]
+	if !ok {
+		m = GLOBL(fmt.Sprintf("vec_multiples_%d", stride), 8|16) // RODATA|NOPTR
+		for i := range poolLanes {
+			DATA(4*i, U32(i*stride))
+		}
+		multiples[stride] = m
+	}
+	return m
 }
