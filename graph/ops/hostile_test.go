@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime/debug"
 	"testing"
 
 	"github.com/unprune/unprune/graph"
@@ -45,8 +46,7 @@ func tryNode(t *testing.T, g *graph.Graph, n *graph.Node, log []string) (accepte
 	t.Helper()
 	defer func() {
 		if r := recover(); r != nil {
-			t.Errorf("panic: %v\nmutations %v\nattributes %s", r, log, describe(n))
-			panic(r)
+			t.Errorf("panic: %v\nmutations %v\nnode %s\n%s", r, log, describe(n), debug.Stack())
 		}
 	}()
 	if err := ops.Infer(n); err != nil {

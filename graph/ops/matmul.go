@@ -92,9 +92,9 @@ func gradMatMul(b *Builder, n *graph.Node, dy values) (values, error) {
 		dx, dw = b.Gemm(dy2, w2, false, true), b.Gemm(x2, dy2, true, false)
 	} else {
 		dy3 := b.Reshape(dy[0], full(p.batch, p.m, p.n)...)
-		x3, w3 := b.Reshape(x, full(p.aBatch, p.m, p.k)...), b.Reshape(w, full(p.bBatch, p.k, p.n)...)
-		dx = b.Unbroadcast(b.Op("MatMul", dy3, b.flip(w3)), x3.Shape)
-		dw = b.Unbroadcast(b.Op("MatMul", b.flip(x3), dy3), w3.Shape)
+		xShape, wShape := full(p.aBatch, p.m, p.k), full(p.bBatch, p.k, p.n)
+		dx = b.Unbroadcast(b.Op("MatMul", dy3, b.flip(b.Reshape(w, wShape...))), xShape)
+		dw = b.Unbroadcast(b.Op("MatMul", b.flip(b.Reshape(x, xShape...)), dy3), wShape)
 	}
 	return values{b.Reshape(dx, x.Shape...), b.Reshape(dw, w.Shape...)}, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/autodiff"
+	"github.com/unprune/unprune/graph/kernel"
 	"github.com/unprune/unprune/graph/ops"
 	"github.com/unprune/unprune/onnx"
 )
@@ -294,6 +295,19 @@ func (s *sample) moved(list []int, h float64) feeds {
 		out[s.in[i].Name] = y
 	}
 	return out
+}
+
+// TestThreadsAgree checks that results have the same bits however many threads
+// compute them.
+func TestThreadsAgree(t *testing.T) {
+	team := kernel.NewTeam(3)
+	defer team.Close()
+	forEach(t, func(t *testing.T, c *Case) {
+		want := c.build(t, onnx.Float32).eval(t)
+		s := c.build(t, onnx.Float32)
+		got := compileFor(t, s.g, team).run(t, s.feeds)
+		compareAll(t, "three threads against one", got, want, 0)
+	})
 }
 
 // TestForwardAllocatesNothing checks the promise of Op.Forward.

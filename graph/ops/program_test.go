@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/kernel"
 	"github.com/unprune/unprune/graph/ops"
 	"github.com/unprune/unprune/onnx"
 )
@@ -28,6 +29,12 @@ type step struct {
 // are replaced by their body, and what no output needs is removed.
 func compile(t testing.TB, g *graph.Graph) *program {
 	t.Helper()
+	return compileFor(t, g, nil)
+}
+
+// compileFor is compile for a team of threads.
+func compileFor(t testing.TB, g *graph.Graph, team *kernel.Team) *program {
+	t.Helper()
 	lower(t, g)
 	p := &program{g: g, tensors: map[*graph.Value]*onnx.Tensor{}}
 	for _, v := range g.Inputs {
@@ -41,7 +48,7 @@ func compile(t testing.TB, g *graph.Graph) *program {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &ops.Call{Node: n, In: p.list(n.Inputs)}
+		c := &ops.Call{Node: n, In: p.list(n.Inputs), Team: team}
 		for _, v := range n.Outputs {
 			if v != nil {
 				p.tensors[v] = onnx.NewTensor(v.DType, v.Shape...)

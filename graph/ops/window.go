@@ -58,13 +58,17 @@ func readWindow(n *graph.Node, in, kernel []int, r rounding) (*window, error) {
 	return w, nil
 }
 
-// spatial checks a tensor [N, C, spatial...] and returns the spatial extents.
+// spatial checks a tensor [N, C, spatial...], which must not be empty, and
+// returns the spatial extents.
 func spatial(n *graph.Node, x *graph.Value) ([]int, error) {
 	switch rank := len(x.Shape); {
 	case rank < 3:
 		return nil, fmt.Errorf("input %q has rank %d, want [N C spatial...]", x.Name, rank)
 	case rank > 4:
 		return nil, fmt.Errorf("%s over %d spatial axes is not implemented, only 1 and 2 are", n.Op, rank-2)
+	}
+	if product(x.Shape) == 0 {
+		return nil, fmt.Errorf("input %q of shape %v is empty", x.Name, []int(x.Shape))
 	}
 	return x.Shape[2:], nil
 }
