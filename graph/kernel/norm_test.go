@@ -216,6 +216,35 @@ func referenceLayerNorm(x, scale, bias []float64) []float64 {
 	return y
 }
 
+// TestNormInPlace: y may be x, and dx may be dy.
+func TestNormInPlace(t *testing.T) {
+	for _, s := range batchNormShapes {
+		s.Epsilon = 1e-3
+		apart, b := newBatchNormCase[float32](s), NewBatchNorm[float32](s)
+		apart.train(b, nil)
+		apart.trainGrad(b, nil)
+		within := newBatchNormCase[float32](s)
+		within.y, within.dx = within.x, within.dy
+		x := clone(within.x)
+		within.train(b, nil)
+		sameBits(t, "y", within.y, apart.y)
+		copy(within.x, x)
+		within.trainGrad(b, nil)
+		sameBits(t, "dx", within.dx, apart.dx)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	const rows, width = 9, 40
+	x, dy, w := normal[float32](rng, rows*width), normal[float32](rng, rows*width), normal[float32](rng, width)
+	y, dx, mean, invStd, dw := make([]float32, rows*width), make([]float32, rows*width), make([]float32, rows), make([]float32, rows), make([]float32, width)
+	l := NewLayerNorm[float32](rows, width, 1e-5)
+	l.Forward(nil, y, x, w, w, mean, invStd)
+	l.Backward(nil, dx, dw, clone(dw), dy, x, w, mean, invStd)
+	l.Backward(nil, dy, dw, clone(dw), dy, x, w, mean, invStd)
+	l.Forward(nil, x, x, w, w, mean, invStd)
+	sameBits(t, "y of rows", x, y)
+	sameBits(t, "dx of rows", dy, dx)
+}
+
 func TestNormAllocs(t *testing.T) {
 	for _, s := range batchNormShapes {
 		k, b := newBatchNormCase[float32](s), NewBatchNorm[float32](s)

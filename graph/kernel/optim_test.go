@@ -14,19 +14,21 @@ func TestStepLoops(t *testing.T) {
 		coef[1] = 0.01
 		for k := range stepLoops {
 			for _, n := range lengths() {
+				const guard = 3 // also makes the slices unaligned
 				var got, want [5][]float32
 				for i := range got {
-					got[i] = normal[float32](rng, n+3)
+					got[i] = normal[float32](rng, n+2*guard)
 					if i == 2 {
-						got[i] = bernoulli[float32](rng, n+3)
+						got[i] = bernoulli[float32](rng, n+2*guard)
 					}
 					for j, v := range got[4] { // second moments are not negative
 						got[4][j] = v * v
 					}
 					want[i] = clone(got[i])
 				}
-				step(k, got[0][3:], got[1][3:], got[2][3:], got[3][3:], got[4][3:], &coef)
-				stepTwin(k, want[0][3:], want[1][3:], want[2][3:], want[3][3:], want[4][3:], &coef)
+				in := func(x []float32) []float32 { return x[guard : guard+n] }
+				step(k, in(got[0]), in(got[1]), in(got[2]), in(got[3]), in(got[4]), &coef)
+				stepTwin(k, in(want[0]), in(want[1]), in(want[2]), in(want[3]), in(want[4]), &coef)
 				for i := range got {
 					sameBits(t, fmt.Sprintf("loop %d, length %d, tensor %d", k, n, i), got[i], want[i])
 				}
