@@ -28,6 +28,14 @@ func (d *decoder) sparse(p *pb.SparseTensorProto) (*SparseTensor, error) {
 	return s, err
 }
 
+// name is the name that s has as an initializer.
+func (s *SparseTensor) name() string {
+	if s.Values == nil {
+		return ""
+	}
+	return s.Values.Name
+}
+
 // positions checks s and returns where in the row-major dense tensor its values
 // stand, and the dense tensor's shape.
 func (s *SparseTensor) positions() (at []int64, dense []int, err error) {
