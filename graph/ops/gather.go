@@ -158,13 +158,13 @@ func gradGather(b *Builder, n *graph.Node, dy values) (values, error) {
 // adding is the attribute of a scatter that sums; it exists from version 16 on.
 func (b *Builder) adding() []*onnx.Attr {
 	if v := b.G.Opsets[""]; v < 16 {
-		b.Fail("ops: the gradient of an indexed read needs operator set 16 or later, the graph has %d", v)
+		b.Fail("the gradient of an indexed read needs operator set 16 or later, the graph has %d", v)
 	}
 	return []*onnx.Attr{onnx.AttrString("reduction", "add")}
 }
 
-// along returns linesAlong for an operator whose indices have the rank of the
-// data and are not larger on any other axis.
+// checkElements checks an operator with one index per element: the indices have
+// the rank of the data and are not larger on any axis but the indexed one.
 func checkElements(n *graph.Node) (axis int, err error) {
 	if err := wantType(n, 1, indexes...); err != nil {
 		return 0, err
