@@ -309,6 +309,11 @@ func transpose8_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, d
 //go:noescape
 func window_f32_avx512(picks [][4]uint64, src []float32, base int, planes int, srcPlane int, dst []float32, dstRow int, dstPlane int)
 
+// Carries out picks for planes > 0 planes; see window.
+//
+//go:noescape
+func window_f32_avx2(picks [][4]uint64, src []float32, base int, planes int, srcPlane int, dst []float32, dstRow int, dstPlane int)
+
 // Copies rows > 0 rows of cols elements, 0 < cols <= 16.
 //
 //go:noescape

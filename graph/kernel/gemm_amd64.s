@@ -6607,6 +6607,124 @@ done:
 	VZEROUPPER
 	RET
 
+// func window_f32_avx2(picks [][4]uint64, src []float32, base int, planes int, srcPlane int, dst []float32, dstRow int, dstPlane int)
+// Requires: AVX, AVX2
+TEXT ·window_f32_avx2(SB), NOSPLIT, $0-112
+	MOVQ         picks_base+0(FP), AX
+	MOVQ         picks_len+8(FP), CX
+	SHLQ         $0x05, CX
+	ADDQ         AX, CX
+	MOVQ         src_base+24(FP), DX
+	MOVQ         base+48(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, DX
+	MOVQ         srcPlane+64(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         dstPlane+104(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         dstRow+96(FP), DI
+	SHLQ         $0x02, DI
+	VPBROADCASTD fifteen<>+0(SB), Y1
+
+pick:
+	CMPQ         AX, CX
+	JGE          done
+	MOVLQSX      (AX), R8
+	MOVL         4(AX), R9
+	SUBL         R8, R9
+	SUBL         $0x10, R9
+	VMOVD        R9, X0
+	VPBROADCASTD X0, Y0
+	LEAQ         (DX)(R8*4), R8
+	MOVQ         16(AX), R9
+	IMULQ        DI, R9
+	MOVQ         dst_base+72(FP), R10
+	ADDQ         R10, R9
+	MOVL         12(AX), R10
+	LEAQ         32(AX), AX
+
+row:
+	VPMOVZXBD    16(AX), Y2
+	VPCMPGTD     Y1, Y2, Y3
+	VPAND        Y0, Y3, Y3
+	VPADDD       Y3, Y2, Y2
+	VPBROADCASTW (AX), X3
+	VPMOVZXWD    X3, Y3
+	VPAND        lane_powers<>+0(SB), Y3, Y3
+	VPCMPEQD     lane_powers<>+0(SB), Y3, Y3
+	VPBROADCASTW 2(AX), X4
+	VPMOVZXWD    X4, Y4
+	VPAND        lane_powers<>+0(SB), Y4, Y4
+	VPCMPEQD     lane_powers<>+0(SB), Y4, Y4
+	MOVQ         planes+56(FP), R13
+	MOVQ         R8, R11
+	LEAQ         (R9), R12
+
+plane0:
+	VPXOR        Y5, Y5, Y5
+	VMOVDQA      Y3, Y6
+	VGATHERDPS   Y6, (R11)(Y2*4), Y5
+	VMASKMOVPS   Y5, Y4, (R12)
+	ADDQ         BX, R11
+	ADDQ         SI, R12
+	DECQ         R13
+	JNZ          plane0
+	VPMOVZXBD    24(AX), Y2
+	VPCMPGTD     Y1, Y2, Y3
+	VPAND        Y0, Y3, Y3
+	VPADDD       Y3, Y2, Y2
+	VPBROADCASTW (AX), X3
+	VPMOVZXWD    X3, Y3
+	VPAND        lane_powers<>+32(SB), Y3, Y3
+	VPCMPEQD     lane_powers<>+32(SB), Y3, Y3
+	VPBROADCASTW 2(AX), X4
+	VPMOVZXWD    X4, Y4
+	VPAND        lane_powers<>+32(SB), Y4, Y4
+	VPCMPEQD     lane_powers<>+32(SB), Y4, Y4
+	MOVQ         planes+56(FP), R13
+	MOVQ         R8, R11
+	LEAQ         32(R9), R12
+
+plane1:
+	VPXOR      Y5, Y5, Y5
+	VMOVDQA    Y3, Y6
+	VGATHERDPS Y6, (R11)(Y2*4), Y5
+	VMASKMOVPS Y5, Y4, (R12)
+	ADDQ       BX, R11
+	ADDQ       SI, R12
+	DECQ       R13
+	JNZ        plane1
+	ADDQ       DI, R9
+	ADDQ       $0x20, AX
+	DECQ       R10
+	JNZ        row
+	JMP        pick
+
+done:
+	VZEROUPPER
+	RET
+
+DATA fifteen<>+0(SB)/4, $0x0000000f
+GLOBL fifteen<>(SB), RODATA|NOPTR, $4
+
+DATA lane_powers<>+0(SB)/4, $0x00000001
+DATA lane_powers<>+4(SB)/4, $0x00000002
+DATA lane_powers<>+8(SB)/4, $0x00000004
+DATA lane_powers<>+12(SB)/4, $0x00000008
+DATA lane_powers<>+16(SB)/4, $0x00000010
+DATA lane_powers<>+20(SB)/4, $0x00000020
+DATA lane_powers<>+24(SB)/4, $0x00000040
+DATA lane_powers<>+28(SB)/4, $0x00000080
+DATA lane_powers<>+32(SB)/4, $0x00000100
+DATA lane_powers<>+36(SB)/4, $0x00000200
+DATA lane_powers<>+40(SB)/4, $0x00000400
+DATA lane_powers<>+44(SB)/4, $0x00000800
+DATA lane_powers<>+48(SB)/4, $0x00001000
+DATA lane_powers<>+52(SB)/4, $0x00002000
+DATA lane_powers<>+56(SB)/4, $0x00004000
+DATA lane_powers<>+60(SB)/4, $0x00008000
+GLOBL lane_powers<>(SB), RODATA|NOPTR, $64
+
 // func copy_rows16_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
 // Requires: AVX, AVX512F
 TEXT ·copy_rows16_f32_avx512(SB), NOSPLIT, $0-80

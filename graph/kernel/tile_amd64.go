@@ -15,7 +15,7 @@ func availableTilings() []*tiling[float32] {
 	if HasAVX2 {
 		list = append(list, &tiling[float32]{
 			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles,
-			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, window: window[float32],
+			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, window: window_f32_avx2,
 		})
 	}
 	return list

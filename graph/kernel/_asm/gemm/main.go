@@ -29,6 +29,7 @@ func main() {
 		transpose(&avx2{masks: masks}, rows)
 	}
 	window()
+	windowGather()
 	for vectors := 1; vectors <= 3; vectors++ {
 		copyRows(vectors)
 	}

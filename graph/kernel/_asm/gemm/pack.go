@@ -170,6 +170,92 @@ func (w *windowState) rows(n int) {
 	JNZ(LabelRef(loop))
 }
 
+// windowGather writes window_f32_avx2, which carries out picks with gathers,
+// for a row of a pick and half of its lanes at a time.
+func windowGather() {
+	TEXT("window_f32_avx2", NOSPLIT,
+		"func(picks [][4]uint64, src []float32, base, planes, srcPlane int, dst []float32, dstRow, dstPlane int)")
+	Doc("Carries out picks for planes > 0 planes; see window.")
+	Pragma("noescape")
+	head := Load(Param("picks").Base(), GP64())
+	end := Load(Param("picks").Len(), GP64())
+	SHLQ(Imm(5), end)
+	ADDQ(head, end)
+	src := Load(Param("src").Base(), GP64())
+	ADDQ(bytes("base"), src)
+	srcPlane, dstPlane, dstRow := bytes("srcPlane"), bytes("dstPlane"), bytes("dstRow")
+	first, to, row, rows := GP64(), GP64(), GP64(), GP64()
+	gap, lane15 := YMM(), YMM() // what an element of the second window lies further on; 15
+	VPBROADCASTD(ConstData("fifteen", U32(15)), lane15)
+	bit := lanePowers()
+
+	Label("pick")
+	CMPQ(head, end)
+	JGE(LabelRef("done"))
+	low, distance := GP64(), GP32()
+	MOVLQSX(Mem{Base: head}, low)
+	MOVL(Mem{Base: head, Disp: 4}, distance)
+	SUBL(low.As32(), distance)
+	SUBL(Imm(16), distance)
+	VMOVD(distance, gap.AsX())
+	VPBROADCASTD(gap.AsX(), gap)
+	LEAQ(Mem{Base: src, Index: low, Scale: 4}, first)
+	MOVQ(Mem{Base: head, Disp: 16}, to)
+	IMULQ(dstRow, to)
+	ADDQ(Load(Param("dst").Base(), GP64()), to)
+	MOVL(Mem{Base: head, Disp: 12}, rows.As32())
+	LEAQ(Mem{Base: head, Disp: 32}, row)
+
+	Label("row")
+	for half := range 2 {
+		index, second, keep, write := YMM(), YMM(), YMM(), YMM()
+		VPMOVZXBD(Mem{Base: row, Disp: 16 + 8*half}, index)
+		VPCMPGTD(lane15, index, second)
+		VPAND(gap, second, second)
+		VPADDD(second, index, index)
+		laneMask := func(disp int, mask VecVirtual) {
+			VPBROADCASTW(Mem{Base: row, Disp: disp}, mask.AsX())
+			VPMOVZXWD(mask.AsX(), mask)
+			VPAND(bit.Offset(32*half), mask, mask)
+			VPCMPEQD(bit.Offset(32*half), mask, mask)
+		}
+		laneMask(0, keep)
+		laneMask(2, write)
+		from, at, planes := GP64(), GP64(), Load(Param("planes"), GP64())
+		MOVQ(first, from)
+		LEAQ(Mem{Base: to, Disp: 32 * half}, at)
+		loop := fmt.Sprintf("plane%d", half)
+		Label(loop)
+		v, left := YMM(), YMM()
+		VPXOR(v, v, v)
+		VMOVDQA(keep, left) // a gather uses up its mask
+		VGATHERDPS(left, Mem{Base: from, Index: index, Scale: 4}, v)
+		VMASKMOVPS(v, write, Mem{Base: at})
+		ADDQ(srcPlane, from)
+		ADDQ(dstPlane, at)
+		DECQ(planes)
+		JNZ(LabelRef(loop))
+	}
+	ADDQ(dstRow, to)
+	ADDQ(Imm(32), row)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	MOVQ(row, head)
+	JMP(LabelRef("pick"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// lanePowers writes a table of 16 dwords, 1 << lane.
+func lanePowers() Mem {
+	table := GLOBL("lane_powers", RODATA|NOPTR)
+	for lane := range 16 {
+		DATA(4*lane, U32(1<<lane))
+	}
+	return table
+}
+
 // copyRows writes copy_rows{columns}_f32_avx512: rows of so many elements or
 // up to 15 fewer, strided in both matrices.
 func copyRows(vectors int) {
