@@ -16,7 +16,7 @@ type Conv[T Float] struct {
 	Geom ConvGeom
 
 	flags   int
-	product *implicit[T]
+	method  method[T]
 	weights weightPacker[T]
 }
 
@@ -31,12 +31,12 @@ func newConv[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Conv[T] {
 	if opt.ReLU {
 		c.flags = rectify
 	}
-	c.product = newImplicit(implicit[T]{
+	c.method = newMethod(correlation[T]{
 		tiling: tl, groups: g.Group, m: g.OutC / g.Group, channels: g.C / g.Group, images: g.N,
 		srcImage: g.C * g.H * g.W, srcPlane: g.H * g.W,
 		dstImage: g.OutC * g.OH * g.OW, dstPlane: g.OH * g.OW,
 	}, g.forward(), nil)
-	c.weights.init(c.product, c.packStrip)
+	c.weights.init(c.method.description(), c.packStrip)
 	return c
 }
 
@@ -50,41 +50,12 @@ func (c *Conv[T]) Run(t *Team, x, w, bias, y []T) {
 		need(len(bias), c.Geom.OutC, "bias")
 		flags |= addRowBias
 	}
-	c.product.run(t, c.weights.pack(t, w), x, bias, y, flags)
+	run(c.method, t, c.weights.pack(t, w), x, bias, y, flags)
 }
 
 // packStrip packs rows of w, which are those of the product.
 func (c *Conv[T]) packStrip(w []T, group, row, rows int, dst []T) {
-	p := c.product
+	p := c.method.description()
 	k := p.channels * p.taps
 	p.tiling.pack(rows, k, w[(group*p.m+row)*k:], k, 1, dst, packedRow, 1)
-}
-
-// weightPacker packs the weights of an implicit product, a strip per unit.
-type weightPacker[T Float] struct {
-	product *implicit[T]
-	strip   func(w []T, group, row, rows int, dst []T)
-	w       []T
-	packed  []T
-	body    func(w *Worker, unit int)
-}
-
-func (wp *weightPacker[T]) init(p *implicit[T], strip func(w []T, group, row, rows int, dst []T)) {
-	wp.product, wp.strip = p, strip
-	wp.packed = alignedSlice[T](p.packedSize())
-	wp.body = wp.unit
-}
-
-func (wp *weightPacker[T]) pack(t *Team, w []T) []T {
-	wp.w = w
-	t.For(wp.product.groups*wp.product.strips(), wp.body)
-	wp.w = nil
-	return wp.packed
-}
-
-func (wp *weightPacker[T]) unit(_ *Worker, unit int) {
-	p := wp.product
-	row := unit % p.strips() * p.rows
-	size := p.channels * p.taps * packedRow
-	wp.strip(wp.w, unit/p.strips(), row, min(p.rows, p.m-row), wp.packed[unit*size:(unit+1)*size])
 }

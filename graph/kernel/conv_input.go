@@ -17,7 +17,7 @@ type ConvGradInput[T Float] struct {
 type gradInputPart[T Float] struct {
 	geom    *ConvGeom
 	kernel  []int // kernel element of each tap
-	product *implicit[T]
+	method  method[T]
 	weights weightPacker[T]
 }
 
@@ -36,23 +36,23 @@ func newConvGradInput[T Float](tl *tiling[T], g ConvGeom) *ConvGradInput[T] {
 		cg.parts = append(cg.parts, gradInputPart[T]{})
 		cg.parts[len(cg.parts)-1].geom = &cg.Geom
 		cg.parts[len(cg.parts)-1].kernel = p.kernel
-		cg.parts[len(cg.parts)-1].product = newGradInputProduct(tl, &cg.Geom, p)
+		cg.parts[len(cg.parts)-1].method = newGradInputMethod(tl, &cg.Geom, p)
 	}
 	for i := range cg.parts {
 		part := &cg.parts[i]
-		part.weights.init(part.product, part.packStrip)
+		part.weights.init(part.method.description(), part.packStrip)
 	}
 	return cg
 }
 
-func newGradInputProduct[T Float](tl *tiling[T], g *ConvGeom, p phase) *implicit[T] {
+func newGradInputMethod[T Float](tl *tiling[T], g *ConvGeom, p phase) method[T] {
 	place := func(pixel int) int {
 		return (p.h+pixel/p.cols*g.StrideH)*g.W + p.w + pixel%p.cols*g.StrideW
 	}
 	if g.StrideH == 1 && g.StrideW == 1 {
 		place = nil
 	}
-	return newImplicit(implicit[T]{
+	return newMethod(correlation[T]{
 		tiling: tl, groups: g.Group, m: g.C / g.Group, channels: g.OutC / g.Group, images: g.N,
 		srcImage: g.OutC * g.OH * g.OW, srcPlane: g.OH * g.OW,
 		dstImage: g.C * g.H * g.W, dstPlane: g.H * g.W,
@@ -69,14 +69,14 @@ func (cg *ConvGradInput[T]) Run(t *Team, dy, w, dx []T) {
 	}
 	for i := range cg.parts {
 		part := &cg.parts[i]
-		part.product.run(t, part.weights.pack(t, w), dy, nil, dx, 0)
+		run(part.method, t, part.weights.pack(t, w), dy, nil, dx, 0)
 	}
 }
 
 // packStrip packs the weights of some input channels: rows of the product are
 // channels of x, columns are channels of y and taps.
 func (part *gradInputPart[T]) packStrip(w []T, group, row, rows int, dst []T) {
-	p, kernel := part.product, part.geom.KH*part.geom.KW
+	p, kernel := part.method.description(), part.geom.KH*part.geom.KW
 	for o := range p.channels {
 		from := w[((group*p.channels+o)*p.m+row)*kernel:]
 		to := dst[o*p.taps*packedRow:]

@@ -25,6 +25,10 @@ func convCases() []ConvGeom {
 		{N: 2, C: 4, H: 10, W: 10, OutC: 4, KH: 3, KW: 3, StrideH: 2, StrideW: 2, DilH: 2, DilW: 2, PadT: 2, PadL: 2},
 		{N: 2, C: 6, H: 10, W: 11, OutC: 9, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 3},
 		{N: 2, C: 8, H: 9, W: 9, OutC: 8, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 8},
+		{N: 18, C: 40, H: 4, W: 4, OutC: 19, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 1},
+		{N: 53, C: 32, H: 2, W: 3, OutC: 34, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 2},
+		{N: 16, C: 17, H: 4, W: 4, OutC: 16, KH: 5, KW: 5, StrideH: 2, StrideW: 2, PadT: 2, PadL: 2, PadB: 2, PadR: 2},
+		{N: 17, C: 20, H: 2, W: 2, OutC: 20, KH: 2, KW: 2, PadT: 2, PadL: 1, PadB: 3, PadR: 2},
 		{N: 3, C: 2, H: 1, W: 50, OutC: 3, KH: 1, KW: 7, PadL: 3, PadR: 3},
 		{N: 2, C: 100, H: 6, W: 6, OutC: 100, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 	}

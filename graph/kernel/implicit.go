@@ -1,48 +1,35 @@
 package kernel
 
-// implicit is a prepared product of weights [m, channels*taps] with samples of
-// images [channels*taps, pixels], once for each group of channels: the form
-// that a convolution and its input gradient share. Samples are laid out panel
-// by panel just before they are multiplied.
+// implicit computes a correlation as one matrix product per group. Samples are
+// laid out panel by panel just before they are multiplied.
 type implicit[T Float] struct {
-	tiling             *tiling[T]
-	groups             int // of channels
-	m, channels, taps  int // per group
-	images             int
-	srcImage, srcPlane int // elements from one image, one plane to the next
-	dstImage, dstPlane int
-	whole, rest        batch // a full batch of images, and the last one if smaller
-	batches            int
-	panels             int // of all batches of one group
-	split              blocking
-	planes             int // channels summed at once
-	rows               int // of a tile: as even as the tiling allows
-	width              int // of a panel: pixels that are multiplied together
-	src, dst, bias     []T
-	weights            []T // packed in strips of rows rows: [strip][k][packedRow]
-	flags              int
-	body               func(w *Worker, unit int)
+	correlation[T]
+	whole, rest batch // a full batch of images, and the last one
+	batches     int
+	panels      int // of all batches of one group
+	split       blocking
+	planes      int // channels summed at once
+	width       int // of a panel: pixels that are multiplied together
+	body        func(w *Worker, unit int)
 }
 
-// newImplicit prepares a product of whose sampling, groups, m, channels,
-// images and the distances in src and dst are given. place says where in a
-// plane of dst a pixel goes; nil means that pixels are the plane.
-func newImplicit[T Float](im implicit[T], s sampling, place func(pixel int) int) *implicit[T] {
-	im.taps = len(s.taps)
+func newImplicit[T Float](c correlation[T], s *sampling, place func(pixel int) int) *implicit[T] {
+	im := &implicit[T]{correlation: c}
 	perBatch := min(imagesPerBatch(s.rows*s.cols), max(im.images, 1))
 	im.batches = ceilDiv(im.images, perBatch)
-	im.whole = newBatch(&s, perBatch, im.srcImage)
-	im.rest = newBatch(&s, im.images-max(im.batches-1, 0)*perBatch, im.srcImage)
-	im.whole.send(&s, im.dstImage, place)
-	im.rest.send(&s, im.dstImage, place)
+	im.whole = newBatch(s, perBatch, im.srcImage)
+	im.rest = newBatch(s, im.images-max(im.batches-1, 0)*perBatch, im.srcImage)
+	im.whole.send(s, im.dstImage, place)
+	im.rest.send(s, im.dstImage, place)
 	im.width = panelWidth(im.whole.pixels, im.tiling.cols)
 	im.panels = im.batches * ceilDiv(im.whole.pixels, im.width)
 	im.planes = even(im.channels, max(maxDepth/max(im.taps, 1), 1))
-	im.rows = even(im.m, im.tiling.rows)
 	im.split = newBlocking(im.m, im.panels*im.width, im.channels*im.taps, im.rows, im.width)
 	im.body = im.unit
-	return &im
+	return im
 }
+
+func (im *implicit[T]) compute(t *Team) { t.For(im.groups*im.split.units(), im.body) }
 
 // imagesPerBatch is the smallest number of images that fills vectors well.
 func imagesPerBatch(pixels int) int {
@@ -51,21 +38,6 @@ func imagesPerBatch(pixels int) int {
 		n++
 	}
 	return n
-}
-
-// run computes dst. Its flags are those of a tile; bias has m*groups elements.
-func (im *implicit[T]) run(t *Team, weights, src, bias, dst []T, flags int) {
-	im.weights, im.src, im.bias, im.dst, im.flags = weights, src, bias, dst, flags
-	t.For(im.groups*im.split.units(), im.body)
-	im.weights, im.src, im.bias, im.dst = nil, nil, nil, nil
-}
-
-// strips is how many strips the packed weights of one group have.
-func (im *implicit[T]) strips() int { return ceilDiv(im.m, im.rows) }
-
-// packedSize is the length of the packed weights.
-func (im *implicit[T]) packedSize() int {
-	return im.groups * im.strips() * im.channels * im.taps * packedRow
 }
 
 // block is what a unit works on: rows of one group, and panels.
@@ -136,12 +108,7 @@ func (im *implicit[T]) multiply(b *block[T], channel, planes, flags int) {
 	tl, k, width := im.tiling, planes*im.taps, im.width
 	for i := b.i0; i < b.i1; i += im.rows {
 		rows := min(im.rows, b.i1-i)
-		strip := b.group*im.strips() + i/im.rows
-		a := im.weights[(strip*im.channels+channel)*im.taps*packedRow:]
-		var bias []T
-		if im.bias != nil {
-			bias = im.bias[b.group*im.m+i:]
-		}
+		a, bias := im.strip(b.group, i, channel), im.biasFrom(b.group, i)
 		for p := b.p0; p < b.p1; p++ {
 			batch, number, q0, q1 := im.panel(p)
 			if q0 == q1 {

@@ -1,0 +1,63 @@
+package kernel
+
+// correlation is what a convolution and its input gradient have in common: for
+// each group of channels a product of weights [m, channels*taps] with samples
+// of images [channels*taps, pixels].
+type correlation[T Float] struct {
+	tiling             *tiling[T]
+	groups             int
+	m, channels, taps  int // per group: rows of weights, planes that are read, places in each
+	images             int
+	srcImage, srcPlane int // elements from one image, one plane to the next
+	dstImage, dstPlane int
+	rows               int // of a tile: as even as the tiling allows
+
+	// What run was given.
+	weights        []T // packed: [group][strip of rows][channel, tap][packedRow]
+	src, bias, dst []T
+	flags          int
+}
+
+// method is a way to compute a correlation.
+type method[T Float] interface {
+	description() *correlation[T]
+	compute(t *Team)
+}
+
+// newMethod chooses one. place says where in a plane of dst a pixel goes;
+// nil means that pixels are the plane.
+func newMethod[T Float](c correlation[T], s sampling, place func(pixel int) int) method[T] {
+	c.taps = len(s.taps)
+	c.rows = even(c.m, c.tiling.rows)
+	if place == nil && pixelwisePays(&c, &s) {
+		return newPixelwise(c, &s)
+	}
+	return newImplicit(c, &s, place)
+}
+
+func (c *correlation[T]) description() *correlation[T] { return c }
+
+// run computes dst. The flags are those of a tile; bias has m*groups elements.
+func run[T Float](p method[T], t *Team, weights, src, bias, dst []T, flags int) {
+	c := p.description()
+	c.weights, c.src, c.bias, c.dst, c.flags = weights, src, bias, dst, flags
+	p.compute(t)
+	c.weights, c.src, c.bias, c.dst = nil, nil, nil, nil
+}
+
+// strips is how many strips of rows one group has.
+func (c *correlation[T]) strips() int { return ceilDiv(c.m, c.rows) }
+
+// strip returns the packed weights of a strip from a channel on.
+func (c *correlation[T]) strip(group, row, channel int) []T {
+	strip := group*c.strips() + row/c.rows
+	return c.weights[(strip*c.channels+channel)*c.taps*packedRow:]
+}
+
+// biasFrom returns the bias of a group's rows from one on, nil without bias.
+func (c *correlation[T]) biasFrom(group, row int) []T {
+	if c.bias == nil {
+		return nil
+	}
+	return c.bias[group*c.m+row:]
+}

@@ -1,0 +1,30 @@
+package kernel
+
+// weightPacker packs the weights of a correlation, a strip per unit.
+type weightPacker[T Float] struct {
+	product *correlation[T]
+	strip   func(w []T, group, row, rows int, dst []T)
+	w       []T
+	packed  []T
+	body    func(w *Worker, unit int)
+}
+
+func (wp *weightPacker[T]) init(p *correlation[T], strip func(w []T, group, row, rows int, dst []T)) {
+	wp.product, wp.strip = p, strip
+	wp.packed = alignedSlice[T](p.groups * p.strips() * p.channels * p.taps * packedRow)
+	wp.body = wp.unit
+}
+
+func (wp *weightPacker[T]) pack(t *Team, w []T) []T {
+	wp.w = w
+	t.For(wp.product.groups*wp.product.strips(), wp.body)
+	wp.w = nil
+	return wp.packed
+}
+
+func (wp *weightPacker[T]) unit(_ *Worker, unit int) {
+	p := wp.product
+	row := unit % p.strips() * p.rows
+	size := p.channels * p.taps * packedRow
+	wp.strip(wp.w, unit/p.strips(), row, min(p.rows, p.m-row), wp.packed[unit*size:(unit+1)*size])
+}
