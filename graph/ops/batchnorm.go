@@ -6,7 +6,6 @@ import (
 
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/kernel"
-	"github.com/unprune/unprune/onnx"
 )
 
 func init() {
@@ -164,14 +163,6 @@ func batchNormGrads[T kernel.Float](c *Call, grad func(k *kernel.BatchNorm[T], t
 		grad(k, c.Team, dx, dscale, dbias, dy, x, scale, mean, spread)
 		return nil
 	}, nil
-}
-
-// orScratch is slot, or scratch memory of that size for what is left out.
-func orScratch[T kernel.Float](list []*onnx.Tensor, i, size int) []T {
-	if s := slot[T](list, i); s != nil {
-		return s
-	}
-	return make([]T, size)
 }
 
 // BatchNormalizationTraining(x, scale, bias, running_mean, running_var)

@@ -191,6 +191,87 @@ func (b *Builder) Unbroadcast(dy *graph.Value, shape graph.Shape) *graph.Value {
 	return b.Reshape(dy, shape...)
 }
 
+// sum adds two gradients, either of which may be nil for zero.
+func (b *Builder) sum(x, y *graph.Value) *graph.Value {
+	switch {
+	case x == nil:
+		return y
+	case y == nil:
+		return x
+	}
+	return b.Add(x, y)
+}
+
+// reduce applies a reduction over axes, which keep extent 1. The axes are an
+// input from operator set since on, an attribute before.
+func (b *Builder) reduce(op string, since int, x *graph.Value, axes ...int) *graph.Value {
+	if b.Err != nil {
+		return nil
+	}
+	if b.G.Opsets[""] < since {
+		return b.OpA(op, []*onnx.Attr{onnx.AttrInts("axes", toInt64(axes)...)}, x)
+	}
+	return b.Op(op, x, b.Ints(axes...))
+}
+
+// mean is the mean over axes, which keep extent 1.
+func (b *Builder) mean(x *graph.Value, axes ...int) *graph.Value {
+	return b.reduce("ReduceMean", 18, x, axes...)
+}
+
+// perChannel reshapes a vector of channels so that it broadcasts over images
+// with the given number of spatial axes; nil stays nil.
+func (b *Builder) perChannel(v *graph.Value, spatial int) *graph.Value {
+	if b.Err != nil || v == nil {
+		return nil
+	}
+	return b.Reshape(v, append([]int{1, v.Shape.Size()}, slices.Repeat([]int{1}, spatial)...)...)
+}
+
+// flat makes a vector of v.
+func (b *Builder) flat(v *graph.Value) *graph.Value {
+	if b.Err != nil {
+		return nil
+	}
+	return b.Reshape(v, v.Shape.Size())
+}
+
+// floatConst adds a constant of float type dt.
+func (b *Builder) floatConst(data []float64, dt onnx.DType, shape ...int) *graph.Value {
+	if b.Err != nil {
+		return nil
+	}
+	if dt == onnx.Float64 {
+		return b.Const(onnx.FromSlice(data, shape...))
+	}
+	single := make([]float32, len(data))
+	for i, v := range data {
+		single[i] = float32(v)
+	}
+	return b.Const(onnx.FromSlice(single, shape...))
+}
+
+// channelReduction lists every axis but the channels'.
+func channelReduction(v *graph.Value) []int {
+	axes := []int{0}
+	if v == nil { // the builder failed before
+		return axes
+	}
+	for i := 2; i < len(v.Shape); i++ {
+		axes = append(axes, i)
+	}
+	return axes
+}
+
+// sequence counts up from first.
+func sequence(first, count int) []int {
+	out := make([]int, count)
+	for i := range out {
+		out[i] = first + i
+	}
+	return out
+}
+
 // Zeros is a constant of zeros with v's type and shape.
 func (b *Builder) Zeros(v *graph.Value) *graph.Value {
 	if b.Err != nil {

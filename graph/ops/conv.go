@@ -81,30 +81,6 @@ func convOf(n *graph.Node) (*conv, error) {
 	return newConv(n, n.Inputs[0].Shape, n.Inputs[1].Shape)
 }
 
-// floatInputs checks arity and that inputs have one floating type.
-func floatInputs(n *graph.Node, minIn, maxIn, maxOut int) error {
-	if err := arity(n, minIn, maxIn, maxOut); err != nil {
-		return err
-	}
-	if err := wantType(n, 0, floats...); err != nil {
-		return err
-	}
-	for i := range n.Inputs {
-		if err := sameType(n, 0, i); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// wantShape checks the shape of input i, when it is given.
-func wantShape(n *graph.Node, i int, want ...int) error {
-	if v := n.Input(i); v != nil && !slices.Equal(v.Shape, want) {
-		return fmt.Errorf("input %d, %q, has shape %v, want %v", i, v.Name, []int(v.Shape), want)
-	}
-	return nil
-}
-
 func inferConv(n *graph.Node) error {
 	if err := floatInputs(n, 2, 3, 1); err != nil {
 		return err
@@ -133,18 +109,6 @@ func gradConv(b *Builder, n *graph.Node, dy []*graph.Value) ([]*graph.Value, err
 		dx = append(dx, b.ReduceSum(dy[0], false, channelReduction(dy[0])...))
 	}
 	return dx, nil
-}
-
-// channelReduction lists every axis but the channels'.
-func channelReduction(v *graph.Value) []int {
-	axes := []int{0}
-	if v == nil { // the builder failed before
-		return axes
-	}
-	for i := 2; i < len(v.Shape); i++ {
-		axes = append(axes, i)
-	}
-	return axes
 }
 
 func (b *Builder) conv(c *conv, x, w *graph.Value) *graph.Value {
@@ -287,15 +251,6 @@ func convGradWeightBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
 	return []*graph.Value{b.Transpose(dw, append([]int{1, 0}, sequence(2, len(c.in))...)...)}, nil
 }
 
-// sequence counts up from first.
-func sequence(first, count int) []int {
-	out := make([]int, count)
-	for i := range out {
-		out[i] = first + i
-	}
-	return out
-}
-
 // ConvTranspose(x, w, bias) is ConvGradInput with x in the place of dy: its
 // output has the shape of the input of the convolution it transposes.
 
@@ -406,20 +361,6 @@ func convTransposeBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
 		y = b.Add(y, b.perChannel(bias, len(c.in)))
 	}
 	return []*graph.Value{y}, nil
-}
-
-// perChannel reshapes a vector of channels so that it broadcasts over images
-// with the given number of spatial axes; nil stays nil.
-func (b *Builder) perChannel(v *graph.Value, spatial int) *graph.Value {
-	if b.Err != nil || v == nil {
-		return nil
-	}
-	return b.Reshape(v, append([]int{1, v.Shape.Size()}, slices.Repeat([]int{1}, spatial)...)...)
-}
-
-// kernels makes a Forward of a kernel in both precisions.
-func kernels(single, double func(*Call) (func() error, error)) func(*Call) (func() error, error) {
-	return func(c *Call) (func() error, error) { return byFloat(c, single, double) }
 }
 
 // geom is the kernel's form of the geometry.

@@ -195,3 +195,27 @@ func inferSame(types ...onnx.DType) func(n *graph.Node) error {
 		return setOutput(n, 0, n.Inputs[0].DType, n.Inputs[0].Shape)
 	}
 }
+
+// floatInputs checks arity and that inputs have one floating type.
+func floatInputs(n *graph.Node, minIn, maxIn, maxOut int) error {
+	if err := arity(n, minIn, maxIn, maxOut); err != nil {
+		return err
+	}
+	if err := wantType(n, 0, floats...); err != nil {
+		return err
+	}
+	for i := range n.Inputs {
+		if err := sameType(n, 0, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wantShape checks the shape of input i, when it is given.
+func wantShape(n *graph.Node, i int, want ...int) error {
+	if v := n.Input(i); v != nil && !slices.Equal(v.Shape, want) {
+		return fmt.Errorf("input %d, %q, has shape %v, want %v", i, v.Name, []int(v.Shape), want)
+	}
+	return nil
+}

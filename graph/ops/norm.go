@@ -186,24 +186,13 @@ func (b *Builder) momentGrad(x, mean, dmean, dvar *graph.Value, count int) *grap
 	share := b.Scalar(1/float64(count), x)
 	var dx *graph.Value
 	if dmean != nil {
-		dx = b.Op("Expand", b.Mul(dmean, share), b.Ints(x.Shape...))
+		dx = b.Expand(b.Mul(dmean, share), x.Shape)
 	}
 	if dvar != nil {
 		twice := b.Mul(b.Sub(x, mean), b.Scalar(2, x))
 		dx = b.sum(dx, b.Mul(twice, b.Mul(dvar, share)))
 	}
 	return dx
-}
-
-// sum adds two gradients, either of which may be nil for zero.
-func (b *Builder) sum(x, y *graph.Value) *graph.Value {
-	switch {
-	case x == nil:
-		return y
-	case y == nil:
-		return x
-	}
-	return b.Add(x, y)
 }
 
 // LayerNormalizationGrad(dy, x, scale, mean, invstd) with

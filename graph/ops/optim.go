@@ -166,48 +166,9 @@ func adamBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
 // correction is 1 - beta^t, in double precision until it is done: in single,
 // 1 - 0.999 keeps four digits.
 func (b *Builder) correction(beta float64, t *graph.Value) *graph.Value {
-	if b.Err != nil {
-		return nil
-	}
-	to := func(v *graph.Value, dt onnx.DType) *graph.Value {
-		if b.Err != nil || v.DType == dt {
-			return v
-		}
-		return b.OpA("Cast", []*onnx.Attr{onnx.AttrInt("to", int64(dt))}, v)
-	}
-	wide := to(t, onnx.Float64)
-	if b.Err != nil {
-		return nil
-	}
+	wide := b.Cast(t, onnx.Float64)
 	power := b.Op("Pow", b.Scalar(beta, wide), wide)
-	return to(b.Sub(b.Scalar(1, wide), power), t.DType)
-}
-
-// inPlace prepares output out to be computed in place from input in: it
-// returns the memory to work in and what to do first, which is to copy the
-// input unless output and input share memory. An output that is left out is
-// worked on in scratch memory; an input that is left out gives nil.
-func inPlace[T kernel.Float](c *Call, out, in int) (work []T, begin func()) {
-	src := slot[T](c.In, in)
-	if src == nil {
-		return nil, func() {}
-	}
-	work = slot[T](c.Out, out)
-	if work == nil {
-		work = make([]T, len(src))
-	}
-	if len(src) == 0 || &work[0] == &src[0] {
-		return work, func() {}
-	}
-	return work, func() { copy(work, src) }
-}
-
-// slot returns the elements of tensor i of a list, nil when it is left out.
-func slot[T kernel.Float](list []*onnx.Tensor, i int) []T {
-	if i >= len(list) || list[i] == nil {
-		return nil
-	}
-	return onnx.Of[T](list[i])
+	return b.Cast(b.Sub(b.Scalar(1, wide), power), t.DType)
 }
 
 func runSGD[T kernel.Float](c *Call) (func() error, error) {

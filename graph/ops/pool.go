@@ -237,7 +237,7 @@ func maxPoolGradBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
 		return nil, fmt.Errorf("needs operator set 16 or newer (ScatterElements that adds), the graph has %d", v)
 	}
 	dy, places, x := n.Inputs[0], n.Inputs[1], graph.Shape(n.Ints("input_shape"))
-	zeros := b.Op("Expand", b.Scalar(0, dy), b.Ints(x.Size()))
+	zeros := b.Fill(0, dy, x.Size())
 	dx := b.OpA("ScatterElements", []*onnx.Attr{onnx.AttrInt("axis", 0), onnx.AttrString("reduction", "add")},
 		zeros, b.flat(places), b.flat(dy))
 	return []*graph.Value{b.Reshape(dx, x...)}, nil
@@ -248,14 +248,6 @@ func gradMaxPoolGrad(b *Builder, n *graph.Node, d []*graph.Value) ([]*graph.Valu
 	dy, places := n.Inputs[0], n.Inputs[1]
 	picked := b.OpA("GatherElements", []*onnx.Attr{onnx.AttrInt("axis", 0)}, b.flat(d[0]), b.flat(places))
 	return []*graph.Value{b.Reshape(picked, dy.Shape...), nil}, nil
-}
-
-// flat makes a vector of v.
-func (b *Builder) flat(v *graph.Value) *graph.Value {
-	if b.Err != nil {
-		return nil
-	}
-	return b.Reshape(v, v.Shape.Size())
 }
 
 func runMaxPoolGrad[T kernel.Float](c *Call) (func() error, error) {
@@ -380,24 +372,9 @@ func averagePoolGradBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
 	dy := n.Inputs[0]
 	share := w.shares(countsPadding(n))
 	scaled := b.Mul(dy, b.floatConst(share, dy.DType, append([]int{1, 1}, w.out...)...))
-	ones := b.Op("Expand", b.Scalar(1, dy), b.Ints(append([]int{x[1], 1}, w.kernel...)...))
+	ones := b.Fill(1, dy, append([]int{x[1], 1}, w.kernel...)...)
 	attrs := append(w.transposeAttrs(), onnx.AttrInt("group", int64(x[1])))
 	return []*graph.Value{b.OpA("ConvTranspose", attrs, scaled, ones)}, nil
-}
-
-// floatConst adds a constant of float type dt.
-func (b *Builder) floatConst(data []float64, dt onnx.DType, shape ...int) *graph.Value {
-	if b.Err != nil {
-		return nil
-	}
-	if dt == onnx.Float64 {
-		return b.Const(onnx.FromSlice(data, shape...))
-	}
-	single := make([]float32, len(data))
-	for i, v := range data {
-		single[i] = float32(v)
-	}
-	return b.Const(onnx.FromSlice(single, shape...))
 }
 
 // shares returns 1/count for every window position, row-major.
@@ -466,21 +443,4 @@ func globalPoolBody(op string, since int) func(*Builder, *graph.Node) ([]*graph.
 		x := n.Inputs[0]
 		return []*graph.Value{b.reduce(op, since, x, sequence(2, len(x.Shape)-2)...)}, nil
 	}
-}
-
-// reduce applies a reduction over axes, which keep extent 1. The axes are an
-// input from operator set since on, an attribute before.
-func (b *Builder) reduce(op string, since int, x *graph.Value, axes ...int) *graph.Value {
-	if b.Err != nil {
-		return nil
-	}
-	if b.G.Opsets[""] < since {
-		return b.OpA(op, []*onnx.Attr{onnx.AttrInts("axes", toInt64(axes)...)}, x)
-	}
-	return b.Op(op, x, b.Ints(axes...))
-}
-
-// mean is the mean over axes, which keep extent 1.
-func (b *Builder) mean(x *graph.Value, axes ...int) *graph.Value {
-	return b.reduce("ReduceMean", 18, x, axes...)
 }

@@ -142,10 +142,6 @@ func split(total int, upper bool) (begin, end int) {
 // extent is how many input positions the window spans along axis i.
 func (w *window) extent(i int) int { return (w.kernel[i]-1)*w.dilation[i] + 1 }
 
-// inner is the number of input positions, outer that of output positions.
-func (w *window) inner() int { return product(w.in) }
-func (w *window) outer() int { return product(w.out) }
-
 // attrs spells stride, dilation and padding out as attributes.
 func (w *window) attrs() []*onnx.Attr {
 	return []*onnx.Attr{
