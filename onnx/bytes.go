@@ -62,6 +62,62 @@ func rawBytes(data any) []byte {
 	return b
 }
 
+// rawElements is the inverse of rawBytes. It takes over the memory of raw.
+func rawElements(raw []byte, dt DType) any {
+	data := elementsOf(raw, dt)
+	if b, width := view(data); bigEndian && width > 1 {
+		swapBytes(b, width)
+	}
+	return data
+}
+
+func elementsOf(raw []byte, dt DType) any {
+	switch dt {
+	case Float32:
+		return sliceOf[float32](raw)
+	case Float64:
+		return sliceOf[float64](raw)
+	case Int8:
+		return sliceOf[int8](raw)
+	case Int16:
+		return sliceOf[int16](raw)
+	case Int32:
+		return sliceOf[int32](raw)
+	case Int64:
+		return sliceOf[int64](raw)
+	case Uint8:
+		return sliceOf[uint8](raw)
+	case Uint16, Float16, BFloat16:
+		return sliceOf[uint16](raw)
+	case Uint32:
+		return sliceOf[uint32](raw)
+	case Uint64:
+		return sliceOf[uint64](raw)
+	case Bool:
+		return bools(raw)
+	case Complex64:
+		return sliceOf[complex64](raw)
+	case Complex128:
+		return sliceOf[complex128](raw)
+	}
+	return Packed(raw)
+}
+
+// sliceOf is the inverse of viewOf; it copies only what is not aligned for T.
+func sliceOf[T any](raw []byte) []T {
+	var zero T
+	n := len(raw) / int(unsafe.Sizeof(zero))
+	if n == 0 {
+		return []T{}
+	}
+	if uintptr(unsafe.Pointer(&raw[0]))%unsafe.Alignof(zero) == 0 {
+		return unsafe.Slice((*T)(unsafe.Pointer(&raw[0])), n)
+	}
+	s := make([]T, n)
+	copy(viewOf(s), raw)
+	return s
+}
+
 // swapBytes turns each group of width bytes round.
 func swapBytes(b []byte, width int) {
 	for ; len(b) > 0; b = b[width:] {

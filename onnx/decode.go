@@ -1,11 +1,9 @@
 package onnx
 
 import (
-	"bytes"
 	"os"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/runtime/protoiface"
 
 	"github.com/unprune/unprune/onnx/internal/pb"
 )
@@ -18,7 +16,7 @@ const maxDepth = 64
 // memory with b.
 func Decode(b []byte, dir *os.Root) (*Model, error) {
 	p := new(pb.ModelProto)
-	if err := unmarshal(b, p); err != nil {
+	if err := (proto.UnmarshalOptions{RecursionLimit: 8 * maxDepth}).Unmarshal(b, p); err != nil {
 		return nil, formatErrorf("not an ONNX model, or cut short: %v", err)
 	}
 	d := decoder{external: newExternalFiles(dir)}
@@ -26,24 +24,8 @@ func Decode(b []byte, dir *os.Root) (*Model, error) {
 	return d.model(p)
 }
 
-// unmarshal is proto.Unmarshal, except that byte fields of p point into b
-// instead of being copies.
-func unmarshal(b []byte, p proto.Message) error {
-	m := p.ProtoReflect()
-	methods := m.ProtoMethods()
-	if methods == nil || methods.Unmarshal == nil {
-		return proto.Unmarshal(b, p)
-	}
-	_, err := methods.Unmarshal(protoiface.UnmarshalInput{
-		Message: m,
-		Buf:     b,
-		Flags:   protoiface.UnmarshalAliasBuffer,
-		Depth:   8 * maxDepth,
-	})
-	return err
-}
-
-// decoder turns the messages of one file into plain values.
+// decoder turns the messages of one file into plain values, which take over the
+// messages' memory.
 type decoder struct {
 	external *externalFiles
 	depth    int
@@ -223,7 +205,7 @@ func (d *decoder) training(p *pb.TrainingInfoProto) (*TrainingInfo, error) {
 }
 
 func (d *decoder) attr(p *pb.AttributeProto) (*Attr, error) {
-	a := &Attr{Floats: p.Floats, Ints: p.Ints, Strings: cloneAll(p.Strings)}
+	a := &Attr{Floats: p.Floats, Ints: p.Ints, Strings: p.Strings, S: p.S}
 	k := &a.kept
 	k.keepUnknown(p)
 	a.Name = take(k, attrName, p.Name)
@@ -232,7 +214,6 @@ func (d *decoder) attr(p *pb.AttributeProto) (*Attr, error) {
 	a.Type = AttrType(take(k, attrType, p.Type))
 	a.F = takeValue(k, attrF, p.F, a.holds(AttrTypeFloat))
 	a.I = takeValue(k, attrI, p.I, a.holds(AttrTypeInt))
-	a.S = bytes.Clone(p.S)
 	if len(p.S) == 0 && (p.S != nil) != a.holds(AttrTypeString) {
 		k.setZero(attrS)
 	}
@@ -309,8 +290,4 @@ func values[P, M any](ps []P, fill func(P, *M)) []M {
 		fill(p, &ms[i])
 	}
 	return ms
-}
-
-func cloneAll(bs [][]byte) [][]byte {
-	return values(bs, func(b []byte, c *[]byte) { *c = append([]byte{}, b...) })
 }

@@ -1,8 +1,6 @@
 package onnx
 
 import (
-	"bytes"
-	"io"
 	"math"
 
 	"github.com/unprune/unprune/onnx/internal/pb"
@@ -156,7 +154,10 @@ func elements(p *pb.TensorProto, from storage, t *Tensor, n int) (any, error) {
 	case t.DType == Undefined:
 		return nil, formatErrorf("has %v but no data_type", from)
 	case from == storageRaw:
-		return rawElements(bytes.NewReader(p.RawData), int64(len(p.RawData)), t, n)
+		if err := checkRawSize(int64(len(p.RawData)), t, n); err != nil {
+			return nil, err
+		}
+		return rawElements(p.RawData, t.DType), nil
 	case isUnknown(t.DType):
 		return nil, unsupportedf("%v in %v", t.DType, from)
 	case from != storageOf(t.DType):
@@ -182,32 +183,16 @@ func emptyData(dt DType) any {
 // than a byte stand close together and the last byte is filled up.
 func packedSize(dt DType, n int) int { return (n*dtypes[dt].bits + 7) / 8 }
 
-// rawElements reads the n elements of t from size bytes in the form of raw_data.
-// It compares the sizes before it takes memory.
-func rawElements(r io.Reader, size int64, t *Tensor, n int) (any, error) {
+// checkRawSize compares the number of bytes that there are in the form of
+// raw_data with what the n elements of t need.
+func checkRawSize(size int64, t *Tensor, n int) error {
 	if t.DType == String || t.DType == Undefined {
-		return nil, formatErrorf("raw_data cannot hold elements of type %v", t.DType)
+		return formatErrorf("raw_data cannot hold elements of type %v", t.DType)
 	}
 	if need := int64(packedSize(t.DType, n)); size != need && !isUnknown(t.DType) {
-		return nil, formatErrorf("raw_data has %d bytes, shape %v of %v needs %d", size, head(t.Shape), t.DType, need)
+		return formatErrorf("raw_data has %d bytes, shape %v of %v needs %d", size, head(t.Shape), t.DType, need)
 	}
-	var data any
-	if t.DType == Bool || t.DType.IsPacked() {
-		data = make(Packed, size)
-	} else {
-		data = NewTensor(t.DType, n).Data
-	}
-	b, width := view(data)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, formatErrorf("cannot be read: %v", err)
-	}
-	if bigEndian {
-		swapBytes(b, width)
-	}
-	if t.DType == Bool {
-		return bools(b), nil
-	}
-	return data, nil
+	return nil
 }
 
 // bools takes any value but zero as true.

@@ -117,7 +117,14 @@ func (x *externalFiles) read(entries []*pb.StringStringEntryProto, t *Tensor, n 
 	if x.taken += r.length; x.taken > maxSharing*x.size {
 		return nil, unsupportedf("tensors share the bytes of external files more than %d times over", maxSharing)
 	}
-	return rawElements(io.NewSectionReader(f, r.offset, r.length), r.length, t, n)
+	if err := checkRawSize(r.length, t, n); err != nil {
+		return nil, err
+	}
+	raw := make([]byte, r.length)
+	if _, err := io.ReadFull(io.NewSectionReader(f, r.offset, r.length), raw); err != nil {
+		return nil, formatErrorf("%q cannot be read: %v", r.location, withoutPath(err))
+	}
+	return rawElements(raw, t.DType), nil
 }
 
 // open opens a file once per model.
