@@ -52,7 +52,7 @@ func native(threads int) train.Compile {
 	}
 }
 
-func newEngine(t *testing.T, file string, threads int) *train.Engine {
+func importFile(t *testing.T, file string) *pass.Model {
 	t.Helper()
 	m, err := onnx.Read(filepath.Join(gradients, file))
 	if err != nil {
@@ -62,7 +62,12 @@ func newEngine(t *testing.T, file string, threads int) *train.Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := train.New(im, train.Options{Compile: native(threads)})
+	return im
+}
+
+func newEngine(t *testing.T, file string, threads int) *train.Engine {
+	t.Helper()
+	e, err := train.New(importFile(t, file), train.Options{Compile: native(threads)})
 	if err != nil {
 		t.Fatal(err)
 	}
