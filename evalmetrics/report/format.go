@@ -65,7 +65,7 @@ func count(n int) string {
 
 // short cuts a label to what fits above a bar.
 func short(label string) string {
-	const limit = 34
+	const limit = 32
 	r := []rune(label)
 	if len(r) <= limit {
 		return label

@@ -252,7 +252,7 @@ func TestNumbers(t *testing.T) {
 		{duration(1.24), "1.2 s"}, {duration(99.96), "1 min 40 s"}, {duration(3599.6), "60 min 00 s"}, {duration(7200), "2 h 00 min"},
 		{duration(math.NaN()), dash}, {count(0), "0"}, {count(999), "999"}, {count(1234567), "1,234,567"}, {count(-1000), "-1,000"},
 		{nats(0), "0.000"}, {nats(.00123), "0.0012"}, {nats(2.64), "2.640"}, {difference(0), "0"}, {difference(3.81e-6), "3.8e-06"},
-		{percent(math.Inf(1)), dash}, {short(strings.Repeat("ä", 40)), strings.Repeat("ä", 33) + "…"},
+		{percent(math.Inf(1)), dash}, {short(strings.Repeat("ä", 40)), strings.Repeat("ä", 31) + "…"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)

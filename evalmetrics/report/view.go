@@ -94,7 +94,7 @@ func newRowView(r Row, budget float64) rowView {
 	case Answer:
 		v.Tag = "the answer"
 	case Gold:
-		v.Tag = "gold standard"
+		v.Tag = "reference"
 	}
 	return v
 }
@@ -111,11 +111,11 @@ func costChart(id string, rows []Row, budget float64) *chart {
 		return nil
 	}
 	s := linear(top)
-	c := newChart(id+"-cost", "Training passes over the retained data")
+	c := newChart(id+"-cost", "Training passes over the retained data and their share of gold's")
 	for _, r := range rows {
 		value := passes(r.Passes)
 		if finite(budget) && finite(r.Passes) && r.Role != Gold {
-			value += fmt.Sprintf(" (%.0f %% of gold)", 100*r.Passes/budget)
+			value += fmt.Sprintf(" · %.0f %%", 100*r.Passes/budget)
 		}
 		c.add(s, r, r.Passes, math.NaN(), value)
 	}
@@ -137,11 +137,7 @@ func divergenceChart(id string, rows []Row) *chart {
 	s := logarithmic(values)
 	c := newChart(id+"-forget", "Divergence from gold on the forgotten samples")
 	for _, r := range rows {
-		value := nats(r.KLForget)
-		if r.KLForget == 0 {
-			value = "0"
-		}
-		c.add(s, r, r.KLForget, math.NaN(), value)
+		c.add(s, r, r.KLForget, math.NaN(), nats(r.KLForget))
 	}
 	return c.finish(s)
 }
