@@ -10,13 +10,14 @@ import (
 
 func init() {
 	register(
-		Op{Name: "BatchNormalization", Since: []int{7, 9, 14, 15}, Infer: inferBatchNorm, Grad: gradBatchNorm, Forward: kernels(runBatchNorm[float32], runBatchNorm[float64])},
-		Op{Domain: Domain, Name: "BatchNormalizationInferenceGrad", Infer: inferBatchNormGrad, Body: batchNormInferenceGradBody,
+		Op{Name: "BatchNormalization", Since: []int{7, 9, 14, 15}, Infer: inferBatchNorm, Grad: gradBatchNorm, InPlace: []int{0},
+			Forward: kernels(runBatchNorm[float32], runBatchNorm[float64])},
+		Op{Domain: Domain, Name: "BatchNormalizationInferenceGrad", Infer: inferBatchNormGrad, Body: batchNormInferenceGradBody, InPlace: []int{0},
 			Forward: kernels(runBatchNormInferenceGrad[float32], runBatchNormInferenceGrad[float64])},
 		Op{Domain: Domain, Name: "BatchNormalizationTraining", Infer: inferBatchNormTraining,
-			Body: batchNormTrainingBody, Grad: gradBatchNormTraining, Updates: []Update{{1, 3}, {2, 4}},
+			Body: batchNormTrainingBody, Grad: gradBatchNormTraining, InPlace: []int{0}, Updates: []Update{{1, 3}, {2, 4}},
 			Forward: kernels(runBatchNormTraining[float32], runBatchNormTraining[float64])},
-		Op{Domain: Domain, Name: "BatchNormalizationGrad", Infer: inferBatchNormGrad, Body: batchNormGradBody,
+		Op{Domain: Domain, Name: "BatchNormalizationGrad", Infer: inferBatchNormGrad, Body: batchNormGradBody, InPlace: []int{0},
 			Forward: kernels(runBatchNormGrad[float32], runBatchNormGrad[float64])},
 	)
 }

@@ -11,9 +11,9 @@ import (
 
 func init() {
 	register(
-		Op{Name: "LayerNormalization", Since: []int{17}, Infer: inferLayerNorm, Grad: gradLayerNorm,
+		Op{Name: "LayerNormalization", Since: []int{17}, Infer: inferLayerNorm, Grad: gradLayerNorm, InPlace: []int{0},
 			Forward: kernels(runLayerNorm[float32], runLayerNorm[float64])},
-		Op{Domain: Domain, Name: "LayerNormalizationGrad", Infer: inferLayerNormGrad, Body: layerNormGradBody,
+		Op{Domain: Domain, Name: "LayerNormalizationGrad", Infer: inferLayerNormGrad, Body: layerNormGradBody, InPlace: []int{0},
 			Forward: kernels(runLayerNormGrad[float32], runLayerNormGrad[float64])},
 		Op{Name: "RMSNormalization", Since: []int{23}, Infer: inferRMSNorm, Body: rmsNormBody},
 		Op{Name: "GroupNormalization", Since: []int{18, 21}, Infer: inferGroupNorm, Body: groupNormBody},

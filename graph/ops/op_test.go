@@ -297,6 +297,31 @@ func (s *sample) moved(list []int, h float64) feeds {
 	return out
 }
 
+// TestInPlace checks the promises of Op.InPlace and Op.Updates: that an output
+// may be written over an input.
+func TestInPlace(t *testing.T) {
+	forEach(t, func(t *testing.T, c *Case) {
+		want := c.build(t, onnx.Float32).eval(t)
+		op, err := ops.Lookup(c.build(t, onnx.Float32).node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		over := slices.Clone(op.Updates)
+		for _, i := range op.InPlace {
+			over = append(over, ops.Update{Output: 0, Input: i})
+		}
+		for _, u := range over {
+			s := c.build(t, onnx.Float32)
+			in, out := s.node.Input(u.Input), s.node.Output(u.Output)
+			if in == nil || out == nil || in.DType != out.DType || in.Shape.Size() != out.Shape.Size() {
+				continue
+			}
+			got := s.evalOver(t, op, u.Output, u.Input)
+			compareAll(t, fmt.Sprintf("output %d over input %d", u.Output, u.Input), got, want, 0)
+		}
+	})
+}
+
 // TestThreadsAgree checks that results have the same bits however many threads
 // compute them.
 func TestThreadsAgree(t *testing.T) {
