@@ -137,34 +137,47 @@ func testConv[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom) {
 	compare("db", db, wantDB, g.N*g.OH*g.OW)
 }
 
-// resnetLike has several units in every kernel, batches with a rest, and parts.
-var resnetLike = ConvGeom{N: 7, C: 32, H: 16, W: 16, OutC: 48, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1}
+// steadyGeoms are large enough for several units in every kernel: one with
+// parts in the weight gradient, one that is computed pixel by pixel, and one
+// whose input gradient has phases.
+var steadyGeoms = []ConvGeom{
+	{N: 7, C: 32, H: 16, W: 16, OutC: 48, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+	{N: 40, C: 64, H: 4, W: 4, OutC: 80, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+	{N: 9, C: 24, H: 12, W: 12, OutC: 40, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+}
 
 func TestConvSameBitsOnAnyTeam(t *testing.T) {
-	g := resnetLike.withDefaults()
-	x, w, dy := fill(make([]float32, g.xSize()), 1), fill(make([]float32, g.wSize()), 2), fill(make([]float32, g.ySize()), 3)
-	conv, input, weight := NewConv[float32](g, ConvOptions{}), NewConvGradInput[float32](g), NewConvGradWeight[float32](g)
-	run := func(team *Team) [][]float32 {
-		y, dx, dw := make([]float32, g.ySize()), make([]float32, g.xSize()), make([]float32, g.wSize())
-		conv.Run(team, x, w, nil, y)
-		input.Run(team, dy, w, dx)
-		weight.Run(team, x, dy, dw)
-		return [][]float32{y, dx, dw}
-	}
-	want := run(nil)
-	for threads := 1; threads <= 3; threads++ {
-		team := NewTeam(threads)
-		for i, got := range run(team) {
-			sameBits(t, fmt.Sprintf("%d threads, result %d", threads, i), got, want[i])
+	for _, g := range steadyGeoms {
+		g = g.withDefaults()
+		x, w, dy := fill(make([]float32, g.xSize()), 1), fill(make([]float32, g.wSize()), 2), fill(make([]float32, g.ySize()), 3)
+		conv, input, weight := NewConv[float32](g, ConvOptions{}), NewConvGradInput[float32](g), NewConvGradWeight[float32](g)
+		run := func(team *Team) [][]float32 {
+			y, dx, dw := make([]float32, g.ySize()), make([]float32, g.xSize()), make([]float32, g.wSize())
+			conv.Run(team, x, w, nil, y)
+			input.Run(team, dy, w, dx)
+			weight.Run(team, x, dy, dw)
+			return [][]float32{y, dx, dw}
 		}
-		team.Close()
+		want := run(nil)
+		for threads := 1; threads <= 3; threads++ {
+			team := NewTeam(threads)
+			for i, got := range run(team) {
+				sameBits(t, fmt.Sprintf("%+v: %d threads, result %d", g, threads, i), got, want[i])
+			}
+			team.Close()
+		}
 	}
 }
 
 func TestConvAllocatesNothing(t *testing.T) {
 	team := NewTeam(2)
 	defer team.Close()
-	g := resnetLike.withDefaults()
+	for _, g := range steadyGeoms {
+		testConvAllocatesNothing(t, team, g.withDefaults())
+	}
+}
+
+func testConvAllocatesNothing(t *testing.T, team *Team, g ConvGeom) {
 	x, w, y, b := make([]float32, g.xSize()), make([]float32, g.wSize()), make([]float32, g.ySize()), make([]float32, g.OutC)
 	conv, input, weight, bias := NewConv[float32](g, ConvOptions{}), NewConvGradInput[float32](g), NewConvGradWeight[float32](g), NewConvGradBias[float32](g)
 	run := func() {
@@ -175,7 +188,7 @@ func TestConvAllocatesNothing(t *testing.T) {
 	}
 	run()
 	if allocs := testing.AllocsPerRun(5, run); allocs != 0 {
-		t.Errorf("a convolution and its gradients allocate %v times", allocs)
+		t.Errorf("%+v: a convolution and its gradients allocate %v times", g, allocs)
 	}
 }
 
@@ -194,4 +207,28 @@ func TestConvRefusesImpossibleGeometry(t *testing.T) {
 			NewConv[float32](g, ConvOptions{})
 		}()
 	}
+}
+
+// FuzzConv lets the fuzzer look for geometries that a kernel gets wrong.
+func FuzzConv(f *testing.F) {
+	f.Add([]byte{2, 3, 5, 6, 4, 3, 3, 1, 1, 0, 0, 1, 1, 1, 1, 0})
+	f.Add([]byte{19, 20, 3, 2, 17, 3, 3, 0, 0, 0, 0, 1, 2, 1, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) < 16 {
+			return
+		}
+		at := func(i, n int) int { return int(b[i]) % n }
+		group := 1 + at(15, 3)
+		g := ConvGeom{
+			N: 1 + at(0, 20), C: group * (1 + at(1, 20)), H: 1 + at(2, 12), W: 1 + at(3, 20), OutC: group * (1 + at(4, 20)),
+			KH: 1 + at(5, 5), KW: 1 + at(6, 5), StrideH: 1 + at(7, 4), StrideW: 1 + at(8, 4), DilH: 1 + at(9, 3), DilW: 1 + at(10, 3),
+			PadT: at(11, 4), PadL: at(12, 4), PadB: at(13, 4), PadR: at(14, 4), Group: group,
+		}
+		if g.H+g.PadT+g.PadB <= g.DilH*(g.KH-1) || g.W+g.PadL+g.PadR <= g.DilW*(g.KW-1) {
+			return
+		}
+		for _, tl := range tilings[float32]() {
+			testConv(t, nil, tl, g.withDefaults())
+		}
+	})
 }

@@ -70,7 +70,7 @@ func newGemm[T Float](tl *tiling[T], m, n, k int, transA, transB bool, opt GemmO
 	g.packA = g.alpha != 1 || g.split.cols >= 4*g.width
 	g.packB = g.bCol != 1 || g.split.rows >= 4*g.rows
 	g.body = g.unit
-	if m == 1 && g.aCol == 1 && g.bRow == 1 && n > 0 {
+	if m == 1 && n > 0 && k > 0 && g.aCol == 1 && g.bRow == 1 {
 		// One row of dot products: packing would cost more than it saves.
 		g.split.cols = min(n, max(unitProducts/8/max(k, 1), 1))
 		g.split.rowBlocks, g.split.colBlocks = 1, ceilDiv(n, g.split.cols)
@@ -183,17 +183,17 @@ func (g *Gemm[T]) lastFlags() int {
 // slab adds the products of columns p0 to p1 of A to a block of C.
 func (g *Gemm[T]) slab(w *Worker, i0, i1, j0, j1, p0, p1, flags int) {
 	tl, k, width := g.tiling, p1-p0, g.width
-	b, bRow, bPanel := g.b[min(len(g.b), p0*g.bRow+j0*g.bCol):], g.bRow, width
+	b, bRow, bPanel := from(g.b, p0*g.bRow+j0*g.bCol), g.bRow, width
 	if g.packB {
 		packed := scratchOf[T](w, slotB, roundUp(j1-j0, width)*k)
 		for j := 0; j < j1-j0; j += width {
-			tl.pack(min(width, j1-j0-j), k, b[min(len(b), j*g.bCol):], g.bCol, g.bRow, packed[j*k:], width, 1)
+			tl.pack(min(width, j1-j0-j), k, from(b, j*g.bCol), g.bCol, g.bRow, from(packed, j*k), width, 1)
 		}
 		b, bRow, bPanel = packed, width, width*k
 	}
 	for i := i0; i < i1; i += g.rows {
 		rows := min(g.rows, i1-i)
-		a, aRow, aCol := g.a[min(len(g.a), i*g.aRow+p0*g.aCol):], g.aRow, g.aCol
+		a, aRow, aCol := from(g.a, i*g.aRow+p0*g.aCol), g.aRow, g.aCol
 		if g.packA {
 			packed := scratchOf[T](w, slotA, packedRow*k)
 			tl.pack(rows, k, a, aRow, aCol, packed, packedRow, g.alpha)
@@ -201,11 +201,14 @@ func (g *Gemm[T]) slab(w *Worker, i0, i1, j0, j1, p0, p1, flags int) {
 		}
 		for j := j0; j < j1; j += width {
 			cols := min(width, j1-j)
-			tl.tile(rows, cols)(k, a, aRow, aCol, b[(j-j0)/width*bPanel:], bRow,
+			tl.tile(rows, cols)(k, a, aRow, aCol, from(b, (j-j0)/width*bPanel), bRow,
 				g.c[i*g.opt.LDC+j:], g.opt.LDC, cols, g.biasAt(i, j), flags)
 		}
 	}
 }
+
+// from is s from an index on, or nothing: with K = 0, A and B have no elements.
+func from[T any](s []T, at int) []T { return s[min(at, len(s)):] }
 
 func (g *Gemm[T]) biasAt(i, j int) []T {
 	switch g.opt.Bias {

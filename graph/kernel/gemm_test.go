@@ -156,6 +156,25 @@ func TestGemmRefusesShortSlices(t *testing.T) {
 	}
 }
 
+// FuzzGemm lets the fuzzer look for sizes and options that a kernel gets wrong.
+func FuzzGemm(f *testing.F) {
+	f.Add(uint8(9), uint8(50), uint16(400), uint8(0b1011), uint8(3))
+	f.Add(uint8(1), uint8(18), uint16(0), uint8('P'), uint8(8))
+	f.Add(uint8(1), uint8('O'), uint16(0), uint8(2), uint8(50))
+	f.Add(uint8(1), uint8(17), uint16(33), uint8(0b0010), uint8(0))
+	f.Fuzz(func(t *testing.T, m, n uint8, k uint16, flags, pad uint8) {
+		c := gemmCase{m: int(m), n: int(n), k: int(k % 1000), transA: flags&1 != 0, transB: flags&2 != 0}
+		c.opt = GemmOptions{
+			Alpha: []float64{0, -0.5}[flags>>2&1], Beta: []float64{0, 1, 0.25, 0}[flags>>3&3],
+			Bias: []Bias{NoBias, BiasPerRow, BiasPerColumn, NoBias}[flags>>5&3], ReLU: flags>>7 != 0,
+			LDA: max(c.m, c.k) + int(pad%8), LDB: max(c.n, c.k) + int(pad%8), LDC: c.n + int(pad%8),
+		}
+		for _, tl := range tilings[float32]() {
+			testGemm(t, nil, tl, c, uint64(pad))
+		}
+	})
+}
+
 func BenchmarkGemm(b *testing.B) {
 	shapes := []struct {
 		name           string
