@@ -58,6 +58,15 @@ type sample struct {
 // on dt: they are rounded to single precision.
 func (c *Case) build(t testing.TB, dt onnx.DType) *sample {
 	t.Helper()
+	s, err := c.sample(dt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// sample is build for nodes that may be refused.
+func (c *Case) sample(dt onnx.DType) (*sample, error) {
 	s := &sample{g: graph.New(c.Op, cmp.Or(c.Opset, defaultOpset)), feeds: feeds{}}
 	rng := stream(c.String())
 	for i, in := range c.In {
@@ -76,21 +85,19 @@ func (c *Case) build(t testing.TB, dt onnx.DType) *sample {
 		s.feeds[v.Name] = data
 	}
 	b := ops.NewBuilder(s.g)
-	nout := max(c.NOut, 1)
-	var outs []*graph.Value
+	add := b.Node
 	if c.Domain == ops.Domain {
-		outs = b.Own(c.Op, nout, s.in, c.Attrs...)
-	} else {
-		outs = b.Node(c.Op, nout, s.in, c.Attrs...)
+		add = b.Own
 	}
+	outs := add(c.Op, max(c.NOut, 1), s.in, c.Attrs...)
 	if b.Err != nil {
-		t.Fatal(b.Err)
+		return nil, b.Err
 	}
 	for _, out := range outs {
 		s.g.AddOutput(out)
 	}
 	s.node = outs[0].Producer()
-	return s
+	return s, nil
 }
 
 // TestEveryOperatorHasCases keeps the registry and the cases together.
