@@ -8,8 +8,6 @@ import (
 	"github.com/unprune/unprune/onnx"
 )
 
-type values = []*graph.Value
-
 // Arithmetic on each element, with broadcasting.
 func init() {
 	binary := func(name string, since []int, grad func(*Builder, *graph.Node, values) (values, error)) Op {
@@ -60,7 +58,7 @@ func inferBinary(n *graph.Node) error {
 		return err
 	}
 	if n.Op == "Mod" && a.DType.IsFloat() && n.Int("fmod", 0) == 0 {
-		return fmt.Errorf("Mod of %v needs fmod=1", a.DType)
+		return fmt.Errorf("a remainder of %v needs fmod=1", a.DType)
 	}
 	shape, err := broadcast(a.Shape, b.Shape)
 	if err != nil {

@@ -60,7 +60,7 @@ var _ = addMistakes([]mistake{
 	{Case{Op: "MatMul", In: []input{normal(2, 3), normal(4, 5)}}, "inner extents 3 and 4 differ"},
 	{Case{Op: "MatMul", In: []input{normal(), normal(4)}}, "a scalar has no matrix product"},
 	{Case{Op: "Gemm", In: []input{normal(2, 3, 4), normal(4, 5)}}, "want matrices"},
-	{Case{Op: "Gemm", In: []input{normal(2, 3), normal(3, 5), normal(2)}}, "C of shape [2] does not fit a product of 2 by 5"},
+	{Case{Op: "Gemm", In: []input{normal(2, 3), normal(3, 5), normal(2)}}, "input C of shape [2] does not fit a product of 2 by 5"},
 	{Case{Op: "Softmax", Attrs: attrs(axisAttr(2)), In: []input{normal(2, 3)}}, "axis 2 is out of range for rank 2"},
 	{Case{Op: "ReduceSum", In: []input{normal(2, 3), ints(1, -1)}}, "name one twice"},
 	{Case{Op: "ReduceSum", In: []input{normal(2, 3), indices(0, 1, 1)}}, "must be a constant"},
