@@ -37,6 +37,9 @@ type Result struct {
 	Weights *Weights
 	Masks   *sparsity.Masks
 	Cost    evalmetrics.Cost
+
+	// Dense is, for a run of the recipe, the weights before the last cut.
+	Dense *Weights
 }
 
 // measure runs make and packs the engine's state, its work and its time.
@@ -117,16 +120,23 @@ func (p *Problem) Retrain(ctx context.Context, rows []int, name string) (*Result
 	if p.Theta0 == nil {
 		return nil, fmt.Errorf("unprune: retraining needs the initial weights (theta_0)")
 	}
-	return p.measure(func() (*sparsity.Masks, error) {
-		return p.pipeline(ctx, rows, p.Recipe.Epochs, name)
+	var dense *Weights
+	r, err := p.measure(func() (masks *sparsity.Masks, err error) {
+		masks, dense, err = p.pipeline(ctx, rows, p.Recipe.Epochs, name)
+		return masks, err
 	})
+	if err != nil {
+		return nil, err
+	}
+	r.Dense = dense
+	return r, nil
 }
 
-// pipeline is the recipe with the given number of dense epochs.
-func (p *Problem) pipeline(ctx context.Context, rows []int, epochs int, name string) (*sparsity.Masks, error) {
+// pipeline is the recipe with the given number of dense epochs. It returns the
+// last mask and the weights from which that was cut.
+func (p *Problem) pipeline(ctx context.Context, rows []int, epochs int, name string) (masks *sparsity.Masks, dense *Weights, err error) {
 	rounds := max(1, p.Recipe.Rounds)
 	share := shareOf(p.Recipe.Sparsity, rounds)
-	var masks *sparsity.Masks
 	for round := range rounds {
 		stage := name
 		if rounds > 1 {
@@ -134,13 +144,14 @@ func (p *Problem) pipeline(ctx context.Context, rows []int, epochs int, name str
 		}
 		err := p.dense(ctx, masks, rows, epochs, Cosine(p.Recipe.Rate), stage, fmt.Sprintf("%s %d", name, round))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		dense = p.Engine.Weights().Clone()
 		if masks, err = p.prune(masks, share, name); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return masks, p.tune(ctx, rows, p.Recipe.TuneEpochs, p.Recipe.TuneRate, name, name)
+	return masks, dense, p.tune(ctx, rows, p.Recipe.TuneEpochs, p.Recipe.TuneRate, name, name)
 }
 
 // prune cuts what the engine holds by the recipe's pruner.
@@ -249,7 +260,8 @@ func (p *Problem) ShortRetrain(ctx context.Context, dense, tune int, rate float6
 	q.Recipe.TuneEpochs, q.Recipe.TuneRate = tune, rate
 	q.Recipe.Rounds = 1
 	return p.measure(func() (*sparsity.Masks, error) {
-		return q.pipeline(ctx, p.Retain, dense, "short retrain")
+		masks, _, err := q.pipeline(ctx, p.Retain, dense, "short retrain")
+		return masks, err
 	})
 }
 

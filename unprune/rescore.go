@@ -115,14 +115,14 @@ func (p *Problem) ShortEpochs() int {
 func (p *Problem) iterative() bool { return p.Recipe.Rounds > 1 }
 
 // shortRun trains the dense network from theta_0 at the constant peak rate. A
-// run that blows up is repeated annealed.
+// run that blows up is repeated at half the rate, three times at most.
 func (p *Problem) shortRun(ctx context.Context, b Blend) (*short, error) {
 	epochs := b.Epochs
 	if p.iterative() {
 		epochs = 2
 	}
-	for _, schedule := range []Schedule{Constant(p.Recipe.Rate), Cosine(p.Recipe.Rate)} {
-		err := p.dense(ctx, nil, b.Rows, epochs, schedule, "short run", "rescore")
+	for rate := p.Recipe.Rate; rate >= p.Recipe.Rate/8; rate /= 2 {
+		err := p.dense(ctx, nil, b.Rows, epochs, Constant(rate), "short run", "rescore")
 		var blown *DivergedError
 		if err != nil && !asDiverged(err, &blown) {
 			return nil, err
@@ -135,7 +135,7 @@ func (p *Problem) shortRun(ctx context.Context, b Blend) (*short, error) {
 			return s, nil
 		}
 	}
-	return nil, fmt.Errorf("unprune: the short run from theta_0 diverges at learning rate %g; lower the recipe's rate", p.Recipe.Rate)
+	return nil, fmt.Errorf("unprune: the short run from theta_0 diverges at learning rate %g and at an eighth of it; lower the recipe's rate", p.Recipe.Rate)
 }
 
 // gains fills in g per weight tensor and returns the smallest that is known.

@@ -56,9 +56,8 @@ type Swap struct {
 // with four runs each).
 const minTrace = 0.03
 
-func (c *Comparison) diagnose(ctx context.Context, t *Table) (Diagnostics, error) {
-	p := c.Problem
-	var d Diagnostics
+func (c *Comparison) diagnose(ctx context.Context, t *Table) (*Diagnostics, error) {
+	p, d := c.Problem, &Diagnostics{}
 	var err error
 	if d.Paper, err = swap(t, Paper); err != nil {
 		return d, err
