@@ -8,6 +8,8 @@ import (
 	"github.com/unprune/unprune/onnx"
 )
 
+type values = []*graph.Value
+
 // Arithmetic on each element, with broadcasting.
 func init() {
 	binary := func(name string, since []int, grad func(*Builder, *graph.Node, values) (values, error)) Op {
@@ -58,7 +60,7 @@ func inferBinary(n *graph.Node) error {
 		return err
 	}
 	if n.Op == "Mod" && a.DType.IsFloat() && n.Int("fmod", 0) == 0 {
-		return fmt.Errorf("a remainder of %v needs fmod=1", a.DType)
+		return fmt.Errorf("Mod of %v needs fmod=1", a.DType)
 	}
 	shape, err := broadcast(a.Shape, b.Shape)
 	if err != nil {

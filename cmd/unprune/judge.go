@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/unprune/unprune/evalmetrics"
+	"github.com/unprune/unprune/sparsity"
+	"github.com/unprune/unprune/unprune"
+	"github.com/unprune/unprune/unprune/data"
+)
+
+// judgedRow says what a network forgot and what it kept. Accuracies are in
+// percent.
+type judgedRow struct {
+	Name     string   `json:"name"`
+	UA       float64  `json:"ua"`           // on the forgotten samples
+	RA       float64  `json:"ra"`           // on the kept samples
+	TA       *float64 `json:"ta,omitempty"` // on the test samples, if given
+	Sparsity float64  `json:"sparsity"`     // of the pruned layers
+	IoU      float64  `json:"iou_original"` // overlap of the mask with the original's
+	Passes   float64  `json:"passes"`       // training passes over the kept data
+	Seconds  float64  `json:"seconds"`
+}
+
+type judgedRows struct {
+	Rows []judgedRow `json:"rows"`
+}
+
+type namedResult struct {
+	name   string
+	result *unprune.Result
+}
+
+// judge evaluates results. The engine holds the last one afterwards.
+func (r *request) judge(ctx context.Context, results ...namedResult) (*judgedRows, error) {
+	out := &judgedRows{}
+	for _, nr := range results {
+		row, err := r.judgeOne(ctx, nr)
+		if err != nil {
+			return nil, err
+		}
+		out.Rows = append(out.Rows, row)
+	}
+	return out, nil
+}
+
+func (r *request) judgeOne(ctx context.Context, nr namedResult) (judgedRow, error) {
+	p := r.problem
+	row := judgedRow{
+		Name: nr.name, Sparsity: 1, IoU: 1, Seconds: nr.result.Cost.Seconds,
+		Passes: float64(nr.result.Cost.Backward) / float64(len(p.Retain)),
+	}
+	err := p.Load(nr.result)
+	if err != nil {
+		return row, err
+	}
+	if row.UA, err = accuracy(ctx, p.Engine, p.Train, p.Forget); err != nil {
+		return row, err
+	}
+	if row.RA, err = accuracy(ctx, p.Engine, p.Train, p.Retain); err != nil {
+		return row, err
+	}
+	if r.test != nil {
+		ta, err := accuracy(ctx, p.Engine, r.test, nil)
+		if err != nil {
+			return row, err
+		}
+		row.TA = &ta
+	}
+	if nr.result.Masks == nil {
+		row.Sparsity = 0
+		return row, nil
+	}
+	row.Sparsity = 1 - nr.result.Masks.Density()
+	row.IoU, err = iou(nr.result.Masks, p.Original.Masks)
+	return row, err
+}
+
+// accuracy evaluates the engine's network on rows of the data; nil are all.
+func accuracy(ctx context.Context, e unprune.Engine, d *data.Dataset, rows []int) (float64, error) {
+	if rows == nil {
+		rows = data.Complement(d.Len(), nil)
+	}
+	z, err := e.Logits(ctx, d, rows)
+	if err != nil {
+		return 0, err
+	}
+	labels := make([]int64, len(rows))
+	for i, row := range rows {
+		labels[i] = d.Y[row]
+	}
+	return evalmetrics.Accuracy(z, labels)
+}
+
+func iou(a, b *sparsity.Masks) (float64, error) {
+	layers, err := evalmetrics.Overlaps(a, b)
+	if err != nil {
+		return 0, err
+	}
+	return evalmetrics.TotalOverlap(layers).IoU(), nil
+}
+
+func (rows *judgedRows) text(w io.Writer) {
+	table(w, func(w io.Writer) {
+		fmt.Fprintln(w, "\tforgotten\tkept\ttest\tsparsity\tmask IoU to original\tpasses\tseconds")
+		for _, r := range rows.Rows {
+			ta := "-"
+			if r.TA != nil {
+				ta = fmt.Sprintf("%.2f %%", *r.TA)
+			}
+			fmt.Fprintf(w, "%s\t%.2f %%\t%.2f %%\t%s\t%.2f %%\t%.3f\t%.1f\t%.1f\n", r.Name, r.UA, r.RA, ta, 100*r.Sparsity, r.IoU, r.Passes, r.Seconds)
+		}
+	})
+}
+
+// writeJSON writes a value to a file.
+func writeJSON(path string, v any) error {
+	return writeFile(path, func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	})
+}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/models"
+	"github.com/unprune/unprune/sparsity"
+	"github.com/unprune/unprune/unprune"
+)
+
+// recipeOptions tell how the original was trained and pruned.
+type recipeOptions struct {
+	epochs      int
+	rate        float64
+	batch       int
+	optimizer   string
+	momentum    float64
+	nesterov    bool
+	weightDecay float64
+	tuneEpochs  int
+	tuneRate    float64
+
+	pruner   string
+	sparsity float64
+	rounds   int
+	skip     []string
+
+	flags *pflag.FlagSet
+}
+
+// addTraining adds the flags of dense training.
+func (o *recipeOptions) addTraining(f *pflag.FlagSet) {
+	o.flags = f
+	f.IntVar(&o.epochs, "epochs", 10, "epochs of the original training, before pruning")
+	f.Float64Var(&o.rate, "lr", 0.05, "its peak learning rate (annealed to 0 by a cosine)")
+	f.IntVar(&o.batch, "batch", 128, "its batch size")
+	f.StringVar(&o.optimizer, "optimizer", "sgd", "its optimizer: sgd, adam or adamw")
+	f.Float64Var(&o.momentum, "momentum", 0.9, "its momentum (sgd)")
+	f.BoolVar(&o.nesterov, "nesterov", false, "its momentum was Nesterov's (sgd)")
+	f.Float64Var(&o.weightDecay, "weight-decay", 5e-4, "its weight decay")
+}
+
+// addPruning adds the flags of pruning and of the fine-tuning after it.
+func (o *recipeOptions) addPruning(f *pflag.FlagSet) {
+	o.flags = f
+	f.StringVar(&o.pruner, "pruner", "", "pruner: "+strings.Join(prunerNames(), ", ")+" (default: recognised from the zeros)")
+	f.Float64Var(&o.sparsity, "sparsity", 0, "share of the weights (or filters) to prune, 0 to 1 (default: as in the model)")
+	f.StringSliceVar(&o.skip, "skip", nil, "`layers` that are not pruned (default: those without a zero)")
+	f.IntVar(&o.rounds, "prune-rounds", 1, "rounds of iterative pruning, each but the first rewinding to the initial weights (LTH); 1: one-shot")
+	f.IntVar(&o.tuneEpochs, "tune-epochs", 4, "epochs of fine-tuning after pruning, mask fixed")
+	f.Float64Var(&o.tuneRate, "tune-lr", 0, "their peak learning rate (default: 0.4 of --lr)")
+}
+
+func prunerNames() []string {
+	var names []string
+	for _, p := range sparsity.Pruners() {
+		names = append(names, p.Name())
+	}
+	return names
+}
+
+// embeddedRecipe is how an embedded network was made; ok is false for files.
+func embeddedRecipe(model string) (models.Recipe, bool) {
+	name, _, _ := strings.Cut(model, "/")
+	for _, net := range []models.Net{models.LeNet300(), models.LeNet5()} {
+		if net.Recipe.Name == name {
+			return net.Recipe, true
+		}
+	}
+	return models.Recipe{}, false
+}
+
+// adopt takes over what is known of an embedded network, where no flag says
+// otherwise. For files, it says which settings are assumed.
+func (o *recipeOptions) adopt(a *app, model string) {
+	r, ok := embeddedRecipe(model)
+	if !ok {
+		if !o.flags.Changed("epochs") || !o.flags.Changed("lr") {
+			a.log.Warn(fmt.Sprintf("assuming that the original was trained for %d epochs at learning rate %g, batch %d, with %s; say how with --epochs, --lr, --batch, --optimizer", o.epochs, o.rate, o.batch, o.optimizer))
+		}
+		return
+	}
+	set := func(flag string, apply func()) {
+		if f := o.flags.Lookup(flag); f != nil && !f.Changed {
+			apply()
+		}
+	}
+	set("epochs", func() { o.epochs = r.DenseEpochs })
+	set("lr", func() { o.rate = r.DenseRate })
+	set("batch", func() { o.batch = r.Batch })
+	set("momentum", func() { o.momentum = r.Momentum })
+	set("weight-decay", func() { o.weightDecay = r.WeightDecay })
+	set("tune-epochs", func() { o.tuneEpochs = r.FinetuneEpochs })
+	set("tune-lr", func() { o.tuneRate = r.FinetuneRate })
+}
+
+// training checks the options of dense training and returns them as a recipe.
+func (o *recipeOptions) training() (unprune.Recipe, error) {
+	r := unprune.Recipe{
+		Batch: o.batch, Epochs: o.epochs, Rate: o.rate,
+		Optimizer: ops.Optimizer{Kind: o.optimizer, WeightDecay: o.weightDecay},
+	}
+	if o.optimizer == "sgd" {
+		r.Optimizer.Momentum, r.Optimizer.Nesterov = o.momentum, o.nesterov
+	}
+	if err := r.Optimizer.Check(); err != nil {
+		return r, usageError{err}
+	}
+	if o.epochs < 1 || o.batch < 1 {
+		return r, usagef("--epochs %d, --batch %d: want positive numbers", o.epochs, o.batch)
+	}
+	if !positive(o.rate) {
+		return r, usagef("--lr %g: want a positive number", o.rate)
+	}
+	return r, nil
+}
+
+// recipe adds pruning to training: from the flags, and where they are silent
+// from what the zeros of the model look like.
+func (o *recipeOptions) recipe(a *app, layers []sparsity.Layer) (unprune.Recipe, *sparsity.Masks, error) {
+	r, err := o.training()
+	if err != nil {
+		return r, nil, err
+	}
+	r.TuneEpochs, r.TuneRate, r.Rounds = o.tuneEpochs, o.tuneRate, o.rounds
+	if r.TuneRate == 0 {
+		r.TuneRate = 0.4 * r.Rate
+	}
+	if o.tuneEpochs < 0 || !positive(r.TuneRate) || o.rounds < 1 {
+		return r, nil, usagef("--tune-epochs %d, --tune-lr %g, --prune-rounds %d: want positive numbers", o.tuneEpochs, o.tuneRate, o.rounds)
+	}
+	pattern, err := sparsity.Recognise(layers)
+	if err != nil {
+		return r, nil, err
+	}
+	if err := o.choosePruner(a, &r, pattern); err != nil {
+		return r, nil, err
+	}
+	skip, err := o.skipped(layers, pattern)
+	if err != nil {
+		return r, nil, err
+	}
+	r.Skip = func(layer string) bool { return skip[layer] }
+	if r.Sparsity, err = o.share(r, layers, pattern); err != nil {
+		return r, nil, err
+	}
+	masks := &sparsity.Masks{}
+	for name, m := range pattern.Masks.All() {
+		if !skip[name] {
+			masks.Set(name, m)
+		}
+	}
+	if masks.Len() == 0 {
+		return r, nil, fmt.Errorf("every layer is skipped; nothing is left to prune")
+	}
+	return r, masks, nil
+}
+
+func (o *recipeOptions) choosePruner(a *app, r *unprune.Recipe, pattern sparsity.Pattern) (err error) {
+	if o.pruner != "" {
+		if r.Pruner, err = sparsity.ByName(o.pruner); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+	r.Pruner = recognisedPruner(pattern)
+	if pattern.Dense {
+		a.log.Info(fmt.Sprintf("pruner: %s (none given)", r.Pruner.Name()))
+	} else {
+		a.log.Info(fmt.Sprintf("the zeros look like pruner %s, %.1f %% of the weights; say otherwise with --pruner", r.Pruner.Name(), 100*(1-pattern.Masks.Density())))
+	}
+	return nil
+}
+
+// recognisedPruner is the pruner that leaves such zeros.
+func recognisedPruner(p sparsity.Pattern) sparsity.Pruner {
+	switch p.Unit {
+	case sparsity.Filter:
+		return sparsity.FilterL2
+	case sparsity.Channel:
+		return sparsity.ChannelL1
+	}
+	return sparsity.Magnitude{Global: p.Scope == sparsity.Global}
+}
+
+// skipped is the set of layers that are not pruned.
+func (o *recipeOptions) skipped(layers []sparsity.Layer, pattern sparsity.Pattern) (map[string]bool, error) {
+	skip := map[string]bool{}
+	for _, name := range o.skip {
+		if pattern.Masks.Get(name) == nil {
+			var names []string
+			for _, l := range layers {
+				names = append(names, l.Name)
+			}
+			return nil, usagef("--skip %s: there is no such layer; there are %s", name, strings.Join(names, ", "))
+		}
+		skip[name] = true
+	}
+	if len(o.skip) == 0 && !pattern.Dense {
+		for _, l := range pattern.Layers {
+			skip[l.Name] = l.Kept == l.Total
+		}
+	}
+	return skip, nil
+}
+
+// share is the share of units to prune: --sparsity, or the model's.
+func (o *recipeOptions) share(r unprune.Recipe, layers []sparsity.Layer, pattern sparsity.Pattern) (float64, error) {
+	if o.sparsity != 0 {
+		if !(o.sparsity > 0 && o.sparsity < 1) {
+			return 0, usagef("--sparsity %g: want a number between 0 and 1", o.sparsity)
+		}
+		return o.sparsity, nil
+	}
+	units, kept := 0, 0
+	for _, l := range layers {
+		if r.Skip(l.Name) {
+			continue
+		}
+		m := l.UnitMask(r.Pruner.Unit(), pattern.Masks.Get(l.Name))
+		units, kept = units+m.Len(), kept+m.Count()
+	}
+	if units == 0 {
+		return 0, nil
+	}
+	return 1 - float64(kept)/float64(units), nil
+}
+
+func positive(x float64) bool { return x > 0 && !math.IsInf(x, 1) }

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/unprune/unprune/unprune"
+	"github.com/unprune/unprune/unprune/study"
+	"github.com/unprune/unprune/unprune/unlearn"
+)
+
+// runOptions are the flags of "unprune run".
+type runOptions struct {
+	request requestOptions
+	unlearn unlearnOptions
+
+	rescore   string
+	rounds    int
+	share     float64
+	grow      string
+	init      string
+	schedule  string
+	weight    float64
+	shortRun  int
+	keep      float64
+	finish    int
+	gold      bool
+	report    string
+	tableFile string
+}
+
+// unlearnOptions choose the unlearner and its budget.
+type unlearnOptions struct {
+	name   string
+	epochs int
+	rate   float64
+}
+
+func (o *unlearnOptions) add(f *pflag.FlagSet) {
+	f.StringVar(&o.name, "unlearner", "ft", "unlearner: "+strings.Join(unlearnerNames(), ", ")+"; list explains them")
+	f.IntVar(&o.epochs, "unlearn-epochs", 4, "its epochs (in each round of the loop: 1 unless set)")
+	f.Float64Var(&o.rate, "unlearn-lr", 0, "its peak learning rate (default: twice --lr when rescoring, --tune-lr in the loop)")
+}
+
+func runCommand(a *app) *cobra.Command {
+	var o runOptions
+	var flags *pflag.FlagSet
+	return a.command(spec{
+		use: "run MODEL", group: groupJob, min: 0, max: 1,
+		short: "Un-prune: make a pruned model forget, weights and mask",
+		long: `Run corrects the weights and the pruning mask of a model so that both are what
+retraining without the forgotten data would have given, at a fraction of its
+cost.
+
+With the initial weights (--initial), a short dense run from them on the kept
+data tells which weights retraining would keep; its evidence is blended with
+that of the model's own weights (--rescore blend). The published rule, growing
+by |theta_0| and cutting back by magnitude in rounds, is --rescore magnitude; it
+is what runs without the initial weights, growing by gradient. The recipe of the
+original training (--epochs, --lr, ...) sets the scale of everything.
+
+With --gold the gold standard, a second one and all baselines are computed too,
+by the same code, and compared in a table; that costs several retrainings.
+
+The written file is checked: its zeros are those of the new mask, and ONNX
+Runtime computes the same outputs as the native executor (exit code 3 if not).`,
+		example: `  unprune run pruned.onnx --initial theta0.onnx --dense trained.onnx \
+      --train train.npz --test test.npz --forget class:3 \
+      --epochs 10 --lr 0.05 --batch 128 -o forgotten.onnx --report report.html
+  unprune run lenet-300-100 --initial lenet-300-100/theta0 --dense lenet-300-100/dense \
+      --train fashion-mnist --test fashion-mnist --forget class:0+1 -o forgotten.onnx`,
+		flags: func(f *pflag.FlagSet) {
+			flags = f
+			o.request.addData(f)
+			o.unlearn.add(f)
+			f.StringVar(&o.rescore, "rescore", "", "how the new mask is chosen: blend or magnitude (default: blend with --initial, else magnitude)")
+			f.IntVar(&o.shortRun, "short-epochs", 0, "blend: epochs of the short run (default: a tenth of --epochs, at least 2)")
+			f.Float64Var(&o.weight, "blend-weight", 0, "blend: weight of the short run's evidence (default: 1.5 with --dense, else 3)")
+			f.Float64Var(&o.keep, "keep", 0.75, "blend: kept weights restart at theta_0 + keep·(theta - theta_0)")
+			f.IntVar(&o.rounds, "rounds", 3, "magnitude: rounds of growing, unlearning and pruning")
+			f.Float64Var(&o.share, "grow-share", 0.2, "magnitude: share of the pruned weights that grows back per round")
+			f.StringVar(&o.grow, "grow", "", "magnitude: which grow back: theta0, gradient or random (default: theta0 if known, else gradient)")
+			f.StringVar(&o.init, "init", "", "magnitude: where grown weights start: theta0, zero or random (default: theta0 if known, else random)")
+			f.StringVar(&o.schedule, "schedule", "cycle", "magnitude: prune in every round (cycle) or once at the end (cumulative)")
+			f.IntVar(&o.finish, "finish-epochs", 1, "magnitude: epochs of fine-tuning after the last cut")
+			o.request.recipe.addPruning(f)
+			o.request.recipe.addTraining(f)
+			f.BoolVar(&o.gold, "gold", false, "also compute the gold standard and all baselines, and compare")
+			f.StringVar(&o.report, "report", "", "write an HTML report to this `file`")
+			f.StringVar(&o.tableFile, "table", "", "with --gold: write the comparison as JSON to this `file`")
+			o.request.addOutput(f)
+		},
+		run: func(ctx context.Context, args []string) error {
+			if o.unlearn.name == "list" {
+				return a.listUnlearners()
+			}
+			if len(args) == 0 {
+				return usagef("run: which MODEL? unprune run MODEL --train ... --forget ... -o OUT.onnx")
+			}
+			if o.request.output == "" {
+				return usagef("run: -o is missing: name the output file")
+			}
+			o.unlearn.perRound(flags, &o)
+			return a.unprune(ctx, args[0], o)
+		},
+	})
+}
+
+// perRound makes the loop's default of one epoch per round.
+func (o *unlearnOptions) perRound(f *pflag.FlagSet, r *runOptions) {
+	if !f.Changed("unlearn-epochs") && r.loops() {
+		o.epochs = 1
+	}
+}
+
+// loops reports whether the published loop runs instead of rescoring.
+func (o *runOptions) loops() bool {
+	return o.rescore == "magnitude" || o.rescore == "" && o.request.initial == ""
+}
+
+// check refuses options that make no sense, before anything is read.
+func (o *runOptions) check() error {
+	switch {
+	case o.rescore != "" && o.rescore != "blend" && o.rescore != "magnitude":
+		return usagef("--rescore %q: want blend or magnitude", o.rescore)
+	case o.rescore == "blend" && o.request.initial == "":
+		return usagef("--rescore blend needs --initial, the weights before training; without them use --rescore magnitude")
+	case o.schedule != "cycle" && o.schedule != "cumulative":
+		return usagef("--schedule %q: want cycle or cumulative", o.schedule)
+	case o.rounds < 1 || o.unlearn.epochs < 1 || o.finish < 0 || o.shortRun < 0:
+		return usagef("--rounds, --unlearn-epochs: want positive numbers")
+	case !(o.share > 0 && o.share <= 1):
+		return usagef("--grow-share %g: want a number above 0 and at most 1", o.share)
+	case !(o.keep > 0 && o.keep <= 1):
+		return usagef("--keep %g: want a number above 0 and at most 1", o.keep)
+	case o.gold && (o.request.initial == "" || o.request.data.test == ""):
+		return usagef("--gold needs --initial and --test: retraining starts from the initial weights, and is compared on test data")
+	case (o.report != "" || o.tableFile != "") && !o.gold:
+		return usagef("--report and --table show the comparison with the gold standard; add --gold")
+	}
+	return checkWritable(o.report, o.tableFile)
+}
+
+func (a *app) unprune(ctx context.Context, path string, o runOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	u, err := unlearn.ByName(o.unlearn.name)
+	if err != nil {
+		return usageError{err}
+	}
+	r, err := o.request.open(a, path, needs{train: true, forget: true})
+	if err != nil {
+		return err
+	}
+	if err := r.needPruned(); err != nil {
+		return err
+	}
+	if o.gold {
+		return a.unpruneAndCompare(ctx, r, o, u)
+	}
+	res, err := o.answer(ctx, r.problem, u)
+	if err != nil {
+		return err
+	}
+	rows, err := r.judge(ctx, namedResult{"original", &r.problem.Original}, namedResult{"un-pruned", res})
+	if err != nil {
+		return err
+	}
+	if _, err := r.export(ctx, a, res); err != nil {
+		return err
+	}
+	return a.print(rows, rows.text)
+}
+
+// answer un-prunes.
+func (o *runOptions) answer(ctx context.Context, p *unprune.Problem, u unprune.Unlearner) (*unprune.Result, error) {
+	rate := o.unlearn.rate
+	if o.loops() {
+		if rate == 0 {
+			rate = p.Recipe.TuneRate
+		}
+		return p.Unprune(ctx, o.loop(p, u), o.unlearn.epochs, rate, o.finish)
+	}
+	if rate == 0 {
+		rate = 2 * p.Recipe.Rate
+	}
+	return p.Rescore(ctx, unprune.Blend{
+		C: o.weight, Epochs: o.shortRun, Keep: o.keep,
+		Finish: u, Tune: o.unlearn.epochs, TuneRate: rate,
+	})
+}
+
+func (o *runOptions) loop(p *unprune.Problem, u unprune.Unlearner) unprune.Loop {
+	return unprune.Loop{
+		Unlearner: u, Pruner: p.Recipe.Pruner, Rounds: o.rounds, Share: o.share,
+		Grow: unprune.GrowBy(o.grow), Init: unprune.InitAs(o.init), Cumulative: o.schedule == "cumulative",
+		Recalibrate: p.Recipe.Batch,
+	}
+}
+
+// unpruneAndCompare answers in every way and writes the answer that was asked
+// for.
+func (a *app) unpruneAndCompare(ctx context.Context, r *request, o runOptions, u unprune.Unlearner) error {
+	res, err := o.answer(ctx, r.problem, u)
+	if err != nil {
+		return err
+	}
+	c := study.Comparison{Problem: r.problem, Test: r.test}
+	t, err := c.Run(ctx)
+	if err != nil {
+		return err
+	}
+	w, err := r.export(ctx, a, res)
+	if err != nil {
+		return err
+	}
+	w.content = "un-pruned"
+	if o.tableFile != "" {
+		if err := writeJSON(o.tableFile, t); err != nil {
+			return err
+		}
+	}
+	if o.report != "" {
+		if err := a.writeReport(o.report, o.request.data.forget, []part{{filepath.Base(r.path), r.problem, t}}, []written{w}); err != nil {
+			return err
+		}
+	}
+	return a.print(t, func(w io.Writer) { writeComparison(w, t) })
+}
+
+func (a *app) listUnlearners() error {
+	type entry struct {
+		Name  string `json:"name"`
+		About string `json:"about"`
+	}
+	var list []entry
+	for _, u := range unlearn.All() {
+		list = append(list, entry{u.Name(), aboutUnlearner[u.Name()]})
+	}
+	return a.print(list, func(w io.Writer) {
+		table(w, func(w io.Writer) {
+			for _, e := range list {
+				fmt.Fprintf(w, "%s\t%s\n", e.Name, e.About)
+			}
+		})
+	})
+}
+
+// aboutUnlearner explains the unlearners; a test checks that none is missing.
+var aboutUnlearner = map[string]string{
+	"retrain":  "start again from the initial weights and train on what is kept: exact, at full cost; needs --initial",
+	"ft":       "fine-tune on what is kept and let the rest fade: gentle, needs no forgotten sample",
+	"ga":       "gradient ascent: climb the loss of the forgotten samples; fast, and unbounded, so few epochs at a small rate",
+	"neggrad+": "descend on kept and climb on forgotten samples at once",
+	"rl":       "random labels for the forgotten samples, true ones for the rest",
+}
+
+func unlearnerNames() []string {
+	var names []string
+	for _, u := range unlearn.All() {
+		names = append(names, u.Name())
+	}
+	return names
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/unprune/unprune/sparsity"
+	"github.com/unprune/unprune/unprune"
+	"github.com/unprune/unprune/unprune/data"
+	"github.com/unprune/unprune/unprune/unlearn"
+)
+
+func trainCommand(a *app) *cobra.Command {
+	var o requestOptions
+	return a.command(spec{
+		use: "train MODEL", group: groupMake, min: 1, max: 1,
+		short: "Train a model from the weights in its file",
+		long: `Train takes the weights in the file as initial weights and trains them by a
+recipe: epochs, peak learning rate with a cosine to 0, batch size, optimizer. A
+model that unprune trained can later be un-pruned without any doubt about how it
+was made: keep the input as --initial and the output as --dense.`,
+		example: `  unprune train theta0.onnx --train train.npz --test test.npz --epochs 10 --lr 0.05 -o trained.onnx
+  unprune train lenet-5/theta0 --train fashion-mnist --test fashion-mnist -o trained.onnx`,
+		flags: func(f *pflag.FlagSet) {
+			o.data.addTrain(f)
+			o.data.addTest(f)
+			o.data.addForget(f)
+			f.Lookup("forget").Usage = "`what` to leave out of the training data, as in \"unprune run\""
+			o.data.addNormalize(f)
+			o.recipe.addTraining(f)
+			o.addOutput(f)
+		},
+		run: func(ctx context.Context, args []string) error {
+			if o.output == "" {
+				return usagef("train: -o is missing: name the output file")
+			}
+			o.recipe.rounds, o.recipe.tuneRate = 1, o.recipe.rate // no pruning
+			return a.train(ctx, args[0], &o)
+		},
+	})
+}
+
+func (a *app) train(ctx context.Context, path string, o *requestOptions) error {
+	r, err := o.open(a, path, needs{train: true})
+	if err != nil {
+		return err
+	}
+	p := r.problem
+	p.Theta0 = p.Original.Weights
+	p.Recipe.Pruner, p.Recipe.Sparsity, p.Recipe.TuneEpochs = sparsity.Magnitude{}, 0, 0
+	res, err := p.Retrain(ctx, p.Retain, "train")
+	if err != nil {
+		return err
+	}
+	return r.finish(ctx, a, namedResult{"trained", res})
+}
+
+func pruneCommand(a *app) *cobra.Command {
+	var o requestOptions
+	return a.command(spec{
+		use: "prune MODEL", group: groupMake, min: 1, max: 1,
+		short: "Prune a trained model, and fine-tune it with the mask held",
+		long: `Prune sets the least important share of the weights to zero. With training data
+it then fine-tunes what is left (--tune-epochs). With --prune-rounds above 1 it
+prunes step by step, each time rewinding to the initial weights and training
+again (LTH), which needs --initial and the training recipe.
+
+Pruners: magnitude (smallest |w| of each layer), global-magnitude (of all
+layers), lth, random; filter-l1, filter-l2, sfp, fpgm (whole filters or rows),
+channel-l1 (input channels). --skip names layers to leave alone; filter pruners
+should skip the output layer.`,
+		example: `  unprune prune trained.onnx --sparsity 0.9 --train train.npz --lr 0.05 -o pruned.onnx
+  unprune prune trained.onnx --pruner filter-l2 --sparsity 0.5 --skip fc.weight -o half.onnx`,
+		flags: func(f *pflag.FlagSet) {
+			f.StringVar(&o.initial, "initial", "", "`model` with the weights before training, for --prune-rounds")
+			o.data.addTrain(f)
+			o.data.addTest(f)
+			o.data.addNormalize(f)
+			o.recipe.addPruning(f)
+			o.recipe.addTraining(f)
+			o.addOutput(f)
+			f.Lookup("pruner").DefValue = "magnitude"
+			f.Lookup("sparsity").Usage = "share of the weights (or filters) to prune, 0 to 1"
+		},
+		run: func(ctx context.Context, args []string) error {
+			switch {
+			case o.output == "":
+				return usagef("prune: -o is missing: name the output file")
+			case o.recipe.sparsity == 0:
+				return usagef("prune: --sparsity is missing: say which share to prune, such as 0.9")
+			case o.recipe.rounds > 1 && (o.initial == "" || o.data.train == ""):
+				return usagef("prune: --prune-rounds needs --initial and --train: every round trains from the initial weights")
+			}
+			return a.prune(ctx, args[0], &o)
+		},
+	})
+}
+
+func (a *app) prune(ctx context.Context, path string, o *requestOptions) error {
+	r, err := o.open(a, path, needs{})
+	if err != nil {
+		return err
+	}
+	var res *unprune.Result
+	if o.recipe.rounds > 1 {
+		res, err = r.problem.Retrain(ctx, r.problem.Retain, "prune")
+	} else {
+		res, err = r.pruneOnce(ctx, a.seed)
+	}
+	if err != nil {
+		return err
+	}
+	a.log.Info(fmt.Sprintf("pruned %.2f %% of the weights", 100*(1-res.Masks.Density())))
+	if r.problem.Train == nil {
+		_, err := r.export(ctx, a, res)
+		return err
+	}
+	return r.finish(ctx, a, namedResult{"pruned", res})
+}
+
+// pruneOnce cuts the weights as they are and, with training data, fine-tunes.
+func (r *request) pruneOnce(ctx context.Context, seed uint64) (*unprune.Result, error) {
+	p := r.problem
+	pruner := p.Recipe.Pruner
+	in := sparsity.Input{Layers: r.prunable()}
+	if pruner.Needs()&sparsity.NeedsRandom != 0 {
+		in.Rand = data.Stream(seed, "prune", "scores")
+	}
+	scores, err := pruner.Score(in)
+	if err != nil {
+		return nil, err
+	}
+	masks, err := pruner.Prune(scores, nil, p.Recipe.Sparsity)
+	if err != nil {
+		return nil, err
+	}
+	cut := *p
+	cut.Original = unprune.Result{Weights: p.Original.Weights, Masks: masks}
+	if p.Train == nil || p.Recipe.TuneEpochs == 0 {
+		if err := p.Load(&cut.Original); err != nil {
+			return nil, err
+		}
+		return &unprune.Result{Weights: p.Engine.Weights().Clone(), Masks: masks}, nil
+	}
+	return cut.FixedMask(ctx, unlearn.FineTune{}, p.Recipe.TuneEpochs, p.Recipe.TuneRate)
+}
