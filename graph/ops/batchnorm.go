@@ -97,8 +97,8 @@ func runBatchNorm[T kernel.Float](c *Call) (func() error, error) {
 	}, nil
 }
 
-// gradBatchNorm takes mean and variance for constants unless the graph
-// computes them.
+// gradBatchNorm leaves out the gradients of mean and variance when they are
+// constants, as they mostly are.
 func gradBatchNorm(b *Builder, n *graph.Node, dy []*graph.Value) ([]*graph.Value, error) {
 	if err := checkInference(n); err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func gradBatchNorm(b *Builder, n *graph.Node, dy []*graph.Value) ([]*graph.Value
 	x, scale, mean, vari := n.Inputs[0], n.Inputs[1], n.Inputs[3], n.Inputs[4]
 	in := []*graph.Value{dy[0], x, scale, mean, vari}
 	dx := b.Own("BatchNormalizationInferenceGrad", 3, in, keepAttrs(n, "epsilon")...)
-	if mean.Producer() == nil && vari.Producer() == nil && mean.Const != nil && vari.Const != nil {
+	if mean.Const != nil && vari.Const != nil {
 		return dx, nil
 	}
 	// dmean = -scale*invstd*dbias, dvar = -scale*invstd^2*dscale/2

@@ -202,13 +202,13 @@ func (b *Builder) sum(x, y *graph.Value) *graph.Value {
 	return b.Add(x, y)
 }
 
-// reduce applies a reduction over axes, which keep extent 1. The axes are an
-// input from operator set since on, an attribute before.
-func (b *Builder) reduce(op string, since int, x *graph.Value, axes ...int) *graph.Value {
+// reduce applies a reduction other than ReduceSum over axes, which keep extent
+// 1. The axes are an input from operator set 18 on, an attribute before.
+func (b *Builder) reduce(op string, x *graph.Value, axes ...int) *graph.Value {
 	if b.Err != nil {
 		return nil
 	}
-	if b.G.Opsets[""] < since {
+	if b.G.Opsets[""] < 18 {
 		return b.OpA(op, []*onnx.Attr{onnx.AttrInts("axes", toInt64(axes)...)}, x)
 	}
 	return b.Op(op, x, b.Ints(axes...))
@@ -216,7 +216,7 @@ func (b *Builder) reduce(op string, since int, x *graph.Value, axes ...int) *gra
 
 // mean is the mean over axes, which keep extent 1.
 func (b *Builder) mean(x *graph.Value, axes ...int) *graph.Value {
-	return b.reduce("ReduceMean", 18, x, axes...)
+	return b.reduce("ReduceMean", x, axes...)
 }
 
 // perChannel reshapes a vector of channels so that it broadcasts over images

@@ -20,8 +20,8 @@ func init() {
 			Forward: kernels(runAveragePool[float32], runAveragePool[float64])},
 		Op{Domain: Domain, Name: "AveragePoolGrad", Infer: inferAveragePoolGrad, Body: averagePoolGradBody, Grad: gradAveragePoolGrad,
 			Forward: kernels(runAveragePoolGrad[float32], runAveragePoolGrad[float64])},
-		Op{Name: "GlobalAveragePool", Since: []int{1, 22}, Infer: inferGlobalPool, Body: globalPoolBody("ReduceMean", 18)},
-		Op{Name: "GlobalMaxPool", Since: []int{1, 22}, Infer: inferGlobalPool, Body: globalPoolBody("ReduceMax", 18)},
+		Op{Name: "GlobalAveragePool", Since: []int{1, 22}, Infer: inferGlobalPool, Body: globalPoolBody("ReduceMean")},
+		Op{Name: "GlobalMaxPool", Since: []int{1, 22}, Infer: inferGlobalPool, Body: globalPoolBody("ReduceMax")},
 	)
 }
 
@@ -437,10 +437,10 @@ func inferGlobalPool(n *graph.Node) error {
 	return setOutput(n, 0, x.DType, images(x.Shape, slices.Repeat([]int{1}, len(x.Shape)-2)))
 }
 
-// globalPoolBody reduces with op, whose axes are an input from opset since on.
-func globalPoolBody(op string, since int) func(*Builder, *graph.Node) ([]*graph.Value, error) {
+// globalPoolBody reduces with op.
+func globalPoolBody(op string) func(*Builder, *graph.Node) ([]*graph.Value, error) {
 	return func(b *Builder, n *graph.Node) ([]*graph.Value, error) {
 		x := n.Inputs[0]
-		return []*graph.Value{b.reduce(op, since, x, sequence(2, len(x.Shape)-2)...)}, nil
+		return []*graph.Value{b.reduce(op, x, sequence(2, len(x.Shape)-2)...)}, nil
 	}
 }
