@@ -36,7 +36,7 @@ const (
 	sampleElements = 96 << 10
 	resultElements = 80 << 10
 	// maxChunk bounds the pixels of a chunk: longer ones gain nothing.
-	maxChunk = 512
+	maxChunk = 256
 	// enoughUnits is how many units keep a machine busy.
 	enoughUnits = 8
 )

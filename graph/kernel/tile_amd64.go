@@ -69,16 +69,18 @@ var avx2Transposes = blockTransposes{
 	transpose5_f32_avx2, transpose6_f32_avx2, transpose7_f32_avx2, transpose8_f32_avx2,
 }
 
-// transpose is the twin's, by blocks of 8 columns and the twin for the rest.
+// transpose is the twin's, by blocks of 8 columns. The last block overlaps the
+// one before when cols is no multiple; fewer columns are left to the twin.
 func (bt *blockTransposes) transpose(rows, cols int, src []float32, srcRow int, dst []float32, dstRow int) {
-	whole := cols &^ 7
-	for i := 0; i < rows && cols > 0; i += 8 {
-		height := min(8, rows-i)
-		if whole > 0 {
-			bt[height-1](whole/8, src[i*srcRow:], srcRow, dst[i:], dstRow)
-		}
-		if whole < cols {
-			transpose(height, cols-whole, src[i*srcRow+whole:], srcRow, dst[whole*dstRow+i:], dstRow)
+	if cols < 8 {
+		transpose(rows, cols, src, srcRow, dst, dstRow)
+		return
+	}
+	for i := 0; i < rows; i += 8 {
+		block := bt[min(8, rows-i)-1]
+		block(cols/8, src[i*srcRow:], srcRow, dst[i:], dstRow)
+		if cols%8 != 0 {
+			block(1, src[i*srcRow+cols-8:], srcRow, dst[(cols-8)*dstRow+i:], dstRow)
 		}
 	}
 }
