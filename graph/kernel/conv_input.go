@@ -10,10 +10,11 @@ package kernel
 type ConvGradInput[T Float] struct {
 	Geom ConvGeom
 
-	parts []gradInputPart[T]
+	parts []*gradInputPart[T]
 	empty bool // some pixels of x reach no y, and have gradient zero
 }
 
+// gradInputPart computes the pixels of one phase.
 type gradInputPart[T Float] struct {
 	geom    *ConvGeom
 	kernel  []int // kernel element of each tap
@@ -33,14 +34,9 @@ func newConvGradInput[T Float](tl *tiling[T], g ConvGeom) *ConvGradInput[T] {
 			cg.empty = true
 			continue
 		}
-		cg.parts = append(cg.parts, gradInputPart[T]{})
-		cg.parts[len(cg.parts)-1].geom = &cg.Geom
-		cg.parts[len(cg.parts)-1].kernel = p.kernel
-		cg.parts[len(cg.parts)-1].method = newGradInputMethod(tl, &cg.Geom, p)
-	}
-	for i := range cg.parts {
-		part := &cg.parts[i]
+		part := &gradInputPart[T]{geom: &cg.Geom, kernel: p.kernel, method: newGradInputMethod(tl, &cg.Geom, p)}
 		part.weights.init(part.method.description(), part.packStrip)
+		cg.parts = append(cg.parts, part)
 	}
 	return cg
 }
@@ -67,8 +63,7 @@ func (cg *ConvGradInput[T]) Run(t *Team, dy, w, dx []T) {
 	if cg.empty {
 		clear(dx[:cg.Geom.xSize()])
 	}
-	for i := range cg.parts {
-		part := &cg.parts[i]
+	for _, part := range cg.parts {
 		run(part.method, t, part.weights.pack(t, w), dy, nil, dx, 0)
 	}
 }

@@ -39,5 +39,11 @@
 //	|    +-------------- element type
 //	+------------------- what it computes
 //
+// A matrix product is built from tiles (tile.go), which exist for every height
+// and vector width; blocking.go says which block of C a unit computes. A
+// convolution and its input gradient are correlations (correlation.go),
+// computed either as one product whose right side is laid out on the fly
+// (implicit.go, sample.go) or, for small images, pixel by pixel (pixelwise.go).
+//
 // The Go twin is the oracle of the tests and what other processors run.
 package kernel
