@@ -16,10 +16,9 @@ const alignment = 64 // bytes: one cache line, one AVX-512 register
 // A block is one stretch of memory that one or more values live in: a value,
 // its views under other shapes, and results computed in place.
 type block struct {
-	size       int // bytes
-	first, end int // steps between which it must keep its content
-	offset     int // in the arena; -1: memory of its own
-	memory     []byte
+	size       int          // bytes
+	first, end int          // steps between which it must keep its content
+	offset     int          // in the arena; -1: memory of its own
 	fixed      *onnx.Tensor // memory that was handed in, or a constant's
 }
 

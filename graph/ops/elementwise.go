@@ -60,7 +60,7 @@ func inferBinary(n *graph.Node) error {
 		return err
 	}
 	if n.Op == "Mod" && a.DType.IsFloat() && n.Int("fmod", 0) == 0 {
-		return fmt.Errorf("Mod of %v needs fmod=1", a.DType)
+		return fmt.Errorf("operator Mod of %v needs fmod=1", a.DType)
 	}
 	shape, err := broadcast(a.Shape, b.Shape)
 	if err != nil {

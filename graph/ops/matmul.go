@@ -263,7 +263,7 @@ func inferGemm(n *graph.Node) error {
 	if c := n.Input(2); c != nil {
 		shape, err := broadcast(c.Shape, graph.Shape{g.m, g.n})
 		if err != nil || len(shape) != 2 || shape[0] != g.m || shape[1] != g.n {
-			return fmt.Errorf("C of shape %v does not fit a product of %d by %d", []int(c.Shape), g.m, g.n)
+			return fmt.Errorf("input C of shape %v does not fit a product of %d by %d", []int(c.Shape), g.m, g.n)
 		}
 	}
 	return setOutput(n, 0, n.Inputs[0].DType, graph.Shape{g.m, g.n})
