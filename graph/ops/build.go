@@ -12,6 +12,9 @@ import (
 // mistake is reported where it was made. The first error sticks in Err and
 // turns the calls that follow into no-ops; gradient rules and bodies therefore
 // read as formulas and the caller checks once.
+//
+// Most methods spell one operator; those that need more than a line stand
+// beside that operator (Cast, Concat, Expand, Gemm, Pad, Split).
 type Builder struct {
 	G   *graph.Graph
 	Err error
@@ -272,12 +275,17 @@ func sequence(first, count int) []int {
 	return out
 }
 
-// Zeros is a constant of zeros with v's type and shape.
+// Fill is a tensor of the given shape whose elements are x, of like's type.
+func (b *Builder) Fill(x float64, like *graph.Value, shape ...int) *graph.Value {
+	return b.Op("Expand", b.Scalar(x, like), b.Ints(shape...))
+}
+
+// Zeros is a tensor of zeros with v's type and shape.
 func (b *Builder) Zeros(v *graph.Value) *graph.Value {
 	if b.Err != nil {
 		return nil
 	}
-	return b.Op("Expand", b.Scalar(0, v), b.Ints(v.Shape...))
+	return b.Fill(0, v, v.Shape...)
 }
 
 // Inline replaces n by its operator's body.

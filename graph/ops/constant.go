@@ -29,11 +29,6 @@ func init() {
 	)
 }
 
-// Fill is a tensor of the given shape whose elements are x, of like's type.
-func (b *Builder) Fill(x float64, like *graph.Value, shape ...int) *graph.Value {
-	return b.Op("Expand", b.Scalar(x, like), b.Ints(shape...))
-}
-
 // constantTensor is what a Constant node holds.
 func constantTensor(n *graph.Node) (*onnx.Tensor, error) {
 	for _, a := range n.Attrs {

@@ -81,3 +81,20 @@ var _ = addCases(
 	Case{Op: "ConvTranspose", Name: "same lower", In: []input{normal(1, 2, 4, 4), normal(2, 2, 3, 3)}, Diff: []int{0, 1},
 		Attrs: attrs(strided(2, 2), autoPad("SAME_LOWER"))},
 )
+
+var _ = addMistakes([]mistake{
+	{Case{Op: "Conv", In: []input{normal(1, 3, 8, 8), normal(4, 2, 3, 3)}}, "want 3/1 input channels"},
+	{Case{Op: "Conv", In: []input{normal(1, 3, 8, 8), normal(4, 3, 3)}}, "weight has rank 3"},
+	{Case{Op: "Conv", In: []input{normal(1, 3, 8, 8, 8), normal(4, 3, 3, 3, 3)}}, "Conv over 3 spatial axes is not implemented"},
+	{Case{Op: "Conv", In: []input{normal(1, 3, 2, 2), normal(4, 3, 3, 3)}}, "the window covers 3 positions"},
+	{Case{Op: "Conv", In: []input{normal(1, 3, 8, 8), normal(4, 3, 3, 3), normal(5)}}, "want [4]"},
+	{Case{Op: "Conv", In: []input{normal(1, 4, 8, 8), normal(5, 2, 3, 3)}, Attrs: attrs(group(2))}, "5 output channels do not divide into 2 groups"},
+	{Case{Op: "Conv", In: []input{normal(1, 3, 8, 8), normal(4, 3, 3, 3)}, Attrs: attrs(strided(0, 1))}, "attribute strides"},
+	{Case{Op: "Conv", In: []input{normal(1, 3, 8, 8), normal(4, 3, 3, 3)}, Attrs: attrs(padded(1, 1))}, "attribute pads has 2 entries, want 4"},
+	{Case{Op: "Conv", In: []input{normal(1, 3, 8, 8), normal(4, 3, 3, 3)}, Attrs: attrs(padded(-1, 0, 0, 0))}, "attribute pads"},
+	{Case{Op: "Conv", In: []input{normal(1, 3, 8, 8), normal(4, 3, 3, 3)}, Attrs: attrs(kernelOf(5, 5))}, "kernel_shape is [5 5]"},
+	{Case{Op: "Conv", In: []input{normal(1, 3, 8, 8), normal(4, 3, 3, 3)}, Attrs: attrs(autoPad("WRONG"))}, `auto_pad "WRONG"`},
+	{Case{Op: "ConvTranspose", In: []input{normal(1, 3, 8, 8), normal(3, 2, 3, 3)}, Attrs: attrs(strided(2, 2), onnx.AttrInts("output_padding", 2, 0))}, "output_padding [2 0] must be less than strides"},
+	{Case{Op: "ConvGradInput", Domain: ops.Domain, In: []input{normal(1, 4, 6, 6), normal(4, 3, 3, 3)}, Attrs: attrs(inputShape(1, 3, 9, 9))}, "want [1 4 7 7]"},
+	{Case{Op: "ConvGradWeight", Domain: ops.Domain, In: []input{normal(1, 3, 8, 8), normal(1, 4, 6, 6)}, Attrs: attrs(kernelOf(2, 2))}, "want [1 4 7 7]"},
+}...)

@@ -45,7 +45,15 @@ func spaceBlocks(n *graph.Node) (split []int, perm []int, err error) {
 	if len(s) != 4 || block < 1 || block > 1<<15 || s[2]%block != 0 || s[3]%block != 0 {
 		return nil, nil, fmt.Errorf("blocksize %d does not fit shape %v", block, []int(s))
 	}
-	return []int{s[0], s[1], s[2] / block, block, s[3] / block, block}, []int{0, 3, 5, 1, 2, 4}, nil
+	split = []int{s[0], s[1], s[2] / block, block, s[3] / block, block}
+	switch mode := n.Str("mode", "DCR"); mode { // an attribute from version 28 on
+	case "DCR":
+		return split, []int{0, 3, 5, 1, 2, 4}, nil
+	case "CRD":
+		return split, []int{0, 1, 3, 5, 2, 4}, nil
+	default:
+		return nil, nil, fmt.Errorf("mode %q, want DCR or CRD", mode)
+	}
 }
 
 func inferDepthToSpace(n *graph.Node) error {

@@ -145,3 +145,27 @@ func copyAll(out, in *onnx.Tensor) (func() error, error) {
 	one := []int{1}
 	return e.copyRows(out, in, newWalk(flat, nil, one, one)), nil
 }
+
+// copyWalk copies in to out on a walk over (out, in).
+func copyWalk(out, in *onnx.Tensor, w *walk) (func() error, error) {
+	e, err := elementFor(in)
+	if err != nil {
+		return nil, err
+	}
+	return e.copyRows(out, in, w), nil
+}
+
+// inOrder runs steps one after the other.
+func inOrder(steps []func() error) func() error {
+	if len(steps) == 1 {
+		return steps[0]
+	}
+	return func() error {
+		for _, step := range steps {
+			if err := step(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}

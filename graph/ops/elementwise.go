@@ -8,8 +8,6 @@ import (
 	"github.com/unprune/unprune/onnx"
 )
 
-type values = []*graph.Value
-
 // Arithmetic on each element, with broadcasting.
 func init() {
 	binary := func(name string, since []int, grad func(*Builder, *graph.Node, values) (values, error)) Op {

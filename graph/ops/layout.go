@@ -31,30 +31,6 @@ func init() {
 	)
 }
 
-// copyWalk copies in to out on a walk over (out, in).
-func copyWalk(out, in *onnx.Tensor, w *walk) (func() error, error) {
-	e, err := elementFor(in)
-	if err != nil {
-		return nil, err
-	}
-	return e.copyRows(out, in, w), nil
-}
-
-// inOrder runs steps one after the other.
-func inOrder(steps []func() error) func() error {
-	if len(steps) == 1 {
-		return steps[0]
-	}
-	return func() error {
-		for _, step := range steps {
-			if err := step(); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-}
-
 // permutation returns the perm attribute; by default axes are reversed.
 func permutation(n *graph.Node) ([]int, error) {
 	rank := len(n.Inputs[0].Shape)
@@ -116,6 +92,14 @@ func forwardTranspose(c *Call) (func() error, error) {
 		return nil, err
 	}
 	return e.transpose(c.Team, c.Out[0], c.In[0], perm), nil
+}
+
+// Expand repeats x to shape; x itself when it has that shape.
+func (b *Builder) Expand(x *graph.Value, shape graph.Shape) *graph.Value {
+	if b.Err != nil || len(x.Shape) == len(shape) && repeatedAxes(x.Shape, shape) == nil {
+		return x
+	}
+	return b.Op("Expand", x, b.Ints(shape...))
 }
 
 func inferExpand(n *graph.Node) error {

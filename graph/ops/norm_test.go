@@ -62,3 +62,12 @@ var _ = addCases(
 	Case{Op: "LRN", Name: "even size", Opset: 7, NoORT: "takes odd sizes only", In: []input{normal(2, 5, 3, 3)}, Diff: []int{0},
 		Attrs: attrs(onnx.AttrInt("size", 4), onnx.AttrFloat("alpha", 0.2), onnx.AttrFloat("beta", 0.5), onnx.AttrFloat("bias", 2))},
 )
+
+var _ = addMistakes([]mistake{
+	{Case{Op: "BatchNormalization", In: []input{normal(1, 3, 8, 8), normal(3), normal(3), normal(4), normal(3)}}, "want [3]"},
+	{Case{Op: "BatchNormalization", Opset: 7, In: []input{normal(1, 3, 8, 8), normal(3), normal(3), normal(3), normal(3)}, Attrs: attrs(onnx.AttrInt("spatial", 0))}, "spatial=0"},
+	{Case{Op: "BatchNormalizationTraining", Domain: ops.Domain, In: []input{normal(1, 3), normal(3), normal(3), normal(3), normal(3)}}, "use a larger batch"},
+	{Case{Op: "LayerNormalization", In: []input{normal(2, 3), normal(2)}}, "want the normalised extents [3]"},
+	{Case{Op: "LayerNormalization", In: []input{normal(2, 3), normal(3)}, Attrs: attrs(axisAttr(2))}, "axis 2 is out of range"},
+	{Case{Op: "GroupNormalization", Opset: 21, In: []input{normal(2, 6, 4), normal(6), normal(6)}, Attrs: attrs(onnx.AttrInt("num_groups", 4))}, "do not divide into num_groups 4"},
+}...)

@@ -61,6 +61,9 @@ type Call struct {
 	Team *kernel.Team
 }
 
+// values is what gradient rules and bodies take and return.
+type values = []*graph.Value
+
 type key struct{ domain, name string }
 
 var registry = map[key]*Op{}

@@ -21,7 +21,7 @@ type Case struct {
 	Op     string
 	Name   string // tells the cases of an operator apart
 	Domain string
-	Opset  int // version of Domain's operator set; 0: defaultOpset, or 1 for our own
+	Opset  int // version of ONNX's operator set; 0: defaultOpset, in ONNX Runtime others too
 	In     []input
 	Attrs  []*onnx.Attr
 	NOut   int     // number of outputs; 0: one
@@ -30,7 +30,11 @@ type Case struct {
 	NoORT  string  // why ONNX Runtime cannot be asked
 }
 
-const defaultOpset = 20
+const (
+	defaultOpset  = 20
+	newestOpset   = 24
+	trainingOpset = 17 // the oldest that bodies are written in
+)
 
 var cases []Case
 
@@ -54,11 +58,16 @@ type sample struct {
 // on dt: they are rounded to single precision.
 func (c *Case) build(t testing.TB, dt onnx.DType) *sample {
 	t.Helper()
-	opset := defaultOpset
-	if c.Domain == "" && c.Opset != 0 {
-		opset = c.Opset
+	s, err := c.sample(dt)
+	if err != nil {
+		t.Fatal(err)
 	}
-	s := &sample{g: graph.New(c.Op, opset), feeds: feeds{}}
+	return s
+}
+
+// sample is build for nodes that may be refused.
+func (c *Case) sample(dt onnx.DType) (*sample, error) {
+	s := &sample{g: graph.New(c.Op, cmp.Or(c.Opset, defaultOpset)), feeds: feeds{}}
 	rng := stream(c.String())
 	for i, in := range c.In {
 		if in.make == nil {
@@ -76,21 +85,19 @@ func (c *Case) build(t testing.TB, dt onnx.DType) *sample {
 		s.feeds[v.Name] = data
 	}
 	b := ops.NewBuilder(s.g)
-	nout := max(c.NOut, 1)
-	var outs []*graph.Value
+	add := b.Node
 	if c.Domain == ops.Domain {
-		outs = b.Own(c.Op, nout, s.in, c.Attrs...)
-	} else {
-		outs = b.Node(c.Op, nout, s.in, c.Attrs...)
+		add = b.Own
 	}
+	outs := add(c.Op, max(c.NOut, 1), s.in, c.Attrs...)
 	if b.Err != nil {
-		t.Fatal(b.Err)
+		return nil, b.Err
 	}
 	for _, out := range outs {
 		s.g.AddOutput(out)
 	}
 	s.node = outs[0].Producer()
-	return s
+	return s, nil
 }
 
 // TestEveryOperatorHasCases keeps the registry and the cases together.
@@ -164,15 +171,26 @@ func TestONNXRuntime(t *testing.T) {
 		if c.NoORT != "" {
 			t.Skip("not run in ONNX Runtime: ", c.NoORT)
 		}
-		s := c.build(t, onnx.Float32)
-		if c.Domain == ops.Domain {
-			s.inline(t)
+		for _, opset := range c.opsets() {
+			at := *c
+			at.Opset = opset
+			want := at.build(t, onnx.Float32).evalORT(t)
+			tol := cmp.Or(c.Tol, 2e-5)
+			compareAll(t, fmt.Sprint("float32, operator set ", opset), at.build(t, onnx.Float32).eval(t), want, tol)
+			compareAll(t, fmt.Sprint("float64, operator set ", opset), at.build(t, onnx.Float64).eval(t), want, tol)
 		}
-		want := s.evalORT(t)
-		tol := cmp.Or(c.Tol, 2e-5)
-		compareAll(t, "float32", c.build(t, onnx.Float32).eval(t), want, tol)
-		compareAll(t, "float64", c.build(t, onnx.Float64).eval(t), want, tol)
 	})
+}
+
+// opsets are the operator sets that c is run in ONNX Runtime with.
+func (c *Case) opsets() []int {
+	switch {
+	case c.Opset != 0:
+		return []int{c.Opset}
+	case c.Domain == ops.Domain:
+		return []int{trainingOpset, defaultOpset, newestOpset}
+	}
+	return []int{defaultOpset, newestOpset}
 }
 
 // TestGradients compares derivatives of first and second order with central

@@ -33,3 +33,9 @@ var _ = addCases(
 		In:    append([]input{scalarOf(0.01), scalarOf(20)}, moments()...),
 		Attrs: attrs(decayAttr(0.05), onnx.AttrInt("decoupled", 1), onnx.AttrFloat("beta1", 0.8), onnx.AttrFloat("beta2", 0.99), epsilonAttr(1e-6))},
 )
+
+var _ = addMistakes([]mistake{
+	{Case{Op: "SGD", Domain: ops.Domain, In: []input{normal(), normal(3), normal(3)}, Attrs: attrs(momentumAttr(0.9))}, "a momentum needs the velocity"},
+	{Case{Op: "SGD", Domain: ops.Domain, In: []input{normal(), normal(3), normal(2)}}, "want [3]"},
+	{Case{Op: "Adam", Domain: ops.Domain, In: []input{normal(), normal(), normal(3), normal(3), normal(3), normal(3)}, Attrs: attrs(onnx.AttrFloat("beta1", 1))}, "must be less than 1"},
+}...)

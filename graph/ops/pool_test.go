@@ -81,3 +81,9 @@ var _ = addCases(
 	Case{Op: "GlobalMaxPool", In: []input{distinct(2, 3, 4, 5)}, Diff: []int{0}},
 	Case{Op: "GlobalMaxPool", Name: "opset 11", Opset: 11, In: []input{distinct(2, 3, 4, 5)}, Diff: []int{0}},
 )
+
+var _ = addMistakes([]mistake{
+	{Case{Op: "MaxPool", In: []input{normal(1, 3, 8, 8)}}, "kernel_shape is missing"},
+	{Case{Op: "MaxPool", In: []input{normal(1, 3, 8, 8)}, Attrs: attrs(kernelOf(2, 2), padded(2, 0, 0, 0))}, "lies in the padding"},
+	{Case{Op: "MaxPool", In: []input{normal(1, 3, 8, 8, 8)}, Attrs: attrs(kernelOf(2, 2, 2))}, "MaxPool over 3 spatial axes is not implemented"},
+}...)

@@ -140,14 +140,6 @@ func gradReduce(rule func(b *Builder, x, y, dy *graph.Value) *graph.Value) func(
 	}
 }
 
-// Expand repeats x to shape; x itself when it has that shape.
-func (b *Builder) Expand(x *graph.Value, shape graph.Shape) *graph.Value {
-	if b.Err != nil || len(x.Shape) == len(shape) && repeatedAxes(x.Shape, shape) == nil {
-		return x
-	}
-	return b.Op("Expand", x, b.Ints(shape...))
-}
-
 // reduceKinds are the reductions that have a kernel for floating-point types.
 var reduceKinds = map[string]kernel.ReduceKind{
 	"ReduceSum": kernel.ReduceSum, "ReduceMean": kernel.ReduceMean, "ReduceSumSquare": kernel.ReduceSumSquare,
