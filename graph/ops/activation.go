@@ -266,6 +266,10 @@ func inferClip(n *graph.Node) error {
 	if err := wantType(n, 0, numbers...); err != nil {
 		return err
 	}
+	inputs := n.Version >= 11
+	if inputs && (n.Attr("min") != nil || n.Attr("max") != nil) || !inputs && len(n.Inputs) > 1 {
+		return fmt.Errorf("bounds are attributes before version 11 and inputs from then on")
+	}
 	for i := 1; i < len(n.Inputs); i++ {
 		if err := sameType(n, 0, i); err != nil {
 			return err

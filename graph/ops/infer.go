@@ -165,10 +165,17 @@ func constInts(n *graph.Node, i int) (list []int, ok bool, err error) {
 }
 
 // intsAt reads a list that older versions of an operator have as an attribute
-// and newer ones, from since on, as constant input i.
+// and newer ones, from since on, as constant input i. A list in the wrong place
+// is an error: overlooked, it would change the result.
 func intsAt(n *graph.Node, attr string, i, since int) (list []int, ok bool, err error) {
 	if n.Version >= since {
+		if n.Attr(attr) != nil {
+			return nil, false, fmt.Errorf("has an attribute %s, which is input %d from version %d on", attr, i, since)
+		}
 		return constInts(n, i)
+	}
+	if n.Input(i) != nil {
+		return nil, false, fmt.Errorf("has an input %d, which is the attribute %s before version %d", i, attr, since)
 	}
 	list = n.Ints(attr)
 	return list, list != nil, nil

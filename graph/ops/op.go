@@ -114,6 +114,10 @@ func Infer(n *graph.Node) error {
 	if err != nil {
 		return err
 	}
+	if n.Version < op.Since[0] {
+		return &NodeError{Node: n, Err: fmt.Errorf("operator set %d is older than the first definition that is implemented, %d; "+
+			"convert the model to operator set 13 or later", n.Version, op.Since[0])}
+	}
 	if err := op.Infer(n); err != nil {
 		return &NodeError{Node: n, Err: err}
 	}
