@@ -6,25 +6,34 @@ import (
 	"slices"
 )
 
-// Scope is the group within which units compete.
+// Scope is the group within which units compete. A positive number m stands
+// for groups of m consecutive inputs of one output unit, at one kernel
+// position: those of N:M sparsity. The last group of a row may be smaller.
 type Scope int
 
-// The scopes.
+// The scopes that span more than a few weights.
 const (
-	PerLayer Scope = iota
-	Global         // all layers together
+	PerLayer Scope = 0
+	Global   Scope = -1 // all layers together
+	PerRow   Scope = -2 // the weights of one output unit
 )
 
 // String names the scope for messages.
 func (s Scope) String() string {
-	if s == Global {
+	switch {
+	case s > 0:
+		return fmt.Sprintf("per %d inputs", int(s))
+	case s == Global:
 		return "global"
+	case s == PerRow:
+		return "per output unit"
 	}
 	return "per layer"
 }
 
-// Target says how many units a cut keeps: per layer, in the order of the
-// scores, or one total.
+// Target says how many units a cut keeps in each group: per layer in the order
+// of the scores, within a layer per output unit, within that per kernel
+// position and run of inputs; or one total.
 type Target struct {
 	Scope Scope
 	Keep  []int
@@ -34,19 +43,11 @@ type Target struct {
 // as many units as before.
 func TargetOf(scores []Scores, scope Scope, masks *Masks) Target {
 	t := Target{Scope: scope}
-	for _, n := range aliveUnits(scores, masks) {
-		t.add(n.Count())
+	alive := aliveUnits(scores, masks)
+	for g := range groupsOf(scores, scope) {
+		t.Keep = append(t.Keep, g.count(alive))
 	}
 	return t
-}
-
-// add accounts for keep units of the next layer.
-func (t *Target) add(keep int) {
-	if t.Scope == Global && len(t.Keep) == 1 {
-		t.Keep[0] += keep
-		return
-	}
-	t.Keep = append(t.Keep, keep)
 }
 
 // aliveUnits are the units of each layer that the masks keep; all of them
@@ -70,65 +71,56 @@ func aliveUnits(scores []Scores, masks *Masks) []*Mask {
 // Cut keeps the units with the highest scores, as many as the target says, and
 // returns masks over weights.
 func Cut(scores []Scores, target Target) (*Masks, error) {
-	groups := groupsOf(scores, target.Scope)
-	if len(groups) != len(target.Keep) {
-		return nil, fmt.Errorf("sparsity: target for %d groups, there are %d", len(target.Keep), len(groups))
+	if err := checkScores(scores, target.Scope); err != nil {
+		return nil, err
+	}
+	units := make([]*Mask, len(scores))
+	for i, s := range scores {
+		units[i] = NewMask(len(s.Values))
+	}
+	next := 0
+	for g := range groupsOf(scores, target.Scope) {
+		if next == len(target.Keep) {
+			return nil, fmt.Errorf("sparsity: a target for %d groups, there are more", next)
+		}
+		values, k := g.values(scores), target.Keep[next]
+		if k < 0 || k > len(values) {
+			return nil, fmt.Errorf("sparsity: cannot keep %d of the %d units of %q", k, len(values), scores[g.first].Layer.Name)
+		}
+		g.set(TopK(values, k), units)
+		next++
+	}
+	if next != len(target.Keep) {
+		return nil, fmt.Errorf("sparsity: a target for %d groups, there are %d", len(target.Keep), next)
 	}
 	masks := &Masks{}
-	for g, group := range groups {
-		values, err := pool(group)
-		if err != nil {
-			return nil, err
-		}
-		if k := target.Keep[g]; k < 0 || k > len(values) {
-			return nil, fmt.Errorf("sparsity: cannot keep %d of the %d units of %q", k, len(values), group[0].Layer.Name)
-		}
-		split(group, TopK(values, target.Keep[g]), masks)
+	for i, s := range scores {
+		masks.Set(s.Layer.Name, s.Layer.WeightMask(s.Unit, units[i]))
 	}
 	return masks, nil
 }
 
-// groupsOf splits the scores into the groups within which units compete.
-func groupsOf(scores []Scores, scope Scope) [][]Scores {
-	if scope == Global && len(scores) > 0 {
-		return [][]Scores{scores}
-	}
-	var groups [][]Scores
-	for i := range scores {
-		groups = append(groups, scores[i:i+1])
-	}
-	return groups
-}
-
-// pool puts the scores of a group in one list. Their order is that of the tie
-// rule.
-func pool(group []Scores) ([]float64, error) {
-	var values []float64
-	for _, s := range group {
+// checkScores reports scores that cannot be ranked within the scope.
+func checkScores(scores []Scores, scope Scope) error {
+	for _, s := range scores {
+		if scope > 0 || scope == PerRow {
+			if s.Unit != Weight {
+				return fmt.Errorf("sparsity: %ss of %q cannot compete %s; weights can", s.Unit, s.Layer.Name, scope)
+			}
+			if err := s.Layer.check(Filter); err != nil {
+				return err
+			}
+		}
 		if len(s.Values) != s.Layer.Units(s.Unit) {
-			return nil, fmt.Errorf("sparsity: %d scores for the %d %ss of %q", len(s.Values), s.Layer.Units(s.Unit), s.Unit, s.Layer.Name)
+			return fmt.Errorf("sparsity: %d scores for the %d %ss of %q", len(s.Values), s.Layer.Units(s.Unit), s.Unit, s.Layer.Name)
 		}
 		for i, v := range s.Values {
 			if math.IsNaN(v) {
-				return nil, fmt.Errorf("sparsity: the score of %s %d of %q is not a number", s.Unit, i, s.Layer.Name)
+				return fmt.Errorf("sparsity: the score of %s %d of %q is not a number", s.Unit, i, s.Layer.Name)
 			}
 		}
-		values = append(values, s.Values...)
 	}
-	return values, nil
-}
-
-// split hands the kept units of a group back to its layers.
-func split(group []Scores, kept *Mask, masks *Masks) {
-	start := 0
-	for _, s := range group {
-		units := NewMask(len(s.Values))
-		for i := range s.Values {
-			units.Set(i, kept.Get(start+i))
-		}
-		start += len(s.Values)
-		masks.Set(s.Layer.Name, s.Layer.WeightMask(s.Unit, units))
-	}
+	return nil
 }
 
 // TopK returns the mask of the k largest values; among equal ones the lower

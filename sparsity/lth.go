@@ -32,16 +32,15 @@ func (LTH) Prune(scores []Scores, alive *Masks, share float64) (*Masks, error) {
 	if err := checkShare(share); err != nil {
 		return nil, err
 	}
+	if err := checkScores(scores, PerLayer); err != nil {
+		return nil, err
+	}
 	masks := &Masks{}
 	for i, units := range aliveUnits(scores, alive) {
 		s := scores[i]
-		values, err := pool(scores[i : i+1])
-		if err != nil {
-			return nil, err
-		}
 		if units.Count() > 0 {
-			t := Percentile(kept(values, units), 100*share)
-			for j, v := range values {
+			t := Percentile(kept(s.Values, units), 100*share)
+			for j, v := range s.Values {
 				units.Set(j, units.Get(j) && v >= t)
 			}
 		}

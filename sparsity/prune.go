@@ -37,11 +37,33 @@ func Pruners() []Pruner {
 		ChannelL1,
 		SFP{},
 		FPGM{},
+		SNIP{},
+		GraSP{},
+		SynFlow{},
+		Taylor{},
+		Taylor{Filters: true},
+		Wanda{},
+		NM{N: 2, M: 4},
 	}
 }
 
-// ByName returns the pruner of that name.
+// ByName returns the pruner of that name. N:M patterns are named by their
+// numbers, with the scorer behind a slash if it is not magnitude: "2:4",
+// "4:8/wanda".
 func ByName(name string) (Pruner, error) {
+	pattern, by, scored := strings.Cut(name, "/")
+	var nm NM
+	if n, _ := fmt.Sscanf(pattern, "%d:%d", &nm.N, &nm.M); n == 2 && fmt.Sprintf("%d:%d", nm.N, nm.M) == pattern {
+		if nm.N < 1 || nm.M <= nm.N {
+			return nil, fmt.Errorf("sparsity: %s is no pattern: want N:M with 1 <= N < M", pattern)
+		}
+		if !scored {
+			return nm, nil
+		}
+		var err error
+		nm.By, err = ByName(by)
+		return nm, err
+	}
 	var names []string
 	for _, p := range Pruners() {
 		if p.Name() == name {
@@ -67,6 +89,12 @@ func pruneCount(scores []Scores, scope Scope, alive *Masks, share float64, count
 	for g, n := range target.Keep {
 		target.Keep[g] = n - count(n, share)
 	}
+	return cutWithin(scores, alive, target)
+}
+
+// cutWithin cuts to the target, which is no more than is alive (nil: all);
+// nothing comes back to life.
+func cutWithin(scores []Scores, alive *Masks, target Target) (*Masks, error) {
 	if alive == nil {
 		return Cut(scores, target)
 	}

@@ -2,6 +2,7 @@ package sparsity
 
 import (
 	"bytes"
+	"iter"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -180,8 +181,13 @@ func TestEveryPruner(t *testing.T) {
 	layers := []Layer{randomLayer(rng, "conv1", 8, 3, 3, 3), randomLayer(rng, "conv2", 10, 8, 3, 3)}
 	for _, p := range Pruners() {
 		t.Run(p.Name(), func(t *testing.T) {
+			in, share := inputOf(layers, 7), .3
+			if nm, ok := p.(NM); ok {
+				share = nm.Share()
+			}
 			score := func() []Scores {
-				s, err := p.Score(Input{Layers: layers, Rand: rand.New(rand.NewPCG(7, 7))})
+				in.Rand = rand.New(rand.NewPCG(7, 7))
+				s, err := p.Score(in)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -197,14 +203,14 @@ func TestEveryPruner(t *testing.T) {
 			if !prune(nil, 0).Equal(FullMasks(layers)) {
 				t.Error("a share of 0 pruned something")
 			}
-			once := prune(nil, .3)
-			if !once.Equal(prune(nil, .3)) {
+			once := prune(nil, share)
+			if !once.Equal(prune(nil, share)) {
 				t.Error("two runs differ")
 			}
-			if d := 1 - once.Density(); math.Abs(d-.3) > .05 {
-				t.Errorf("pruned a share of %v, want about .3", d)
+			if d := 1 - unitDensity(p.Unit(), layers, once); math.Abs(d-share) > .06 {
+				t.Errorf("pruned a share of %v, want about %v", d, share)
 			}
-			twice := prune(once, .3)
+			twice := prune(once, share)
 			for name, m := range twice.All() {
 				if m.AndNot(once.Get(name)).Count() > 0 {
 					t.Errorf("%s: weights came back to life", name)
@@ -233,6 +239,35 @@ func TestEveryPruner(t *testing.T) {
 	}
 }
 
+func unitDensity(u Unit, layers []Layer, masks *Masks) float64 {
+	kept, all := 0, 0
+	for _, l := range layers {
+		m := l.UnitMask(u, masks.Get(l.Name))
+		kept, all = kept+m.Count(), all+m.Len()
+	}
+	return density(kept, all)
+}
+
+// inputOf gives pruners random numbers in place of what a network computes.
+func inputOf(layers []Layer, seed uint64) Input {
+	rng := rand.New(rand.NewPCG(seed, seed))
+	tensors := map[string]*onnx.Tensor{}
+	for _, l := range layers {
+		tensors[l.Name] = randomLayer(rng, l.Name, l.Weight.Shape...).Weight
+	}
+	given := func() (map[string]*onnx.Tensor, error) { return tensors, nil }
+	return Input{
+		Layers: layers,
+		Gradients: func() iter.Seq2[map[string]*onnx.Tensor, error] {
+			return func(yield func(map[string]*onnx.Tensor, error) bool) { yield(given()) }
+		},
+		Curvature:  func(float64) (map[string]*onnx.Tensor, error) { return given() },
+		Flow:       given,
+		InputNorms: given,
+		Mask:       func(*Masks) error { return nil },
+	}
+}
+
 func TestScoreErrors(t *testing.T) {
 	nan := linear("fc", 1, 2, 1, float32(math.NaN()))
 	_, err := Magnitude{}.Score(Input{Layers: []Layer{nan}})
@@ -250,12 +285,24 @@ func TestScoreErrors(t *testing.T) {
 	_, err = ByName("nothing")
 	wantError(t, err, "global-magnitude, lth")
 
+	_, err = SNIP{}.Score(Input{})
+	wantError(t, err, "give it samples")
+	_, err = ByName("4:4")
+	wantError(t, err, "1 <= N < M")
+	_, err = NM{N: 2, M: 4, By: FilterL1}.Score(Input{})
+	wantError(t, err, "scores of single weights")
+
 	bad := []Scores{{Layer: linear("fc", 1, 2, 1, 2), Values: []float64{1, math.NaN()}}}
 	_, err = Cut(bad, Target{PerLayer, []int{1}})
 	wantError(t, err, "weight 1 of \"fc\" is not a number")
-	_, err = Cut(bad[:1], Target{PerLayer, []int{1, 2}})
+	good := []Scores{{Layer: linear("fc", 1, 2, 1, 2), Values: []float64{1, 2}}}
+	_, err = Cut(good, Target{PerLayer, []int{1, 2}})
 	wantError(t, err, "target for 2 groups")
-	_, err = Cut([]Scores{{Layer: linear("fc", 1, 2, 1, 2), Values: []float64{1, 2}}}, Target{PerLayer, []int{3}})
+	_, err = Cut(good, Target{PerLayer, nil})
+	wantError(t, err, "target for 0 groups, there are more")
+	_, err = Cut([]Scores{{Layer: linear("fc", 1, 2, 1, 2), Unit: Filter, Values: []float64{1}}}, Target{PerRow, []int{1}})
+	wantError(t, err, "cannot compete per output unit")
+	_, err = Cut(good, Target{PerLayer, []int{3}})
 	wantError(t, err, "cannot keep 3 of the 2")
 	_, err = Cut([]Scores{{Layer: linear("fc", 1, 2, 1, 2), Values: []float64{1}}}, Target{PerLayer, []int{1}})
 	wantError(t, err, "1 scores for the 2 weights")

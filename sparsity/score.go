@@ -3,7 +3,8 @@ package sparsity
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
+
+	"github.com/unprune/unprune/onnx"
 )
 
 // Scores holds one number per unit of one layer: higher is worth more.
@@ -11,20 +12,6 @@ type Scores struct {
 	Layer  Layer
 	Unit   Unit
 	Values []float64 // Layer.Units(Unit) of them
-}
-
-// Needs is a set of what a pruner must be given besides the weights.
-type Needs uint
-
-// What a pruner may need.
-const (
-	NeedsRandom Needs = 1 << iota // Input.Rand
-)
-
-// Input is what pruners score.
-type Input struct {
-	Layers []Layer
-	Rand   *rand.Rand // for pruners with NeedsRandom: a stream of their own
 }
 
 // scoreUnits scores every unit of every layer with f, which is given one
@@ -43,6 +30,40 @@ func scoreUnits(in Input, u Unit, f func(l Layer, w func(int) float64, unit int)
 		scores[i] = Scores{Layer: l, Unit: u, Values: values}
 	}
 	return scores, nil
+}
+
+// scoreProducts scores every weight with f, which is given its value and its
+// counterpart in tensors.
+func scoreProducts(in Input, tensors map[string]*onnx.Tensor, f func(w, x float64) float64) ([]Scores, error) {
+	scores := make([]Scores, len(in.Layers))
+	for i, l := range in.Layers {
+		if err := checkLayer(l, Weight); err != nil {
+			return nil, err
+		}
+		x, err := beside(l, tensors)
+		if err != nil {
+			return nil, err
+		}
+		w, values := l.at(), make([]float64, l.Weight.Len())
+		for j := range values {
+			values[j] = f(w(j), x(j))
+		}
+		scores[i] = Scores{Layer: l, Unit: Weight, Values: values}
+	}
+	return scores, nil
+}
+
+// beside reads the tensor that belongs to a layer's weight.
+func beside(l Layer, tensors map[string]*onnx.Tensor) (func(i int) float64, error) {
+	t := tensors[l.Name]
+	if t == nil || t.Len() != l.Weight.Len() {
+		return nil, fmt.Errorf("sparsity: no number per weight of %q to score it by: is the parameter frozen? skip the layer", l.Name)
+	}
+	twin := Layer{Name: l.Name, Weight: t}
+	if err := twin.check(Weight); err != nil {
+		return nil, err
+	}
+	return twin.at(), nil
 }
 
 // checkLayer reports why a layer cannot be scored.
