@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -59,7 +58,7 @@ func batchOf(inputs []*graph.Value, feeds tensors) (int, error) {
 		t := feeds[in.Name]
 		switch {
 		case t == nil:
-			return 0, fmt.Errorf("there is no array %q, an input of the model; there are %v", in.Name, slices.Sorted(maps.Keys(feeds)))
+			return 0, fmt.Errorf("input %q is missing", in.Name)
 		case len(t.Shape) == 0:
 			return 0, fmt.Errorf("input %q: a scalar has no batch axis", in.Name)
 		case batch >= 0 && t.Shape[0] != batch:
@@ -75,9 +74,6 @@ func batchOf(inputs []*graph.Value, feeds tensors) (int, error) {
 
 // fill copies a feed into a program's input.
 func fill(dst, src *onnx.Tensor, name string) error {
-	if src == nil {
-		return fmt.Errorf("input %q is missing", name)
-	}
 	if dst.DType != src.DType || !slices.Equal(dst.Shape, src.Shape) {
 		return fmt.Errorf("input %q is %v %v, the model takes %v %v", name, src.DType, src.Shape, dst.DType, dst.Shape)
 	}

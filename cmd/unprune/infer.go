@@ -71,30 +71,22 @@ func (a *app) infer(ctx context.Context, path string, o inferOptions) error {
 	return nil
 }
 
-// inferOn runs the model on the backend that was asked for.
+// inferOn runs the model on the backend that was asked for. ONNX Runtime may
+// know operators that the native executor does not.
 func (a *app) inferOn(ctx context.Context, path string, m *onnx.Model, o inferOptions) (tensors, error) {
-	im, err := a.importModel(path, m)
-	if err != nil && o.backend == "go" {
+	feeds, err := readFeeds(o.input, inputNames(m))
+	if err != nil {
 		return nil, err
 	}
-	if o.backend == "go" {
-		feeds, err := a.feeds(o.input, im, 0)
-		if err != nil {
+	if o.backend == "ort" {
+		if _, err := a.openRuntime(); err != nil {
 			return nil, err
 		}
-		return a.runNative(ctx, im, feeds)
+		return a.runONNXRuntime(ctx, m, feeds)
 	}
-	if _, err := a.openRuntime(); err != nil {
+	im, err := a.importModel(path, m)
+	if err != nil {
 		return nil, err
 	}
-	feeds, err := npz.ReadFile(o.input)
-	if err != nil {
-		return nil, fmt.Errorf("--input %s: %w", o.input, err)
-	}
-	if len(m.Graph.Inputs) == 1 && len(feeds) == 1 {
-		for _, t := range feeds {
-			feeds = tensors{m.Graph.Inputs[0].Name: t}
-		}
-	}
-	return a.runONNXRuntime(ctx, m, feeds)
+	return a.runNative(ctx, im, feeds)
 }

@@ -16,7 +16,7 @@ import (
 // percent.
 type judgedRow struct {
 	Name     string   `json:"name"`
-	UA       float64  `json:"ua"`           // on the forgotten samples
+	UA       *float64 `json:"ua,omitempty"` // on the forgotten samples, if there are any
 	RA       float64  `json:"ra"`           // on the kept samples
 	TA       *float64 `json:"ta,omitempty"` // on the test samples, if given
 	Sparsity float64  `json:"sparsity"`     // of the pruned layers
@@ -57,8 +57,12 @@ func (r *request) judgeOne(ctx context.Context, nr namedResult) (judgedRow, erro
 	if err != nil {
 		return row, err
 	}
-	if row.UA, err = accuracy(ctx, p.Engine, p.Train, p.Forget); err != nil {
-		return row, err
+	if len(p.Forget) > 0 {
+		ua, err := accuracy(ctx, p.Engine, p.Train, p.Forget)
+		if err != nil {
+			return row, err
+		}
+		row.UA = &ua
 	}
 	if row.RA, err = accuracy(ctx, p.Engine, p.Train, p.Retain); err != nil {
 		return row, err
@@ -104,14 +108,16 @@ func iou(a, b *sparsity.Masks) (float64, error) {
 }
 
 func (rows *judgedRows) text(w io.Writer) {
+	percent := func(x *float64) string {
+		if x == nil {
+			return "-"
+		}
+		return fmt.Sprintf("%.2f %%", *x)
+	}
 	table(w, func(w io.Writer) {
 		fmt.Fprintln(w, "\tforgotten\tkept\ttest\tsparsity\tmask IoU to original\tpasses\tseconds")
 		for _, r := range rows.Rows {
-			ta := "-"
-			if r.TA != nil {
-				ta = fmt.Sprintf("%.2f %%", *r.TA)
-			}
-			fmt.Fprintf(w, "%s\t%.2f %%\t%.2f %%\t%s\t%.2f %%\t%.3f\t%.1f\t%.1f\n", r.Name, r.UA, r.RA, ta, 100*r.Sparsity, r.IoU, r.Passes, r.Seconds)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.2f %%\t%.3f\t%.1f\t%.1f\n", r.Name, percent(r.UA), percent(&r.RA), percent(r.TA), 100*r.Sparsity, r.IoU, r.Passes, r.Seconds)
 		}
 	})
 }

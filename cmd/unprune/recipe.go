@@ -99,40 +99,49 @@ func (o *recipeOptions) adopt(a *app, model string) {
 	set("tune-lr", func() { o.tuneRate = r.FinetuneRate })
 }
 
-// training checks the options of dense training and returns them as a recipe.
-func (o *recipeOptions) training() (unprune.Recipe, error) {
-	r := unprune.Recipe{
-		Batch: o.batch, Epochs: o.epochs, Rate: o.rate,
-		Optimizer: ops.Optimizer{Kind: o.optimizer, WeightDecay: o.weightDecay},
-	}
-	if o.optimizer == "sgd" {
-		r.Optimizer.Momentum, r.Optimizer.Nesterov = o.momentum, o.nesterov
-	}
-	if err := r.Optimizer.Check(); err != nil {
-		return r, usageError{err}
-	}
+// check refuses impossible settings, before anything is read.
+func (o *recipeOptions) check() error {
 	if o.epochs < 1 || o.batch < 1 {
-		return r, usagef("--epochs %d, --batch %d: want positive numbers", o.epochs, o.batch)
+		return usagef("--epochs %d, --batch %d: want positive numbers", o.epochs, o.batch)
 	}
 	if !positive(o.rate) {
-		return r, usagef("--lr %g: want a positive number", o.rate)
+		return usagef("--lr %g: want a positive number", o.rate)
 	}
-	return r, nil
+	if err := o.updateRule().Check(); err != nil {
+		return usageError{err}
+	}
+	if o.tuneEpochs < 0 || o.tuneRate < 0 || o.rounds < 1 {
+		return usagef("--tune-epochs %d, --tune-lr %g, --prune-rounds %d: want positive numbers", o.tuneEpochs, o.tuneRate, o.rounds)
+	}
+	if o.sparsity != 0 && !(o.sparsity > 0 && o.sparsity < 1) {
+		return usagef("--sparsity %g: want a number between 0 and 1", o.sparsity)
+	}
+	if o.pruner == "" {
+		return nil
+	}
+	if _, err := sparsity.ByName(o.pruner); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+func (o *recipeOptions) updateRule() ops.Optimizer {
+	rule := ops.Optimizer{Kind: o.optimizer, WeightDecay: o.weightDecay}
+	if o.optimizer == "sgd" {
+		rule.Momentum, rule.Nesterov = o.momentum, o.nesterov
+	}
+	return rule
 }
 
 // recipe adds pruning to training: from the flags, and where they are silent
 // from what the zeros of the model look like.
 func (o *recipeOptions) recipe(a *app, layers []sparsity.Layer) (unprune.Recipe, *sparsity.Masks, error) {
-	r, err := o.training()
-	if err != nil {
-		return r, nil, err
+	r := unprune.Recipe{
+		Optimizer: o.updateRule(), Batch: o.batch, Epochs: o.epochs, Rate: o.rate,
+		Rounds: o.rounds, TuneEpochs: o.tuneEpochs, TuneRate: o.tuneRate,
 	}
-	r.TuneEpochs, r.TuneRate, r.Rounds = o.tuneEpochs, o.tuneRate, o.rounds
 	if r.TuneRate == 0 {
 		r.TuneRate = 0.4 * r.Rate
-	}
-	if o.tuneEpochs < 0 || !positive(r.TuneRate) || o.rounds < 1 {
-		return r, nil, usagef("--tune-epochs %d, --tune-lr %g, --prune-rounds %d: want positive numbers", o.tuneEpochs, o.tuneRate, o.rounds)
 	}
 	pattern, err := sparsity.Recognise(layers)
 	if err != nil {
@@ -146,8 +155,8 @@ func (o *recipeOptions) recipe(a *app, layers []sparsity.Layer) (unprune.Recipe,
 		return r, nil, err
 	}
 	r.Skip = func(layer string) bool { return skip[layer] }
-	if r.Sparsity, err = o.share(r, layers, pattern); err != nil {
-		return r, nil, err
+	if r.Sparsity = o.sparsity; r.Sparsity == 0 {
+		r.Sparsity = prunedShare(r, layers, pattern)
 	}
 	masks := &sparsity.Masks{}
 	for name, m := range pattern.Masks.All() {
@@ -163,10 +172,8 @@ func (o *recipeOptions) recipe(a *app, layers []sparsity.Layer) (unprune.Recipe,
 
 func (o *recipeOptions) choosePruner(a *app, r *unprune.Recipe, pattern sparsity.Pattern) (err error) {
 	if o.pruner != "" {
-		if r.Pruner, err = sparsity.ByName(o.pruner); err != nil {
-			return usageError{err}
-		}
-		return nil
+		r.Pruner, err = sparsity.ByName(o.pruner)
+		return err
 	}
 	r.Pruner = recognisedPruner(pattern)
 	if pattern.Dense {
@@ -209,14 +216,8 @@ func (o *recipeOptions) skipped(layers []sparsity.Layer, pattern sparsity.Patter
 	return skip, nil
 }
 
-// share is the share of units to prune: --sparsity, or the model's.
-func (o *recipeOptions) share(r unprune.Recipe, layers []sparsity.Layer, pattern sparsity.Pattern) (float64, error) {
-	if o.sparsity != 0 {
-		if !(o.sparsity > 0 && o.sparsity < 1) {
-			return 0, usagef("--sparsity %g: want a number between 0 and 1", o.sparsity)
-		}
-		return o.sparsity, nil
-	}
+// prunedShare is the share of units that are pruned in the model.
+func prunedShare(r unprune.Recipe, layers []sparsity.Layer, pattern sparsity.Pattern) float64 {
 	units, kept := 0, 0
 	for _, l := range layers {
 		if r.Skip(l.Name) {
@@ -225,10 +226,7 @@ func (o *recipeOptions) share(r unprune.Recipe, layers []sparsity.Layer, pattern
 		m := l.UnitMask(r.Pruner.Unit(), pattern.Masks.Get(l.Name))
 		units, kept = units+m.Len(), kept+m.Count()
 	}
-	if units == 0 {
-		return 0, nil
-	}
-	return 1 - float64(kept)/float64(units), nil
+	return 1 - float64(kept)/float64(max(1, units))
 }
 
 func positive(x float64) bool { return x > 0 && !math.IsInf(x, 1) }

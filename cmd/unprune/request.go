@@ -69,7 +69,12 @@ func (o *requestOptions) open(a *app, path string, n needs) (*request, error) {
 	if err := checkWritable(o.output, o.maskOut); err != nil {
 		return nil, err
 	}
-	o.recipe.adopt(a, path)
+	if err := o.recipe.check(); err != nil {
+		return nil, err
+	}
+	if o.data.train != "" {
+		o.recipe.adopt(a, path)
+	}
 	im, err := a.readNetwork(path)
 	if err != nil {
 		return nil, err

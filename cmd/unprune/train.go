@@ -37,7 +37,7 @@ was made: keep the input as --initial and the output as --dense.`,
 			if o.output == "" {
 				return usagef("train: -o is missing: name the output file")
 			}
-			o.recipe.rounds, o.recipe.tuneRate = 1, o.recipe.rate // no pruning
+			o.recipe.rounds = 1 // no pruning
 			return a.train(ctx, args[0], &o)
 		},
 	})

@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -253,7 +257,10 @@ func (a *app) verify(ctx context.Context, path string, o verifyCommandOptions) e
 			return fmt.Errorf("--against: %w", err)
 		}
 	}
-	feeds, err := a.feeds(o.input, im, o.batch)
+	feeds, err := randomFeeds(im.Graph.Inputs, o.batch, data.Stream(a.seed, "verify", "inputs"))
+	if o.input != "" {
+		feeds, err = readFeeds(o.input, inputNames(m))
+	}
 	if err != nil {
 		return err
 	}
@@ -293,19 +300,39 @@ func (v *verification) addMask(path string, im *pass.Model) error {
 	return nil
 }
 
-// feeds reads the inputs of a model from a file, or draws them.
-func (a *app) feeds(path string, im *pass.Model, batch int) (tensors, error) {
-	if path == "" {
-		return randomFeeds(im.Graph.Inputs, batch, data.Stream(a.seed, "verify", "inputs"))
+// readFeeds reads the inputs of a model from a file; other arrays in it are
+// left alone, and a single array needs no name.
+func readFeeds(path string, inputs []string) (tensors, error) {
+	arrays, err := npz.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("--input %s: there is no such file", path)
 	}
-	feeds, err := npz.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("--input %s: %w", path, err)
 	}
-	if in := im.Graph.Inputs; len(in) == 1 && len(feeds) == 1 {
-		for _, t := range feeds { // a single array needs no name
-			return tensors{in[0].Name: t}, nil
+	feeds := tensors{}
+	for _, name := range inputs {
+		t := arrays[name]
+		if t == nil && len(inputs) == 1 && len(arrays) == 1 {
+			for _, only := range arrays {
+				t = only
+			}
 		}
+		if t == nil {
+			return nil, fmt.Errorf("--input %s: there is no array %q, an input of the model; there are %v", path, name, slices.Sorted(maps.Keys(arrays)))
+		}
+		feeds[name] = t
 	}
 	return feeds, nil
+}
+
+// inputNames are the inputs that a model wants to be fed.
+func inputNames(m *onnx.Model) []string {
+	var names []string
+	for _, in := range m.Graph.Inputs {
+		if m.Graph.Initializer(in.Name) == nil {
+			names = append(names, in.Name)
+		}
+	}
+	return names
 }
