@@ -2,6 +2,7 @@ package unprune
 
 import (
 	"context"
+	"math/rand/v2"
 
 	"github.com/unprune/unprune/evalmetrics"
 	"github.com/unprune/unprune/graph/ops"
@@ -30,6 +31,9 @@ type Engine interface {
 	// every step masks gradient, momentum and weight. Nil frees all weights.
 	SetMasks(*sparsity.Masks) error
 
+	// Masks are the masks that are held, nil when all weights are free.
+	Masks() *sparsity.Masks
+
 	// Mask zeroes the weights that the masks prune, after something else wrote
 	// to them.
 	Mask() error
@@ -43,8 +47,13 @@ type Engine interface {
 	Step(ctx context.Context, rate float64, terms ...Term) (loss float64, err error)
 
 	// Gradient returns the gradient of the sum of the terms per parameter. The
-	// tensors are valid until the engine computes again.
+	// tensors are valid until the engine computes again, and may be changed
+	// before Apply.
 	Gradient(ctx context.Context, terms ...Term) (map[string]*onnx.Tensor, error)
+
+	// Apply takes the optimizer step of the given learning rate along the
+	// gradients that Gradient returned last, as they are now.
+	Apply(ctx context.Context, rate float64) error
 
 	// Logits returns the outputs [len(index), classes] of the network in
 	// inference mode.
@@ -55,6 +64,9 @@ type Engine interface {
 	// variance. Without such layers it does nothing.
 	Recalibrate(ctx context.Context, d *data.Dataset, index []int, batch int) error
 
+	// Fresh draws the weights of an untrained network.
+	Fresh(r *rand.Rand) *Weights
+
 	// Classes is the number of classes of the output.
 	Classes() int
 
@@ -62,11 +74,52 @@ type Engine interface {
 	Cost() evalmetrics.Cost
 }
 
-// A Term is a weighted mean loss over a batch.
+// A Term is a loss over a batch: Weight times the mean cross-entropy of its
+// labels, and what Soft adds to it.
 type Term struct {
 	Data   *data.Dataset
 	Index  []int   // rows of Data
 	Labels []int64 // one per row; nil: those of Data
 	Weight float64 // factor of the mean cross-entropy
 	Eval   bool    // use running statistics, no dropout
+
+	// Samples weigh the rows in the mean; nil: alike. With a positive Power,
+	// row x with cross-entropy l_x weighs 1/(l_x^Power + 1e-15) as much; the
+	// gradient takes the weights as constants.
+	Samples []float64
+	Power   float64
+
+	Soft *Soft
+}
+
+// Soft is Weight times the mean over a batch of the Kullback-Leibler
+// divergence Σ_c q_c·log(q_c/p_c), p = softmax(logits/Temperature).
+type Soft struct {
+	Targets     []float64 // q, [rows, classes], row-major
+	Temperature float64   // 0: 1
+	Weight      float64
+}
+
+// A Curvature is an engine that computes beyond gradients. Terms are in
+// inference mode and hold a plain cross-entropy: Labels of the data, Weight,
+// Samples and Soft are not looked at. Vectors are as those of
+// Weights.Vector. Batches of any length are split as memory asks.
+type Curvature interface {
+	Engine
+
+	// SampleSquares returns, over the rows of the term, the sums of the gradient
+	// of one row's loss and of its square.
+	SampleSquares(ctx context.Context, t Term) (sum, squares Vector, err error)
+
+	// SampleDots returns the product of the gradient of each row's loss with
+	// each direction: out[direction][row].
+	SampleDots(ctx context.Context, t Term, directions ...Vector) (out [][]float64, err error)
+
+	// ClassSquares returns Σ_c p_c·g_c² over all classes c, for the term's rows
+	// as one batch: g_c the gradient of the mean loss with every label c, p_c the
+	// mean probability of c.
+	ClassSquares(ctx context.Context, t Term) (Vector, error)
+
+	// HVP returns the product of the Hessian of the term's mean loss with v.
+	HVP(ctx context.Context, t Term, v Vector) (Vector, error)
 }

@@ -67,6 +67,7 @@ func (l *Loop) defaults(t *Task) error {
 // Satisfies reports what an unlearner needs and the task does not have.
 func Satisfies(u Unlearner, t *Task) error {
 	n := u.Needs()
+	curvature, _ := t.Engine.(Curvature)
 	switch {
 	case n&NeedsForget != 0 && len(t.Forget) == 0:
 		return fmt.Errorf("unprune: %s needs the samples to forget", u.Name())
@@ -74,6 +75,10 @@ func Satisfies(u Unlearner, t *Task) error {
 		return fmt.Errorf("unprune: %s needs retained samples", u.Name())
 	case n&NeedsInitial != 0 && t.Initial == nil:
 		return fmt.Errorf("unprune: %s needs the initial weights (theta_0)", u.Name())
+	case n&NeedsRandom != 0 && t.Rand == nil:
+		return fmt.Errorf("unprune: %s needs a stream of random numbers", u.Name())
+	case n&NeedsCurvature != 0 && curvature == nil:
+		return fmt.Errorf("unprune: %s needs an engine that computes gradients of single samples and Hessian-vector products", u.Name())
 	}
 	return nil
 }

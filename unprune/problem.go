@@ -30,6 +30,7 @@ type Problem struct {
 	Dense    *Weights // theta_d, the weights before the original pruning; nil if unknown
 
 	Progress Progress
+	Warning  func(string) // nil: warnings are dropped
 }
 
 // A Result is one network.
@@ -175,10 +176,10 @@ func (p *Problem) prune(alive *sparsity.Masks, share float64, name string) (*spa
 func (p *Problem) task(name string, epochs int, rate float64) *Task {
 	o := p.Recipe.Optimizer
 	return &Task{
-		Engine: p.Engine, Data: p.Train, Retain: p.Retain, Forget: p.Forget, Initial: p.Theta0,
+		Engine: p.Engine, Data: p.Train, Retain: p.Retain, Forget: p.Forget, Initial: p.Theta0, Original: p.Original.Weights,
 		Epochs: epochs, Rate: rate, Batch: p.Recipe.Batch, Optimizer: &o,
 		Rand:     func(purpose string) *rand.Rand { return data.Stream(p.Seed, name, purpose) },
-		Progress: p.Progress,
+		Progress: p.Progress, Warning: p.Warning,
 	}
 }
 

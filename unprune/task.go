@@ -2,6 +2,7 @@ package unprune
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 
@@ -14,9 +15,11 @@ type Needs uint
 
 // What unlearners may need.
 const (
-	NeedsForget  Needs = 1 << iota // samples to forget
-	NeedsRetain                    // samples to keep
-	NeedsInitial                   // the weights before training
+	NeedsForget    Needs = 1 << iota // samples to forget
+	NeedsRetain                      // samples to keep
+	NeedsInitial                     // the weights before training
+	NeedsRandom                      // random numbers: it draws more than an order
+	NeedsCurvature                   // an engine that is a Curvature
 )
 
 // An Unlearner changes an engine's weights so that the network forgets
@@ -36,6 +39,10 @@ type Task struct {
 	Forget  []int    // rows of Data to forget
 	Initial *Weights // theta_0, nil if unknown
 
+	// Original is the network before forgetting began: the teacher of methods
+	// that distil. Nil stands for what the engine holds at the start.
+	Original *Weights
+
 	// What the caller prescribes; zero values leave the method's defaults.
 	Epochs    int
 	Rate      float64
@@ -47,7 +54,24 @@ type Task struct {
 	// takes samples in the order given; what must be drawn is then an error.
 	Rand func(purpose string) *rand.Rand
 
+	// Snap takes the entries of a gradient below this share of its largest one
+	// for zero, where the optimizer is Adam or AdamW: they turn the rounding
+	// error of a gradient that should be zero into steps of the full rate.
+	// 1e-12 suits float64. 0 leaves gradients alone.
+	Snap float64
+
 	Progress Progress
+
+	// Warning hears, in one sentence, of what is likely to be a mistake. Nil
+	// listens to nothing.
+	Warning func(string)
+}
+
+// Warn passes a warning on to the listener, if there is one.
+func (t *Task) Warn(format string, args ...any) {
+	if t.Warning != nil {
+		t.Warning(fmt.Sprintf(format, args...))
+	}
 }
 
 // A Progress hears how far a stage is. Nil listens to nothing.

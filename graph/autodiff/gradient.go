@@ -24,12 +24,26 @@ func Gradient(g *graph.Graph, y, seed *graph.Value, xs []*graph.Value) ([]*graph
 // gradient is Gradient of several outputs at once: the objective is the sum
 // over ys of <seed, y>.
 func gradient(b *ops.Builder, ys, seeds, xs []*graph.Value) ([]*graph.Value, error) {
+	acc, err := backward(b, ys, seeds, xs)
+	if err != nil {
+		return nil, err
+	}
+	grads := make([]*graph.Value, len(xs))
+	for i, x := range xs {
+		grads[i] = acc.total(x)
+	}
+	return grads, b.Err
+}
+
+// backward carries the gradient of the objective back to everything between
+// xs and ys.
+func backward(b *ops.Builder, ys, seeds, xs []*graph.Value) (*adjoints, error) {
 	g := b.G
 	on, err := expand(b, ys, xs)
 	if err != nil {
 		return nil, err
 	}
-	acc := adjoints{b: b, terms: map[*graph.Value][]*graph.Value{}}
+	acc := &adjoints{b: b, terms: map[*graph.Value][]*graph.Value{}}
 	for i, y := range ys {
 		seed := seeds[i]
 		if seed == nil {
@@ -47,11 +61,7 @@ func gradient(b *ops.Builder, ys, seeds, xs []*graph.Value) ([]*graph.Value, err
 			}
 		}
 	}
-	grads := make([]*graph.Value, len(xs))
-	for i, x := range xs {
-		grads[i] = acc.total(x)
-	}
-	return grads, b.Err
+	return acc, b.Err
 }
 
 // adjoints collects, per value, the terms of its gradient.
@@ -208,25 +218,4 @@ func ones(b *ops.Builder, y *graph.Value) *graph.Value {
 		return one
 	}
 	return b.Op("Expand", one, b.Ints(y.Shape...))
-}
-
-// HVP appends to g the Hessian-vector products of the scalar y: for
-// parameters xs and directions vs (of the same shapes) it returns H·v, one
-// value per parameter, as the gradient of <gradient of y, v>. An entry is nil
-// where it is identically zero.
-func HVP(g *graph.Graph, y *graph.Value, xs, vs []*graph.Value) ([]*graph.Value, error) {
-	if len(y.Shape) != 0 {
-		return nil, fmt.Errorf("autodiff: HVP of %q: want a scalar, have shape %v", y.Name, []int(y.Shape))
-	}
-	grads, err := Gradient(g, y, nil, xs)
-	if err != nil {
-		return nil, err
-	}
-	var ys, seeds []*graph.Value
-	for i, d := range grads {
-		if d != nil {
-			ys, seeds = append(ys, d), append(seeds, vs[i])
-		}
-	}
-	return gradient(ops.NewBuilder(g), ys, seeds, xs)
 }

@@ -2,11 +2,11 @@ package autodiff
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/ops"
 	"github.com/unprune/unprune/graph/pass"
-	"github.com/unprune/unprune/onnx"
 )
 
 // Names of the inputs and outputs of a training graph, beside the model's own
@@ -35,6 +35,7 @@ type TrainOptions struct {
 	Logits string   // value the loss is applied to, [N classes]
 	Params []string // parameters to differentiate
 	State  []string // running statistics, inputs as parameters are
+	Loss   Loss
 
 	Gradients bool           // hand out the gradients
 	Weighted  bool           // scale them by the input WeightName
@@ -47,46 +48,25 @@ type TrainOptions struct {
 // LabelsName becomes the output LossName, and gradients and updates follow as
 // TrainOptions asks.
 func Train(g *graph.Graph, o TrainOptions) error {
-	logits := g.Value(o.Logits)
-	if logits == nil || len(logits.Shape) != 2 {
-		return fmt.Errorf("autodiff: the logits %q must be a value of shape [batch classes]", o.Logits)
-	}
-	params := make([]*graph.Value, len(o.Params))
-	for i, name := range append(append([]string{}, o.Params...), o.State...) {
-		v := g.Value(name)
-		if v == nil || v.Const == nil {
-			return fmt.Errorf("autodiff: parameter %q is no initializer of the graph", name)
-		}
-		g.Promote(v)
-		if i < len(params) {
-			params[i] = v
-		}
-	}
-	g.Opsets[""] = max(g.Opsets[""], 17) // what is added speaks a version that has every operator
-	b := ops.NewBuilder(g)
-	labels := g.AddInput(LabelsName, onnx.Int64, logits.Shape[0])
-	loss := b.Node("SoftmaxCrossEntropyLoss", 2, []*graph.Value{logits, labels}, onnx.AttrString("reduction", "mean"))[0]
-	if b.Err != nil {
-		return b.Err
-	}
-	if err := g.Rename(loss, LossName); err != nil {
+	logits, params, err := begin(g, o.Logits, o.Params, o.State)
+	if err != nil {
 		return err
 	}
-	g.AddOutput(loss)
+	b := ops.NewBuilder(g)
+	obj, err := o.Loss.build(b, logits, o.Weighted)
+	if err != nil {
+		return err
+	}
 	if !o.Gradients && o.Optimizer == nil {
 		return nil
 	}
-	var seed *graph.Value
-	if o.Weighted {
-		seed = g.AddInput(WeightName, loss.DType)
-	}
-	grads, err := Gradient(g, loss, seed, params)
+	grads, err := gradient(b, obj.ys, obj.seeds, params)
 	if err != nil {
 		return err
 	}
 	for i, p := range params {
 		if grads[i] == nil {
-			return fmt.Errorf("autodiff: the loss does not depend on parameter %q; freeze it", p.Name)
+			return independent(p)
 		}
 		if err := g.Rename(grads[i], GradName(p.Name)); err != nil {
 			return err
@@ -102,6 +82,31 @@ func Train(g *graph.Graph, o TrainOptions) error {
 	}
 	g.Prune()
 	return nil
+}
+
+func independent(p *graph.Value) error {
+	return fmt.Errorf("autodiff: the loss does not depend on parameter %q; freeze it", p.Name)
+}
+
+// begin finds the logits of an inference graph and makes inputs of its
+// parameters and running statistics.
+func begin(g *graph.Graph, name string, params, state []string) (logits *graph.Value, values []*graph.Value, err error) {
+	logits = g.Value(name)
+	if logits == nil || len(logits.Shape) != 2 {
+		return nil, nil, fmt.Errorf("autodiff: the logits %q must be a value of shape [batch classes]", name)
+	}
+	for i, name := range slices.Concat(params, state) {
+		v := g.Value(name)
+		if v == nil || v.Const == nil {
+			return nil, nil, fmt.Errorf("autodiff: parameter %q is no initializer of the graph", name)
+		}
+		g.Promote(v)
+		if i < len(params) {
+			values = append(values, v)
+		}
+	}
+	g.Opsets[""] = max(g.Opsets[""], 17) // what is added speaks a version that has every operator
+	return logits, values, nil
 }
 
 // Update appends the optimizer's step to g: for each parameter, the outputs

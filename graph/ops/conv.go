@@ -125,6 +125,25 @@ func (b *Builder) convGradWeight(c *conv, x, dy *graph.Value) *graph.Value {
 	return b.Own("ConvGradWeight", 1, []*graph.Value{x, dy}, c.attrs(shape)...)[0]
 }
 
+// ConvSampleGrads appends the gradient of n's weight for each sample of the
+// batch alone, [N ...w], given the gradient dy of n's output. Samples do not
+// mix, so it is the gradient of one convolution in which the samples are groups
+// side by side in the channels.
+func (b *Builder) ConvSampleGrads(n *graph.Node, dy *graph.Value) *graph.Value {
+	if b.Err != nil {
+		return nil
+	}
+	c, err := convOf(n)
+	if err != nil {
+		b.Fail("ops: %v", err)
+		return nil
+	}
+	x, weight, batch := n.Inputs[0], c.weight(), c.batch
+	c.batch, c.group, c.inputs, c.channels = 1, batch*c.group, batch*c.inputs, batch*c.channels
+	wide := b.convGradWeight(c, b.Reshape(x, c.input()...), b.Reshape(dy, c.output()...))
+	return b.Reshape(wide, append([]int{batch}, weight...)...)
+}
+
 // ConvGradInput(dy, w) has Conv's attributes and input_shape, the shape of x.
 
 func convOfGradInput(n *graph.Node) (*conv, error) {

@@ -29,7 +29,19 @@ func fill(t *onnx.Tensor, x float64) {
 	}
 }
 
+func setElements(t *onnx.Tensor, values []float64) {
+	for i, x := range values {
+		setElement(t, i, x)
+	}
+}
+
 func copyElements(dst, src *onnx.Tensor) {
+	if d, ok := dst.Data.([]float32); ok {
+		if s, ok := src.Data.([]float32); ok {
+			copy(d, s)
+			return
+		}
+	}
 	for i := range dst.Len() {
 		setElement(dst, i, elementAt(src, i))
 	}

@@ -148,6 +148,9 @@ func (e *Engine) Layers() []sparsity.Layer { return e.layers }
 // Cost is what was computed so far.
 func (e *Engine) Cost() evalmetrics.Cost { return e.cost }
 
+// Masks are the masks that are held.
+func (e *Engine) Masks() *sparsity.Masks { return e.masks }
+
 // SetMasks holds weights at zero from now on; nil frees all of them.
 func (e *Engine) SetMasks(masks *sparsity.Masks) error {
 	e.masks = masks
@@ -197,121 +200,6 @@ func (e *Engine) Optimize(o ops.Optimizer) error {
 			}
 		}
 	}
-	return nil
-}
-
-// Step takes one optimizer step on the sum of the terms.
-func (e *Engine) Step(ctx context.Context, rate float64, terms ...unprune.Term) (float64, error) {
-	if len(terms) == 1 {
-		return e.fusedStep(ctx, rate, terms[0])
-	}
-	loss, err := e.accumulate(ctx, terms)
-	if err != nil {
-		return 0, err
-	}
-	p, err := e.update()
-	if err != nil {
-		return 0, err
-	}
-	e.setRate(p, rate)
-	return loss, p.Run(ctx)
-}
-
-// fusedStep runs forward, backward and update as one program.
-func (e *Engine) fusedStep(ctx context.Context, rate float64, t unprune.Term) (float64, error) {
-	p, err := e.step(len(t.Index), !t.Eval)
-	if err != nil {
-		return 0, err
-	}
-	if err := e.feed(p, t); err != nil {
-		return 0, err
-	}
-	e.setRate(p, rate)
-	if err := p.Run(ctx); err != nil {
-		e.steps--
-		return 0, err
-	}
-	e.count(t)
-	return t.Weight * elementAt(p.Output(autodiff.LossName), 0), nil
-}
-
-// setRate feeds what all updates need and counts the step.
-func (e *Engine) setRate(p *compiled, rate float64) {
-	e.steps++
-	setElement(p.Input(autodiff.RateName), 0, rate)
-	if t := p.Input(autodiff.StepName); t != nil {
-		setElement(t, 0, float64(e.steps))
-	}
-}
-
-// Gradient returns the gradient of the sum of the terms.
-func (e *Engine) Gradient(ctx context.Context, terms ...unprune.Term) (map[string]*onnx.Tensor, error) {
-	if _, err := e.accumulate(ctx, terms); err != nil {
-		return nil, err
-	}
-	grads := make(map[string]*onnx.Tensor, len(e.params))
-	for _, name := range e.params {
-		grads[name] = e.state[autodiff.GradName(name)]
-	}
-	return grads, nil
-}
-
-// accumulate leaves the gradient of the sum of the terms in the gradient sums
-// and returns its value.
-func (e *Engine) accumulate(ctx context.Context, terms []unprune.Term) (loss float64, err error) {
-	if len(terms) == 0 {
-		return 0, fmt.Errorf("train: no term to differentiate")
-	}
-	for _, name := range e.params {
-		sum := autodiff.GradName(name)
-		if e.state[sum] == nil {
-			e.state[sum] = onnx.NewTensor(e.state[name].DType, e.state[name].Shape...)
-		}
-		fill(e.state[sum], 0)
-	}
-	for _, t := range terms {
-		p, err := e.gradient(len(t.Index), !t.Eval)
-		if err != nil {
-			return 0, err
-		}
-		if err := e.feed(p, t); err != nil {
-			return 0, err
-		}
-		if err := p.Run(ctx); err != nil {
-			return 0, err
-		}
-		for _, name := range e.params {
-			addElements(e.state[autodiff.GradName(name)], p.Output(autodiff.GradName(name)))
-		}
-		e.count(t)
-		loss += t.Weight * elementAt(p.Output(autodiff.LossName), 0)
-	}
-	return loss, nil
-}
-
-func (e *Engine) count(t unprune.Term) {
-	e.cost.Forward += int64(len(t.Index))
-	e.cost.Backward += int64(len(t.Index))
-}
-
-// feed writes a term's samples, labels and weight into a program's inputs.
-func (e *Engine) feed(p *compiled, t unprune.Term) error {
-	if err := e.samples(p, t.Data, t.Index); err != nil {
-		return err
-	}
-	labels := onnx.Of[int64](p.Input(autodiff.LabelsName))
-	for i, row := range t.Index {
-		y := e.labels[i]
-		if t.Labels != nil {
-			y = t.Labels[i]
-		}
-		if y < 0 || y >= int64(e.classes) {
-			return fmt.Errorf("train: sample %d has label %d; the model has classes 0 to %d", row, y, e.classes-1)
-		}
-		labels[i] = y
-	}
-	setElement(p.Input(autodiff.WeightName), 0, t.Weight)
-	e.noise.draw(p)
 	return nil
 }
 

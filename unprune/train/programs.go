@@ -8,6 +8,7 @@ import (
 	"github.com/unprune/unprune/graph/autodiff"
 	"github.com/unprune/unprune/graph/pass"
 	"github.com/unprune/unprune/onnx"
+	"github.com/unprune/unprune/unprune"
 )
 
 // programKey identifies a compiled program: what it computes, for how many
@@ -16,6 +17,8 @@ type programKey struct {
 	kind     kind
 	batch    int
 	training bool
+	loss     autodiff.Loss
+	count    int // of classes (classesKind), of directions (dotsKind)
 }
 
 type kind int
@@ -26,6 +29,10 @@ const (
 	gradientKind             // loss and gradients
 	stepKind                 // loss, gradients and update
 	updateKind               // update from the gradient sums
+	hvpKind                  // Hessian-vector product
+	squaresKind              // sums of squared gradients of samples
+	dotsKind                 // products of gradients of samples with a direction
+	classesKind              // sums of squared gradients of classes
 )
 
 // A compiled program with the inputs that it wants fresh noise in.
@@ -64,7 +71,7 @@ func (e *Engine) specialise(k programKey) (*graph.Graph, error) {
 }
 
 func (e *Engine) forward(batch int) (*compiled, error) {
-	k := programKey{forwardKind, batch, false}
+	k := programKey{kind: forwardKind, batch: batch}
 	return e.cached(k, func() (*compiled, error) {
 		g, err := e.specialise(k)
 		if err != nil {
@@ -77,7 +84,7 @@ func (e *Engine) forward(batch int) (*compiled, error) {
 // statistics computes (1-momentum) times the statistics of a batch: the old
 // statistics are fed as zeros.
 func (e *Engine) statistics(batch int) (*compiled, error) {
-	k := programKey{statsKind, batch, true}
+	k := programKey{kind: statsKind, batch: batch, training: true}
 	return e.cached(k, func() (*compiled, error) {
 		g, err := e.specialise(k)
 		if err != nil {
@@ -94,26 +101,23 @@ func (e *Engine) statistics(batch int) (*compiled, error) {
 	})
 }
 
-func (e *Engine) gradient(batch int, training bool) (*compiled, error) {
-	return e.train(programKey{gradientKind, batch, training}, autodiff.TrainOptions{Gradients: true})
+func (e *Engine) gradient(t unprune.Term) (*compiled, error) {
+	return e.train(gradientKind, t, autodiff.TrainOptions{Gradients: true})
 }
 
-func (e *Engine) step(batch int, training bool) (*compiled, error) {
-	return e.train(programKey{stepKind, batch, training}, autodiff.TrainOptions{Optimizer: &e.optimizer, Masked: e.masked()})
+func (e *Engine) step(t unprune.Term) (*compiled, error) {
+	return e.train(stepKind, t, autodiff.TrainOptions{Optimizer: &e.optimizer, Masked: e.masked()})
 }
 
-func (e *Engine) train(k programKey, o autodiff.TrainOptions) (*compiled, error) {
+func (e *Engine) train(kind kind, t unprune.Term, o autodiff.TrainOptions) (*compiled, error) {
+	k := programKey{kind: kind, batch: len(t.Index), training: !t.Eval, loss: lossKind(t)}
 	return e.cached(k, func() (*compiled, error) {
 		g, err := e.specialise(k)
 		if err != nil {
 			return nil, err
 		}
-		o.Logits, o.Params, o.Weighted = e.model.Logits.Name, e.params, true
-		for _, name := range e.stats {
-			if g.Value(name) != nil {
-				o.State = append(o.State, name)
-			}
-		}
+		o.Logits, o.Params, o.State = e.model.Logits.Name, e.params, e.statsOf(g)
+		o.Weighted, o.Loss = true, k.loss
 		if err := autodiff.Train(g, o); err != nil {
 			return nil, err
 		}
@@ -121,8 +125,19 @@ func (e *Engine) train(k programKey, o autodiff.TrainOptions) (*compiled, error)
 	})
 }
 
-// update applies the optimizer to the gradient sums.
-func (e *Engine) update() (*compiled, error) {
+// statsOf lists the running statistics that g reads.
+func (e *Engine) statsOf(g *graph.Graph) []string {
+	var out []string
+	for _, name := range e.stats {
+		if g.Value(name) != nil {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// apply applies the optimizer to the gradient sums.
+func (e *Engine) apply() (*compiled, error) {
 	return e.cached(programKey{kind: updateKind}, func() (*compiled, error) {
 		g := graph.New("update", 17)
 		var params, grads []*graph.Value

@@ -1,0 +1,225 @@
+package train
+
+import (
+	"context"
+	"errors"
+
+	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/autodiff"
+	"github.com/unprune/unprune/onnx"
+	"github.com/unprune/unprune/unprune"
+)
+
+var _ unprune.Curvature = (*Engine)(nil)
+
+// sampleBatch is the number of samples whose own gradients a program computes
+// at a time, classBatch the number of classes whose gradients it does: more
+// need more memory.
+const (
+	sampleBatch = 32
+	classBatch  = 10
+)
+
+// second compiles a graph of second-order or per-sample quantities.
+func (e *Engine) second(k programKey, make func(*graph.Graph, autodiff.CurvatureOptions) error) (*compiled, error) {
+	return e.cached(k, func() (*compiled, error) {
+		g, err := e.specialise(k)
+		if err != nil {
+			return nil, err
+		}
+		o := autodiff.CurvatureOptions{Logits: e.model.Logits.Name, Params: e.params, State: e.statsOf(g)}
+		if err := make(g, o); err != nil {
+			return nil, err
+		}
+		return e.compile(g, e.state, nil)
+	})
+}
+
+// chunks calls visit with the term's rows, at most size at a time.
+func chunks(t unprune.Term, size int, visit func(at int, t unprune.Term) error) error {
+	rows := t.Index
+	for at := 0; at < len(rows); at += size {
+		t.Index = rows[at:min(at+size, len(rows))]
+		if err := visit(at, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// samplewise runs a program over samples: many at a time, or one by one if the
+// model does not let their gradients be told apart.
+func (e *Engine) samplewise(t unprune.Term, together, alone func(at int, t unprune.Term) error) error {
+	err := chunks(t, sampleBatch, together)
+	if errors.Is(err, autodiff.ErrCoupled) {
+		err = chunks(t, 1, alone)
+	}
+	return err
+}
+
+// SampleSquares returns sums over samples of gradients and of their squares.
+func (e *Engine) SampleSquares(ctx context.Context, t unprune.Term) (sum, squares unprune.Vector, err error) {
+	sum, squares = make(unprune.Vector, e.weights.Params()), make(unprune.Vector, e.weights.Params())
+	err = e.samplewise(t,
+		func(_ int, t unprune.Term) error {
+			p, err := e.second(programKey{kind: squaresKind, batch: len(t.Index)}, autodiff.TrainSampleSquares)
+			if err != nil {
+				return err
+			}
+			if err := e.runTerm(ctx, p, t); err != nil {
+				return err
+			}
+			e.each(p, autodiff.GradName, sum, func(v *float64, x float64) { *v += x })
+			e.each(p, autodiff.SquareName, squares, func(v *float64, x float64) { *v += x })
+			return nil
+		},
+		func(_ int, t unprune.Term) error {
+			g, err := e.single(ctx, t)
+			for i, x := range g {
+				sum[i] += x
+				squares[i] += float64(x * x)
+			}
+			return err
+		})
+	return sum, squares, err
+}
+
+// runTerm runs a program on a term and counts the passes.
+func (e *Engine) runTerm(ctx context.Context, p *compiled, t unprune.Term) error {
+	if err := e.batch(p, t); err != nil {
+		return err
+	}
+	if err := p.Run(ctx); err != nil {
+		return err
+	}
+	e.count(t)
+	return nil
+}
+
+// each combines an output per parameter with a vector, element by element.
+func (e *Engine) each(p *compiled, name func(string) string, v unprune.Vector, combine func(v *float64, x float64)) {
+	for _, part := range e.weights.Parts() {
+		t := p.Output(name(part.Name))
+		if t == nil {
+			continue // identically zero
+		}
+		dst := part.Of(v)
+		switch s := t.Data.(type) {
+		case []float32:
+			for i, x := range s {
+				combine(&dst[i], float64(x))
+			}
+		case []float64:
+			for i, x := range s {
+				combine(&dst[i], x)
+			}
+		}
+	}
+}
+
+// single is the gradient of the loss of the term's rows in inference mode.
+func (e *Engine) single(ctx context.Context, t unprune.Term) (unprune.Vector, error) {
+	g, err := e.Gradient(ctx, unprune.Term{Data: t.Data, Index: t.Index, Weight: 1, Eval: true})
+	if err != nil {
+		return nil, err
+	}
+	return e.weights.Flatten(g), nil
+}
+
+// SampleDots returns products of the samples' gradients with directions.
+func (e *Engine) SampleDots(ctx context.Context, t unprune.Term, directions ...unprune.Vector) ([][]float64, error) {
+	out := make([][]float64, len(directions))
+	for i := range out {
+		out[i] = make([]float64, len(t.Index))
+	}
+	err := e.samplewise(t,
+		func(at int, t unprune.Term) error {
+			p, err := e.second(programKey{kind: dotsKind, batch: len(t.Index), count: len(directions)},
+				func(g *graph.Graph, o autodiff.CurvatureOptions) error {
+					return autodiff.TrainSampleDots(g, o, len(directions))
+				})
+			if err != nil {
+				return err
+			}
+			for i, v := range directions {
+				e.direct(p, v, func(param string) string { return autodiff.SampleDirection(i, param) })
+			}
+			if err := e.runTerm(ctx, p, t); err != nil {
+				return err
+			}
+			for i := range directions {
+				dots := p.Output(autodiff.DotsName(i))
+				for j := range t.Index {
+					out[i][at+j] = elementAt(dots, j)
+				}
+			}
+			return nil
+		},
+		func(at int, t unprune.Term) error {
+			g, err := e.single(ctx, t)
+			if err != nil {
+				return err
+			}
+			for i, v := range directions {
+				out[i][at] = v.Dot(g)
+			}
+			return nil
+		})
+	return out, err
+}
+
+// direct writes a vector into a program's direction inputs.
+func (e *Engine) direct(p *compiled, v unprune.Vector, name func(param string) string) {
+	for _, part := range e.weights.Parts() {
+		if in := p.Input(name(part.Name)); in != nil {
+			setElements(in, part.Of(v))
+		}
+	}
+}
+
+// ClassSquares returns sums over classes of squared gradients.
+func (e *Engine) ClassSquares(ctx context.Context, t unprune.Term) (unprune.Vector, error) {
+	total := make(unprune.Vector, e.weights.Params())
+	for first := 0; first < e.classes; first += classBatch {
+		count := min(classBatch, e.classes-first)
+		p, err := e.second(programKey{kind: classesKind, batch: len(t.Index), count: count},
+			func(g *graph.Graph, o autodiff.CurvatureOptions) error {
+				return autodiff.TrainClassSquares(g, o, count)
+			})
+		if err != nil {
+			return nil, err
+		}
+		for i := range count {
+			onnx.Of[int64](p.Input(autodiff.ClassesName))[i] = int64(first + i)
+		}
+		if err := e.samples(p, t.Data, t.Index); err != nil {
+			return nil, err
+		}
+		if err := p.Run(ctx); err != nil {
+			return nil, err
+		}
+		e.cost.Forward += int64(len(t.Index))
+		e.cost.Backward += int64(count * len(t.Index))
+		e.each(p, autodiff.SquareName, total, func(v *float64, x float64) { *v += x })
+	}
+	return total, nil
+}
+
+// HVP returns the product of the Hessian of the term's mean loss with v.
+func (e *Engine) HVP(ctx context.Context, t unprune.Term, v unprune.Vector) (unprune.Vector, error) {
+	p, err := e.second(programKey{kind: hvpKind, batch: len(t.Index)}, autodiff.TrainHVP)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.batch(p, t); err != nil {
+		return nil, err
+	}
+	e.direct(p, v, autodiff.DirectionName)
+	if err := p.Run(ctx); err != nil {
+		return nil, err
+	}
+	e.cost.HVP += int64(len(t.Index))
+	out := make(unprune.Vector, len(v))
+	e.each(p, autodiff.ProductName, out, func(v *float64, x float64) { *v = x })
+	return out, nil
+}
