@@ -49,17 +49,18 @@ func elementFor(t *onnx.Tensor) (element, error) {
 func (elementOf[T]) copyRows(out, in *onnx.Tensor, w *walk) func() error {
 	dst, src := onnx.Of[T](out), onnx.Of[T](in)
 	length, step := w.row()
+	so, si := step[0], step[1] // variables, so that they stay in registers
 	return func() error {
 		for ok := w.reset(); ok; ok = w.next() {
 			o, i := w.at[0], w.at[1]
-			if step[0] == 1 && step[1] == 1 {
+			if so == 1 && si == 1 {
 				copy(dst[o:o+length], src[i:i+length])
 				continue
 			}
 			for range length {
 				dst[o] = src[i]
-				o += step[0]
-				i += step[1]
+				o += so
+				i += si
 			}
 		}
 		return nil
@@ -115,6 +116,7 @@ func (elementOf[T]) scatter(out, in *onnx.Tensor, length int, to []int) func() {
 func (elementOf[T]) choose(out, cond, a, b *onnx.Tensor, w *walk) func() error {
 	dst, c, x, y := onnx.Of[T](out), onnx.Of[bool](cond), onnx.Of[T](a), onnx.Of[T](b)
 	length, step := w.row()
+	so, sc, sx, sy := step[0], step[1], step[2], step[3]
 	return func() error {
 		for ok := w.reset(); ok; ok = w.next() {
 			o, ci, xi, yi := w.at[0], w.at[1], w.at[2], w.at[3]
@@ -124,10 +126,10 @@ func (elementOf[T]) choose(out, cond, a, b *onnx.Tensor, w *walk) func() error {
 				} else {
 					dst[o] = y[yi]
 				}
-				o += step[0]
-				ci += step[1]
-				xi += step[2]
-				yi += step[3]
+				o += so
+				ci += sc
+				xi += sx
+				yi += sy
 			}
 		}
 		return nil

@@ -96,11 +96,33 @@ func (numberOf[T]) binary(op string, out, a, b *onnx.Tensor, w *walk) (func() er
 }
 
 func (numberOf[T]) compare(op string, out, a, b *onnx.Tensor, w *walk) (func() error, error) {
-	f := comparison[T](op)
-	if f == nil {
+	k, ok := comparisons[op]
+	if !ok {
 		return nil, fmt.Errorf("%s is not defined for %v", op, a.DType)
 	}
-	return zip(onnx.Of[bool](out), onnx.Of[T](a), onnx.Of[T](b), w, f), nil
+	dst, x, y := onnx.Of[bool](out), onnx.Of[T](a), onnx.Of[T](b)
+	length, step := w.row()
+	so, sx, sy := step[0], step[1], step[2]
+	return func() error {
+		for ok := w.reset(); ok; ok = w.next() {
+			o, i, j := w.at[0], w.at[1], w.at[2]
+			for range length {
+				u, v := x[i], y[j]
+				dst[o] = k.less && u < v || k.equal && u == v || k.greater && u > v
+				o += so
+				i += sx
+				j += sy
+			}
+		}
+		return nil
+	}, nil
+}
+
+// comparisons says for each operator in which of the three cases it holds; a
+// NaN is in none of them.
+var comparisons = map[string]struct{ less, equal, greater bool }{
+	"Equal": {equal: true}, "Less": {less: true}, "LessOrEqual": {less: true, equal: true},
+	"Greater": {greater: true}, "GreaterOrEqual": {greater: true, equal: true},
 }
 
 func (numberOf[T]) unary(op string, out, in *onnx.Tensor) (func() error, error) {
@@ -120,14 +142,15 @@ func (numberOf[T]) unary(op string, out, in *onnx.Tensor) (func() error, error) 
 // zip applies f to a and b on a walk over (out, a, b).
 func zip[A, R any](dst []R, x, y []A, w *walk, f func(A, A) R) func() error {
 	length, step := w.row()
+	so, sx, sy := step[0], step[1], step[2]
 	return func() error {
 		for ok := w.reset(); ok; ok = w.next() {
 			o, i, j := w.at[0], w.at[1], w.at[2]
 			for range length {
 				dst[o] = f(x[i], y[j])
-				o += step[0]
-				i += step[1]
-				j += step[2]
+				o += so
+				i += sx
+				j += sy
 			}
 		}
 		return nil
@@ -207,22 +230,6 @@ func power[T real](a, b T) T {
 		a *= a
 	}
 	return result
-}
-
-func comparison[T real](op string) func(a, b T) bool {
-	switch op {
-	case "Equal":
-		return func(a, b T) bool { return a == b }
-	case "Less":
-		return func(a, b T) bool { return a < b }
-	case "LessOrEqual":
-		return func(a, b T) bool { return a <= b }
-	case "Greater":
-		return func(a, b T) bool { return a > b }
-	case "GreaterOrEqual":
-		return func(a, b T) bool { return a >= b }
-	}
-	return nil
 }
 
 // function returns the scalar form of an operator with one input, nil if T

@@ -90,7 +90,7 @@ func vector[T kernel.Float](op string) func(z, x []T) {
 	return map[string]func(z, x []T){
 		"Abs": kernel.Abs[T], "Sqrt": kernel.Sqrt[T], "Exp": kernel.Exp[T], "Log": kernel.Log[T],
 		"Reciprocal": kernel.Reciprocal[T], "Erf": kernel.Erf[T], "Tanh": kernel.Tanh[T],
-		"Sigmoid": kernel.Sigmoid[T], "Relu": kernel.Relu[T],
+		"Sigmoid": kernel.Sigmoid[T], "Neg": func(z, x []T) { kernel.Scale(z, -1, x) },
 	}[op]
 }
 
