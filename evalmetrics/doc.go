@@ -1,5 +1,6 @@
 // Package evalmetrics measures what a model forgot and what it kept:
 // accuracies, agreement of masks, divergence of outputs, distance of weights,
+// membership attacks,
 // cost.
 //
 // All functions are pure and work on slices: a matrix of outputs is one slice

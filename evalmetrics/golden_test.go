@@ -45,8 +45,13 @@ func goldenArrays(t *testing.T, name, file string) map[string]*onnx.Tensor {
 func TestGolden(t *testing.T) {
 	t.Run("iou", goldenIoU)
 	t.Run("bound_masks", goldenBound)
-	for _, name := range []string{"divergence_mlp", "divergence_cnn"} {
-		t.Run(name, func(t *testing.T) { goldenDivergence(t, name) })
+	for kind, run := range map[string]func(*testing.T, string){
+		"divergence": goldenDivergence, "svc_mia": goldenSVC, "threshold_mia": goldenThreshold,
+	} {
+		for _, model := range []string{"mlp", "cnn"} {
+			name := kind + "_" + model
+			t.Run(name, func(t *testing.T) { run(t, name) })
+		}
 	}
 }
 

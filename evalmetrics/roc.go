@@ -1,0 +1,165 @@
+package evalmetrics
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+)
+
+// A ROC is what all thresholds on a score reach that is meant to be higher for
+// positives (members) than for negatives.
+type ROC struct {
+	positives, negatives []int // counts per distinct score, highest score first
+	p, n                 int   // their sums
+}
+
+// NewROC takes the scores of positives and of negatives.
+func NewROC(positives, negatives []float64) (*ROC, error) {
+	if len(positives) == 0 || len(negatives) == 0 {
+		return nil, fmt.Errorf("evalmetrics: a ROC curve needs scores of both kinds: have %d positives, %d negatives", len(positives), len(negatives))
+	}
+	type sample struct {
+		score    float64
+		positive bool
+	}
+	var all []sample
+	for _, s := range positives {
+		all = append(all, sample{s, true})
+	}
+	for _, s := range negatives {
+		all = append(all, sample{s, false})
+	}
+	for _, s := range all {
+		if s.score != s.score {
+			return nil, fmt.Errorf("evalmetrics: a score is NaN: the model's outputs are not finite")
+		}
+	}
+	slices.SortStableFunc(all, func(a, b sample) int { return cmp.Compare(b.score, a.score) })
+	r := &ROC{p: len(positives), n: len(negatives)}
+	for i, s := range all {
+		if i == 0 || s.score != all[i-1].score {
+			r.positives, r.negatives = append(r.positives, 0), append(r.negatives, 0)
+		}
+		if s.positive {
+			r.positives[len(r.positives)-1]++
+		} else {
+			r.negatives[len(r.negatives)-1]++
+		}
+	}
+	return r, nil
+}
+
+// A Rate is one point of a ROC curve.
+type Rate struct {
+	FPR float64 `json:"fpr"`
+	TPR float64 `json:"tpr"`
+}
+
+// Curve is the points of the curve from (0,0) to (1,1), one per distinct
+// score.
+func (r *ROC) Curve() []Rate {
+	curve := []Rate{{}}
+	tp, fp := 0, 0
+	for i := range r.positives {
+		tp += r.positives[i]
+		fp += r.negatives[i]
+		curve = append(curve, Rate{float64(fp) / float64(r.n), float64(tp) / float64(r.p)})
+	}
+	return curve
+}
+
+// AUC is the probability that a positive scores higher than a negative, ties
+// counted half. 0 to 1; 0.5 is a useless attack.
+func (r *ROC) AUC() float64 {
+	area, tp := 0.0, 0
+	for i := range r.positives {
+		area += float64(r.negatives[i]) * (float64(tp) + float64(r.positives[i])/2)
+		tp += r.positives[i]
+	}
+	return area / (float64(r.p) * float64(r.n))
+}
+
+// TPR is the largest share of positives that a threshold finds while at most
+// the share fpr of negatives is called positive.
+func (r *ROC) TPR(fpr float64) float64 {
+	tp, fp := 0, 0
+	for i := range r.positives {
+		fp += r.negatives[i]
+		if float64(fp) > fpr*float64(r.n) {
+			break
+		}
+		tp += r.positives[i]
+	}
+	return float64(tp) / float64(r.p)
+}
+
+// An Interval covers a figure with the stated confidence.
+type Interval struct {
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+}
+
+// Level is the confidence of the intervals here, and Resamples how many times
+// samples are drawn anew to find them.
+const (
+	Level     = 0.95
+	Resamples = 1000
+)
+
+// Interval is the 95 % percentile bootstrap interval of a figure of the curve:
+// positives and negatives are each drawn anew with replacement.
+func (r *ROC) Interval(rng *rand.Rand, figure func(*ROC) float64) Interval {
+	values := make([]float64, Resamples)
+	draw := &ROC{p: r.p, n: r.n}
+	owner := [2][]int{indexOf(r.positives, r.p), indexOf(r.negatives, r.n)}
+	for k := range values {
+		draw.positives = resample(rng, owner[0], len(r.positives))
+		draw.negatives = resample(rng, owner[1], len(r.negatives))
+		values[k] = figure(draw)
+	}
+	return percentiles(values)
+}
+
+// indexOf lists for every sample the position of its score.
+func indexOf(counts []int, n int) []int {
+	owner := make([]int, 0, n)
+	for i, c := range counts {
+		for range c {
+			owner = append(owner, i)
+		}
+	}
+	return owner
+}
+
+func resample(rng *rand.Rand, owner []int, positions int) []int {
+	counts := make([]int, positions)
+	for range owner {
+		counts[owner[rng.IntN(len(owner))]]++
+	}
+	return counts
+}
+
+// percentiles is the middle Level of the values.
+func percentiles(values []float64) Interval {
+	slices.Sort(values)
+	return Interval{Quantile(values, (1-Level)/2), Quantile(values, (1+Level)/2)}
+}
+
+// Quantile is the q-quantile of rising values, interpolated linearly between
+// neighbours; NaN if there is none.
+func Quantile(rising []float64, q float64) float64 {
+	if len(rising) == 0 {
+		return nan
+	}
+	at := q * float64(len(rising)-1)
+	i := int(at)
+	if i+1 >= len(rising) {
+		return rising[len(rising)-1]
+	}
+	part := at - float64(i)
+	if part == 0 {
+		return rising[i]
+	}
+	return rising[i] + part*(rising[i+1]-rising[i])
+}
