@@ -2,6 +2,7 @@
 # make test    all tests
 # make bench   speed of the executors
 # make check   what must hold before a change is merged, the tests apart
+# make figures the README's measured results anew
 #
 # Needed: Go, a C compiler, and pip or npm (to fetch ONNX Runtime). Without a C
 # compiler everything but ONNX Runtime works.
@@ -17,7 +18,7 @@ GENERATED := $(wildcard graph/kernel/*_amd64.s graph/kernel/*_amd64.go) onnx/int
 PROTOC := libprotoc 3.21.12
 
 # Packages whose goroutines share memory, and those that read foreign files.
-RACE := ./graph/exec ./onnx ./sparsity ./unprune/data ./evalmetrics
+RACE := ./graph/kernel ./graph/exec ./graph/ort ./graph/pass ./onnx/... ./sparsity ./evalmetrics ./unprune/data
 
 # Go needs a home for its caches.
 ifeq ($(HOME),)
@@ -47,6 +48,10 @@ test: runtime
 .PHONY: bench
 bench: runtime
 	$(BIN) bench
+
+.PHONY: figures
+figures: runtime
+	.ci/figures README.md
 
 .PHONY: check
 check: format vet staticcheck tidy generated nocgo purego cross race
