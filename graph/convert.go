@@ -171,8 +171,10 @@ func (g *Graph) ToONNX() *onnx.Model {
 	m.Graph.Name = g.Name
 	m.Opsets = g.opsets(m.Opsets)
 	m.Graph.Nodes = make([]*onnx.Node, 0, len(g.Nodes))
-	for _, n := range g.Nodes {
-		m.Graph.Nodes = append(m.Graph.Nodes, n.toONNX())
+	for i, name := range g.nodeNames() {
+		n := g.Nodes[i].toONNX()
+		n.Name = name
+		m.Graph.Nodes = append(m.Graph.Nodes, n)
 	}
 	m.Graph.Inputs = infos(g.Inputs)
 	m.Graph.Outputs = infos(g.Outputs)
@@ -233,6 +235,32 @@ func (g *Graph) initsToONNX(dst *onnx.Graph) {
 
 func (g *Graph) declaredInput(name string) bool {
 	return slices.ContainsFunc(g.Source.Graph.Inputs, func(vi *onnx.ValueInfo) bool { return vi.Name == name })
+}
+
+// nodeNames are the names of the nodes, made unique, as ONNX Runtime wants
+// them: nodes that came from a file keep theirs, new ones get a number where
+// another has the name.
+func (g *Graph) nodeNames() []string {
+	names := make([]string, len(g.Nodes))
+	taken := map[string]bool{}
+	for i, n := range g.Nodes {
+		if n.Source != nil {
+			names[i] = n.Name
+			taken[n.Name] = true
+		}
+	}
+	for i, n := range g.Nodes {
+		if n.Source != nil || n.Name == "" {
+			continue
+		}
+		name := n.Name
+		for k := 2; taken[name]; k++ {
+			name = fmt.Sprintf("%s_%d", n.Name, k)
+		}
+		names[i] = name
+		taken[name] = true
+	}
+	return names
 }
 
 func (n *Node) toONNX() *onnx.Node {
