@@ -50,6 +50,27 @@ func TargetOf(scores []Scores, scope Scope, masks *Masks) Target {
 	return t
 }
 
+// PerLayer is how many units of each layer the target keeps in all its groups.
+// A global target has no such numbers.
+func (t Target) PerLayer(scores []Scores) []int {
+	keep, next := make([]int, len(scores)), 0
+	for g := range groupsOf(scores, t.Scope) {
+		keep[g.first] += t.Keep[next]
+		next++
+	}
+	return keep
+}
+
+// Times is the target that keeps several times as many units of each group, or
+// all of them.
+func (t Target) Times(factor int, scores []Scores) Target {
+	all := TargetOf(scores, t.Scope, nil)
+	for g, n := range all.Keep {
+		all.Keep[g] = min(factor*t.Keep[g], n)
+	}
+	return all
+}
+
 // aliveUnits are the units of each layer that the masks keep; all of them
 // where there is no mask.
 func aliveUnits(scores []Scores, masks *Masks) []*Mask {

@@ -49,6 +49,9 @@ func (p NM) Score(in Input) ([]Scores, error) {
 	if by := p.by(); by.Unit() != Weight {
 		return nil, fmt.Errorf("sparsity: %s scores %ss; %d:%d needs scores of single weights", by.Name(), by.Unit(), p.N, p.M)
 	}
+	if err := checkRows(in.Layers); err != nil {
+		return nil, err
+	}
 	return p.by().Score(in)
 }
 

@@ -14,6 +14,16 @@ type Scores struct {
 	Values []float64 // Layer.Units(Unit) of them
 }
 
+// Unscored are scores of 0 for the units of layers: what TargetOf needs to
+// count.
+func Unscored(layers []Layer, u Unit) []Scores {
+	scores := make([]Scores, len(layers))
+	for i, l := range layers {
+		scores[i] = Scores{Layer: l, Unit: u, Values: make([]float64, l.Units(u))}
+	}
+	return scores
+}
+
 // scoreUnits scores every unit of every layer with f, which is given one
 // layer's weights by flat index and the unit.
 func scoreUnits(in Input, u Unit, f func(l Layer, w func(int) float64, unit int) float64) ([]Scores, error) {
@@ -75,6 +85,16 @@ func checkLayer(l Layer, u Unit) error {
 	for i := range l.Weight.Len() {
 		if math.IsNaN(w(i)) || math.IsInf(w(i), 0) {
 			return fmt.Errorf("sparsity: weight %q is %v at index %d: the model is broken", l.Name, w(i), i)
+		}
+	}
+	return nil
+}
+
+// checkRows reports a layer that has no output and input axis.
+func checkRows(layers []Layer) error {
+	for _, l := range layers {
+		if err := l.check(Filter); err != nil {
+			return err
 		}
 	}
 	return nil

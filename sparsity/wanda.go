@@ -20,6 +20,9 @@ func (Wanda) Needs() Needs { return NeedsInputNorms }
 
 // Score is |w|·‖x‖₂.
 func (Wanda) Score(in Input) ([]Scores, error) {
+	if err := checkRows(in.Layers); err != nil {
+		return nil, err
+	}
 	norms, err := in.inputNorms()
 	if err != nil {
 		return nil, err

@@ -89,11 +89,8 @@ func (l Loop) Run(ctx context.Context, t *Task, masks *sparsity.Masks) (*sparsit
 	if err := l.defaults(t); err != nil {
 		return nil, err
 	}
-	layers := t.Engine.Layers()
-	target, err := l.target(layers, masks)
-	if err != nil {
-		return nil, err
-	}
+	target := sparsity.TargetOf(sparsity.Unscored(t.Engine.Layers(), l.Pruner.Unit()), l.Pruner.Scope(), masks)
+	var err error
 	for round := range l.Rounds {
 		if masks, err = l.grow(ctx, t, masks); err != nil {
 			return nil, err
@@ -105,7 +102,7 @@ func (l Loop) Run(ctx context.Context, t *Task, masks *sparsity.Masks) (*sparsit
 		if l.Cumulative && round < l.Rounds-1 {
 			continue
 		}
-		if masks, err = l.cut(t, target, masks); err != nil {
+		if masks, err = l.cut(ctx, t, target, masks); err != nil {
 			return nil, err
 		}
 		l.observe(round, false, masks)
@@ -123,20 +120,17 @@ func (l *Loop) observe(round int, grown bool, masks *sparsity.Masks) {
 	}
 }
 
-// target is how many units each group kept before anything grew.
-func (l *Loop) target(layers []sparsity.Layer, masks *sparsity.Masks) (sparsity.Target, error) {
-	scores, err := l.score(layers)
-	if err != nil {
-		return sparsity.Target{}, err
-	}
-	return sparsity.TargetOf(scores, l.Pruner.Scope(), masks), nil
-}
-
-func (l *Loop) score(layers []sparsity.Layer) ([]sparsity.Scores, error) {
-	if l.Pruner.Needs() != 0 {
+// score scores what the engine holds, on retained samples where the pruner
+// looks at samples.
+func (l *Loop) score(ctx context.Context, t *Task) ([]sparsity.Scores, error) {
+	if l.Pruner.Needs()&sparsity.NeedsRandom != 0 {
 		return nil, fmt.Errorf("unprune: pruner %s cannot score the same weights twice alike; use one that can", l.Pruner.Name())
 	}
-	return l.Pruner.Score(sparsity.Input{Layers: layers})
+	in, err := ScoreInput(ctx, t.Engine, l.Pruner, t.Engine.Layers(), Samples{Data: t.Data, Rows: t.Retain}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return l.Pruner.Score(in)
 }
 
 // grow brings pruned units back and gives them their starting value.
@@ -184,8 +178,8 @@ func retainGradient(ctx context.Context, t *Task) (map[string]*onnx.Tensor, erro
 
 // cut prunes back to the target by the pruner's score. Only what the mask has
 // now can stay.
-func (l *Loop) cut(t *Task, target sparsity.Target, masks *sparsity.Masks) (*sparsity.Masks, error) {
-	scores, err := l.score(t.Engine.Layers())
+func (l *Loop) cut(ctx context.Context, t *Task, target sparsity.Target, masks *sparsity.Masks) (*sparsity.Masks, error) {
+	scores, err := l.score(ctx, t)
 	if err != nil {
 		return nil, err
 	}

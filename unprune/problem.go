@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"time"
 
@@ -137,7 +136,6 @@ func (p *Problem) Retrain(ctx context.Context, rows []int, name string) (*Result
 // last mask and the weights from which that was cut.
 func (p *Problem) pipeline(ctx context.Context, rows []int, epochs int, name string) (masks *sparsity.Masks, dense *Weights, err error) {
 	rounds := max(1, p.Recipe.Rounds)
-	share := shareOf(p.Recipe.Sparsity, rounds)
 	for round := range rounds {
 		stage := name
 		if rounds > 1 {
@@ -148,24 +146,25 @@ func (p *Problem) pipeline(ctx context.Context, rows []int, epochs int, name str
 			return nil, nil, err
 		}
 		dense = p.Engine.Weights().Clone()
-		if masks, err = p.prune(masks, share, name); err != nil {
+		share := p.Recipe.Schedule.Share(round, rounds, p.Recipe.Sparsity)
+		if masks, err = p.Prune(ctx, rows, masks, share, name); err != nil {
 			return nil, nil, err
 		}
 	}
 	return masks, dense, p.tune(ctx, rows, p.Recipe.TuneEpochs, p.Recipe.TuneRate, name, name)
 }
 
-// prune cuts what the engine holds by the recipe's pruner.
-func (p *Problem) prune(alive *sparsity.Masks, share float64, name string) (*sparsity.Masks, error) {
-	in := sparsity.Input{Layers: p.prunable()}
-	if p.Recipe.Pruner.Needs()&sparsity.NeedsRandom != 0 {
-		in.Rand = data.Stream(p.Seed, name, "prune")
-	}
-	scores, err := p.Recipe.Pruner.Score(in)
+// Prune cuts a share of the units alive (nil: all) from what the engine holds,
+// by the recipe's pruner; those that score on samples see the given rows.
+// name selects the stream of pruners that draw.
+func (p *Problem) Prune(ctx context.Context, rows []int, alive *sparsity.Masks, share float64, name string) (*sparsity.Masks, error) {
+	pruner := p.Recipe.Pruner
+	samples := Samples{Data: p.Train, Rows: rows}
+	in, err := ScoreInput(ctx, p.Engine, pruner, p.prunable(), samples, data.Stream(p.Seed, name, "prune"))
 	if err != nil {
 		return nil, err
 	}
-	masks, err := p.Recipe.Pruner.Prune(scores, alive, share)
+	masks, err := sparsity.PlanOf(pruner).Run(pruner, in, alive, share)
 	if err != nil {
 		return nil, err
 	}
@@ -264,15 +263,6 @@ func (p *Problem) ShortRetrain(ctx context.Context, dense, tune int, rate float6
 		masks, _, err := q.pipeline(ctx, p.Retain, dense, "short retrain")
 		return masks, err
 	})
-}
-
-// shareOf is the share that each of several rounds prunes of what is alive, so
-// that together they prune the wanted share of all.
-func shareOf(sparsity float64, rounds int) float64 {
-	if rounds == 1 {
-		return sparsity
-	}
-	return 1 - math.Pow(1-sparsity, 1/float64(rounds))
 }
 
 func asDiverged(err error, target **DivergedError) bool { return errors.As(err, target) }

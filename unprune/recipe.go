@@ -24,7 +24,8 @@ type Recipe struct {
 	Pruner   sparsity.Pruner
 	Sparsity float64 // share of units that is pruned in the end
 	Skip     func(layer string) bool
-	Rounds   int // pruning rounds, 0 or 1: one-shot
+	Rounds   int               // pruning rounds, 0 or 1: one-shot
+	Schedule sparsity.Schedule // of the rounds
 
 	TuneEpochs int // fine-tuning after the last cut
 	TuneRate   float64

@@ -243,8 +243,8 @@ func scales(scores []sparsity.Scores, t sparsity.Target) []float64 {
 		}
 		return out
 	}
-	for i, s := range scores {
-		out[i] = inverse(s.Values, t.Keep[i])
+	for i, k := range t.PerLayer(scores) {
+		out[i] = inverse(scores[i].Values, k)
 	}
 	return out
 }
@@ -282,18 +282,7 @@ func (p *Problem) twoStage(ctx context.Context, b Blend, s *short) (*sparsity.Ma
 	if err != nil {
 		return nil, nil, err
 	}
-	wide := target
-	wide.Keep = nil
-	for g, k := range target.Keep {
-		total := 0
-		for i, sc := range scores {
-			if target.Scope == sparsity.Global || i == g {
-				total += len(sc.Values)
-			}
-		}
-		wide.Keep = append(wide.Keep, min(4*k, total))
-	}
-	candidates, err := sparsity.Cut(scores, wide)
+	candidates, err := sparsity.Cut(scores, target.Times(4, scores))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/unprune/unprune/sparsity"
 	"github.com/unprune/unprune/unprune"
-	"github.com/unprune/unprune/unprune/data"
 	"github.com/unprune/unprune/unprune/unlearn"
 )
 
@@ -108,7 +107,7 @@ func (a *app) prune(ctx context.Context, path string, o *requestOptions) error {
 	if o.recipe.rounds > 1 {
 		res, err = r.problem.Retrain(ctx, r.problem.Retain, "prune")
 	} else {
-		res, err = r.pruneOnce(ctx, a.seed)
+		res, err = r.pruneOnce(ctx)
 	}
 	if err != nil {
 		return err
@@ -122,18 +121,12 @@ func (a *app) prune(ctx context.Context, path string, o *requestOptions) error {
 }
 
 // pruneOnce cuts the weights as they are and, with training data, fine-tunes.
-func (r *request) pruneOnce(ctx context.Context, seed uint64) (*unprune.Result, error) {
+func (r *request) pruneOnce(ctx context.Context) (*unprune.Result, error) {
 	p := r.problem
-	pruner := p.Recipe.Pruner
-	in := sparsity.Input{Layers: r.prunable()}
-	if pruner.Needs()&sparsity.NeedsRandom != 0 {
-		in.Rand = data.Stream(seed, "prune", "scores")
-	}
-	scores, err := pruner.Score(in)
-	if err != nil {
+	if err := p.Load(&unprune.Result{Weights: p.Original.Weights}); err != nil {
 		return nil, err
 	}
-	masks, err := pruner.Prune(scores, nil, p.Recipe.Sparsity)
+	masks, err := p.Prune(ctx, p.Retain, nil, p.Recipe.Sparsity, "prune")
 	if err != nil {
 		return nil, err
 	}

@@ -24,15 +24,18 @@ type programKey struct {
 type kind int
 
 const (
-	forwardKind  kind = iota // logits
-	statsKind                // running statistics of a batch
-	gradientKind             // loss and gradients
-	stepKind                 // loss, gradients and update
-	updateKind               // update from the gradient sums
-	hvpKind                  // Hessian-vector product
-	squaresKind              // sums of squared gradients of samples
-	dotsKind                 // products of gradients of samples with a direction
-	classesKind              // sums of squared gradients of classes
+	forwardKind       kind = iota // logits
+	statsKind                     // running statistics of a batch
+	gradientKind                  // loss and gradients
+	stepKind                      // loss, gradients and update
+	updateKind                    // update from the gradient sums
+	hvpKind                       // Hessian-vector product
+	squaresKind                   // sums of squared gradients of samples
+	dotsKind                      // products of gradients of samples with a direction
+	classesKind                   // sums of squared gradients of classes
+	flowCurvatureKind             // gradient and Hessian-vector product, at a temperature
+	inputsKind                    // squares of what weights multiply
+	flowKind                      // gradient of the sum of the outputs
 )
 
 // A compiled program with the inputs that it wants fresh noise in.
