@@ -28,7 +28,8 @@ graph/ops, onnx/npz < sparsity < evalmetrics < evalmetrics/report
 onnx/npz < unprune/data
 unprune/data, sparsity, evalmetrics < unprune < unprune/unlearn
 unprune, graph/ops, graph/autodiff, graph/pass < unprune/train
-unprune, evalmetrics, unprune/unlearn < unprune/study
+unprune, evalmetrics < unprune/bound
+unprune, evalmetrics, unprune/unlearn, unprune/bound < unprune/study
 
 unprune/study, unprune/train, evalmetrics/report, graph/exec, graph/ort, models < cmd/unprune
 `
