@@ -43,12 +43,32 @@ func Import(m *onnx.Model) (*Model, error) {
 	im.untie()
 	masks := im.unhook()
 	im.unhalf()
+	if err := im.settle(); err != nil {
+		return nil, err
+	}
 	g.Prune()
 	if err := im.findLogits(); err != nil {
 		return nil, err
 	}
 	im.findParams(masks)
 	return im, nil
+}
+
+// settle puts batch normalisation that was exported in training mode into
+// inference mode, which is what a model that is written back must have: the
+// mode is a matter of what is done with a model, not of the file.
+func (im *Model) settle() error {
+	trained := 0
+	for _, n := range im.Graph.Nodes {
+		if n.Op == "BatchNormalization" && n.Domain == "" && n.Int("training_mode", 0) != 0 {
+			trained++
+		}
+	}
+	if trained == 0 {
+		return nil
+	}
+	im.note("%d BatchNormalization nodes were exported in training mode; they use running statistics from here on", trained)
+	return inferenceMode(im.Graph)
 }
 
 // unknown reports all operators that are not implemented, at once.
