@@ -121,12 +121,17 @@ func (a *app) prune(ctx context.Context, path string, o *requestOptions) error {
 }
 
 // pruneOnce cuts the weights as they are and, with training data, fine-tunes.
+// What is pruned already stays so and counts.
 func (r *request) pruneOnce(ctx context.Context) (*unprune.Result, error) {
 	p := r.problem
 	if err := p.Load(&unprune.Result{Weights: p.Original.Weights}); err != nil {
 		return nil, err
 	}
-	masks, err := p.Prune(ctx, p.Retain, nil, p.Recipe.Sparsity, "prune")
+	have := 1 - p.Original.Masks.Density()
+	if have >= p.Recipe.Sparsity {
+		return nil, fmt.Errorf("model %s is pruned already: %.1f %% of its weights are zero, --sparsity asks for %.1f %%", r.path, 100*have, 100*p.Recipe.Sparsity)
+	}
+	masks, err := p.Prune(ctx, p.Retain, p.Original.Masks, 1-(1-p.Recipe.Sparsity)/(1-have), "prune")
 	if err != nil {
 		return nil, err
 	}
