@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -90,6 +91,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check of the result did not hol
 		},
 		Args: cobra.ArbitraryArgs,
 	}
+	cobra.EnableCommandSorting = false // in the order of a day's work
 	f := root.PersistentFlags()
 	f.Uint64Var(&a.seed, "seed", 0, "seed of everything random; equal seeds give equal bytes")
 	f.IntVar(&a.threads, "threads", 0, "threads to compute with; results do not depend on it (default: one per core)")
@@ -123,7 +125,14 @@ type spec struct {
 	use, group, short, long, example string
 	min, max                         int // arguments; max < 0: any number
 	flags                            func(*pflag.FlagSet)
+	sections                         []section // more flags, under headings of their own
 	run                              func(ctx context.Context, args []string) error
+}
+
+// A section is a group of flags in the help text.
+type section struct {
+	title string
+	add   func(*pflag.FlagSet)
 }
 
 // command makes a command. Its arguments are counted after the run file was
@@ -144,10 +153,44 @@ func (a *app) command(s spec) *cobra.Command {
 		},
 	}
 	cmd.Flags().SortFlags = false
+	sections := s.sections
 	if s.flags != nil {
-		s.flags(cmd.Flags())
+		sections = append([]section{{"Flags", s.flags}}, sections...)
 	}
+	var sets []*pflag.FlagSet
+	for _, sec := range sections {
+		set := pflag.NewFlagSet(sec.title, pflag.ContinueOnError)
+		set.SortFlags = false
+		sec.add(set)
+		cmd.Flags().AddFlagSet(set)
+		sets = append(sets, set)
+	}
+	cmd.SetUsageFunc(func(cmd *cobra.Command) error {
+		_, err := io.WriteString(cmd.OutOrStderr(), usage(cmd, sets))
+		return err
+	})
 	return cmd
+}
+
+// usage is a command's usage with its flags in sections.
+func usage(cmd *cobra.Command, sets []*pflag.FlagSet) string {
+	const width = 110
+	var b strings.Builder
+	fmt.Fprintf(&b, "Usage:\n  %s\n", cmd.UseLine())
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(&b, "\nCommands:\n")
+		for _, sub := range cmd.Commands() {
+			fmt.Fprintf(&b, "  %-10s %s\n", sub.Name(), sub.Short)
+		}
+	}
+	if cmd.HasExample() {
+		fmt.Fprintf(&b, "\nExamples:\n%s\n", cmd.Example)
+	}
+	for _, set := range sets {
+		fmt.Fprintf(&b, "\n%s:\n%s", set.Name(), set.FlagUsagesWrapped(width))
+	}
+	fmt.Fprintf(&b, "\nFor all commands:\n%s", cmd.InheritedFlags().FlagUsagesWrapped(width))
+	return b.String()
 }
 
 func countArgs(have, min, max int) string {
@@ -205,6 +248,9 @@ func (a *app) compiler(threads int) train.Compile {
 		return p, nil
 	}
 }
+
+// warn passes a warning of the library on.
+func (a *app) warn(s string) { a.log.Warn(s) }
 
 // print writes a result: as JSON when that was asked for, otherwise as text.
 func (a *app) print(result any, text func(w io.Writer)) error {

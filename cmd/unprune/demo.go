@@ -33,10 +33,18 @@ type demoPart struct {
 	Forgotten int    `json:"forgotten_images"`
 	Kept      int    `json:"kept_images"`
 	*study.Table
-	Seconds float64 `json:"seconds"`
+	Files   []demoFile `json:"files"`
+	Seconds float64    `json:"seconds"`
 
 	problem *unprune.Problem
 	files   []written
+}
+
+// demoFile is a model that was written.
+type demoFile struct {
+	Path     string        `json:"path"`
+	Verified string        `json:"verified_by"`
+	Check    *verification `json:"check,omitempty"`
 }
 
 // demoResult is what "unprune demo --json" prints: the first network's table
@@ -96,10 +104,10 @@ func (a *app) demo(ctx context.Context, o demoOptions) error {
 	if err := writeJSON(filepath.Join(o.out, "table.json"), result); err != nil {
 		return err
 	}
-	if err := a.writeReport(filepath.Join(o.out, "report.html"), o.forget, result.parts(), first.files); err != nil {
+	if err := a.writeRunFile(filepath.Join(o.out, "run.yaml")); err != nil {
 		return err
 	}
-	if err := a.writeRunFile(filepath.Join(o.out, "run.yaml")); err != nil {
+	if err := a.writeReport(filepath.Join(o.out, "report.html"), o.forget, result.parts(), first.files); err != nil {
 		return err
 	}
 	return a.print(result, func(w io.Writer) { result.text(w, o.out) })
@@ -121,6 +129,7 @@ func (a *app) demoPart(ctx context.Context, net models.Net, o demoOptions, folde
 		return nil, err
 	}
 	var files []written
+	var list []demoFile
 	for _, row := range t.Rows {
 		r.opt.output = filepath.Join(folder, row.Name+".onnx")
 		w, err := r.exportModel(ctx, a, row.Result)
@@ -129,10 +138,11 @@ func (a *app) demoPart(ctx context.Context, net models.Net, o demoOptions, folde
 		}
 		w.content = rowLabels[row.Name]
 		files = append(files, w)
+		list = append(list, demoFile{w.path, w.runtime, w.check})
 	}
 	return &demoPart{
 		Network: net.Recipe.Name, Forget: o.forget, Forgotten: len(r.problem.Forget), Kept: len(r.problem.Retain),
-		Table: t, Seconds: time.Since(start).Seconds(), problem: r.problem, files: files,
+		Table: t, Files: list, Seconds: time.Since(start).Seconds(), problem: r.problem, files: files,
 	}, nil
 }
 
@@ -151,7 +161,7 @@ func (a *app) demoRequest(ctx context.Context, net models.Net, o demoOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	p := &unprune.Problem{Engine: e, Seed: a.seed, Progress: a.bars.report, Recipe: demoRecipe(net.Recipe)}
+	p := &unprune.Problem{Engine: e, Seed: a.seed, Progress: a.bars.report, Warning: a.warn, Recipe: demoRecipe(net.Recipe)}
 	r := &request{opt: opt, path: name, im: im, engine: e, problem: p}
 	if err := r.loadData(a); err != nil {
 		return nil, err
@@ -208,7 +218,21 @@ func (d *demoResult) text(w io.Writer, folder string) {
 		fmt.Fprintln(w)
 		d.Then.text(w, d.Seed)
 	}
-	fmt.Fprintf(w, "\nModels, report.html and table.json are in %s.\n", folder)
+	fmt.Fprintf(w, "\nModels (%s), report.html and table.json are in %s.\n", d.verified(), folder)
+}
+
+// verified says in a few words how the files were checked.
+func (d *demoResult) verified() string {
+	all := d.files
+	if d.Then != nil {
+		all = append(all[:len(all):len(all)], d.Then.files...)
+	}
+	for _, f := range all {
+		if f.check == nil {
+			return "NOT verified by ONNX Runtime"
+		}
+	}
+	return "all verified by " + all[0].runtime
 }
 
 func (d *demoPart) text(w io.Writer, seed uint64) {

@@ -29,13 +29,10 @@ type recipeOptions struct {
 	sparsity float64
 	rounds   int
 	skip     []string
-
-	flags *pflag.FlagSet
 }
 
 // addTraining adds the flags of dense training.
 func (o *recipeOptions) addTraining(f *pflag.FlagSet) {
-	o.flags = f
 	f.IntVar(&o.epochs, "epochs", 10, "epochs of the original training, before pruning")
 	f.Float64Var(&o.rate, "lr", 0.05, "its peak learning rate (annealed to 0 by a cosine)")
 	f.IntVar(&o.batch, "batch", 128, "its batch size")
@@ -47,7 +44,6 @@ func (o *recipeOptions) addTraining(f *pflag.FlagSet) {
 
 // addPruning adds the flags of pruning and of the fine-tuning after it.
 func (o *recipeOptions) addPruning(f *pflag.FlagSet) {
-	o.flags = f
 	f.StringVar(&o.pruner, "pruner", "", "pruner: "+strings.Join(prunerNames(), ", ")+" (default: recognised from the zeros)")
 	f.Float64Var(&o.sparsity, "sparsity", 0, "share of the weights (or filters) to prune, 0 to 1 (default: as in the model)")
 	f.StringSliceVar(&o.skip, "skip", nil, "`layers` that are not pruned (default: those without a zero)")
@@ -78,15 +74,16 @@ func embeddedRecipe(model string) (models.Recipe, bool) {
 // adopt takes over what is known of an embedded network, where no flag says
 // otherwise. For files, it says which settings are assumed.
 func (o *recipeOptions) adopt(a *app, model string) {
+	flags := a.ran.cmd.Flags()
 	r, ok := embeddedRecipe(model)
 	if !ok {
-		if !o.flags.Changed("epochs") || !o.flags.Changed("lr") {
+		if !flags.Changed("epochs") || !flags.Changed("lr") {
 			a.log.Warn(fmt.Sprintf("assuming that the original was trained for %d epochs at learning rate %g, batch %d, with %s; say how with --epochs, --lr, --batch, --optimizer", o.epochs, o.rate, o.batch, o.optimizer))
 		}
 		return
 	}
 	set := func(flag string, apply func()) {
-		if f := o.flags.Lookup(flag); f != nil && !f.Changed {
+		if f := flags.Lookup(flag); f != nil && !f.Changed {
 			apply()
 		}
 	}
@@ -155,7 +152,11 @@ func (o *recipeOptions) recipe(a *app, layers []sparsity.Layer) (unprune.Recipe,
 		return r, nil, err
 	}
 	r.Skip = func(layer string) bool { return skip[layer] }
-	if r.Sparsity = o.sparsity; r.Sparsity == 0 {
+	r.Sparsity = o.sparsity
+	if pattern, ok := r.Pruner.(sparsity.NM); ok && r.Sparsity == 0 {
+		r.Sparsity = pattern.Share()
+	}
+	if r.Sparsity == 0 {
 		r.Sparsity = prunedShare(r, layers, pattern)
 	}
 	masks := &sparsity.Masks{}

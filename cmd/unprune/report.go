@@ -34,42 +34,107 @@ type part struct {
 // part must have diagnostics.
 func (a *app) writeReport(path, forget string, parts []part, files []written) error {
 	first := parts[0]
-	p := first.problem
+	r, err := a.newReport(first.name, forget, first.problem, files)
+	if err != nil {
+		return err
+	}
+	r.Summary += " Every answer is compared with the gold standard, the network retrained without them and pruned again."
+	r.Verdict = findings(first.table, files)
+	for _, part := range parts {
+		r.Networks = append(r.Networks, part.network())
+	}
+	return writeFile(path, func(w io.Writer) error { return report.Write(w, r) })
+}
+
+// newReport is a report without findings and networks.
+func (a *app) newReport(name, forget string, p *unprune.Problem, files []written) (report.Report, error) {
 	r := report.Report{
-		Title: "Un-pruning " + first.name,
-		Summary: fmt.Sprintf("%s was to forget %s: %d of its %d training samples. Every answer is compared with the gold standard, the network retrained without them and pruned again.",
-			first.name, forget, len(p.Forget), p.Train.Len()),
-		Verdict: findings(first.table, files),
-		Command: "unprune " + commandName(a.ran.cmd) + " --config " + filepath.Base(runFileBeside(filepath.Dir(path))),
+		Title:   "Un-pruning " + name,
+		Summary: fmt.Sprintf("%s was to forget %s: %d of its %d training samples.", name, forget, len(p.Forget), p.Train.Len()),
+		Command: "unprune " + commandName(a.ran.cmd) + " --config " + filepath.Base(a.ran.file),
 		Provenance: []report.Item{
 			{Name: "program", Value: versionLine()},
 			{Name: "seed", Value: fmt.Sprint(a.seed)},
 			{Name: "recipe", Value: recipeText(p.Recipe)},
 		},
 	}
-	for _, part := range parts {
-		r.Networks = append(r.Networks, part.network())
-	}
 	for _, f := range files {
 		file, err := f.reportFile()
 		if err != nil {
-			return err
+			return r, err
 		}
 		r.Files = append(r.Files, file)
 	}
-	return writeFile(path, func(w io.Writer) error { return report.Write(w, r) })
+	return r, nil
+}
+
+// writeRunReport writes the outcome of a run that has no gold standard to
+// compare with.
+func (a *app) writeRunReport(path string, r *request, res *unprune.Result, rows *judgedRows, w written) error {
+	moved, err := diffMasks(r.problem.Original.Masks, res.Masks)
+	if err != nil {
+		return err
+	}
+	name := filepath.Base(r.path)
+	page, err := a.newReport(name, r.opt.data.forget, r.problem, []written{w})
+	if err != nil {
+		return err
+	}
+	before, after := rows.Rows[0], rows.Rows[1]
+	exchanged := 100 * float64(moved.Total.Dropped) / float64(max(1, moved.Total.KeptA))
+	page.Verdict = []report.Finding{
+		{Question: "Was it forgotten?", Answer: fmt.Sprintf("%.1f %% right on the deleted samples", *after.UA), Detail: fmt.Sprintf("The original: %.1f %%.", *before.UA)},
+		{Question: "What changed in the mask?", Answer: fmt.Sprintf("%.0f %% of the kept weights were exchanged", exchanged), Detail: fmt.Sprintf("Overlap with the original's mask (IoU): %.3f.", after.IoU)},
+		{Question: "What did it cost the rest?", Answer: fmt.Sprintf("%.1f %% right on the kept samples", after.RA), Detail: fmt.Sprintf("The original: %.1f %%.", before.RA)},
+		{Question: "What did it cost to make?", Answer: fmt.Sprintf("%.1f passes over the kept data", after.Passes), Detail: fmt.Sprintf("Retraining by the recipe takes %d.", r.problem.Recipe.Passes()), Tone: tone(after.Passes < float64(r.problem.Recipe.Passes())/2)},
+		{Question: "How near is it to the gold standard?", Answer: "not measured", Detail: "With --gold the run retrains without the deleted samples and compares.", Tone: report.Caution},
+		filesFinding([]written{w}),
+	}
+	network := report.Network{Name: name, Setting: []report.Item{
+		{Name: "forgotten", Value: fmt.Sprintf("%d samples", len(r.problem.Forget))},
+		{Name: "kept", Value: fmt.Sprintf("%d samples", len(r.problem.Retain))},
+	}}
+	for _, row := range rows.Rows {
+		network.Rows = append(network.Rows, row.reportRow())
+	}
+	for _, l := range moved.Layers {
+		network.Diagnostics = append(network.Diagnostics, report.Diagnostic{
+			Label: "mask of " + l.Name, Value: fmt.Sprintf("IoU %.3f", l.IoU),
+			Explanation: fmt.Sprintf("Overlap with the original's mask: of %d kept weights %d were dropped and %d added.", l.KeptA, l.Dropped, l.Added),
+		})
+	}
+	page.Networks = []report.Network{network}
+	return writeFile(path, func(out io.Writer) error { return report.Write(out, page) })
+}
+
+func (row judgedRow) reportRow() report.Row {
+	known := func(x *float64) float64 {
+		if x == nil {
+			return math.NaN()
+		}
+		return *x
+	}
+	r := report.Row{
+		Name: row.Name, Label: rowLabels[row.Name], IoU: math.NaN(), KLTest: math.NaN(), KLForget: math.NaN(),
+		UA: known(row.UA), RA: row.RA, TA: known(row.TA), Passes: row.Passes, Seconds: row.Seconds,
+	}
+	if row.Name == study.Unpruned {
+		r.Role = report.Answer
+	}
+	return r
+}
+
+func tone(good bool) report.Tone {
+	if good {
+		return report.Good
+	}
+	return report.Caution
 }
 
 // findings answers what a reader asks first.
 func findings(t *study.Table, files []written) []report.Finding {
 	d := t.Diagnostics
 	un, gold, fixed := t.Row(study.Unpruned), t.Row(study.Gold), t.Row(study.Fixed)
-	tone := func(good bool) report.Tone {
-		if good {
-			return report.Good
-		}
-		return report.Caution
-	}
 	mask := report.Finding{
 		Question: "Did the mask forget?", Answer: "yes", Tone: report.Good,
 		Detail: fmt.Sprintf("Its overlap with gold rose from %.3f to %.3f; the same rescoring without forgetting reaches %.3f. P(added in gold) = %.2f, P(dropped in gold) = %.2f.",
@@ -81,14 +146,6 @@ func findings(t *study.Table, files []written) []report.Finding {
 		mask.Detail = fmt.Sprintf("The deleted data leaves no trace in the mask (%+.3f) beyond what another data order does (%.3f), so the overlap says nothing about forgetting. ", d.Trace, d.Noise) + mask.Detail
 	case d.Forgetting <= 0:
 		mask.Answer, mask.Tone = "no more than by denoising", report.Caution
-	}
-	ok := len(files) > 0
-	for _, f := range files {
-		ok = ok && f.check != nil && f.check.OK
-	}
-	verified := report.Finding{Question: "Do the files hold what is promised?", Answer: "verified", Tone: report.Good, Detail: "ONNX Runtime computes the same outputs, and the zeros are those of the masks."}
-	if !ok {
-		verified.Answer, verified.Tone, verified.Detail = "not verified", report.Caution, "See the list of files."
 	}
 	return []report.Finding{
 		{
@@ -107,8 +164,17 @@ func findings(t *study.Table, files []written) []report.Finding {
 			Detail: fmt.Sprintf("%.1f of %.1f passes over the kept data.", un.Passes, gold.Passes),
 			Tone:   tone(un.Passes < gold.Passes/2),
 		},
-		verified,
+		filesFinding(files),
 	}
+}
+
+func filesFinding(files []written) report.Finding {
+	for _, f := range files {
+		if f.check == nil || !f.check.OK {
+			return report.Finding{Question: "Do the files hold what is promised?", Answer: "not verified", Tone: report.Caution, Detail: "See the list of files."}
+		}
+	}
+	return report.Finding{Question: "Do the files hold what is promised?", Answer: "verified", Tone: report.Good, Detail: "ONNX Runtime computes the same outputs, and the zeros are those of the masks."}
 }
 
 // rowLabels explains the rows of a comparison.

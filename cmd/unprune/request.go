@@ -83,7 +83,7 @@ func (o *requestOptions) open(a *app, path string, n needs) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &request{opt: o, path: path, im: im, engine: e, problem: &unprune.Problem{Engine: e, Seed: a.seed, Progress: a.bars.report}}
+	r := &request{opt: o, path: path, im: im, engine: e, problem: &unprune.Problem{Engine: e, Seed: a.seed, Progress: a.bars.report, Warning: a.warn}}
 	if err := r.loadData(a); err != nil {
 		return nil, err
 	}

@@ -50,7 +50,6 @@ func (o *unlearnOptions) add(f *pflag.FlagSet) {
 
 func runCommand(a *app) *cobra.Command {
 	var o runOptions
-	var flags *pflag.FlagSet
 	return a.command(spec{
 		use: "run MODEL", group: groupJob, min: 0, max: 1,
 		short: "Un-prune: make a pruned model forget, weights and mask",
@@ -75,26 +74,35 @@ Runtime computes the same outputs as the native executor (exit code 3 if not).`,
       --epochs 10 --lr 0.05 --batch 128 -o forgotten.onnx --report report.html
   unprune run lenet-300-100 --initial lenet-300-100/theta0 --dense lenet-300-100/dense \
       --train fashion-mnist --test fashion-mnist --forget class:0+1 -o forgotten.onnx`,
-		flags: func(f *pflag.FlagSet) {
-			flags = f
-			o.request.addData(f)
-			o.unlearn.add(f)
-			f.StringVar(&o.rescore, "rescore", "", "how the new mask is chosen: blend or magnitude (default: blend with --initial, else magnitude)")
-			f.IntVar(&o.shortRun, "short-epochs", 0, "blend: epochs of the short run (default: a tenth of --epochs, at least 2)")
-			f.Float64Var(&o.weight, "blend-weight", 0, "blend: weight of the short run's evidence (default: 1.5 with --dense, else 3)")
-			f.Float64Var(&o.keep, "keep", 0.75, "blend: kept weights restart at theta_0 + keep·(theta - theta_0)")
-			f.IntVar(&o.rounds, "rounds", 3, "magnitude: rounds of growing, unlearning and pruning")
-			f.Float64Var(&o.share, "grow-share", 0.2, "magnitude: share of the pruned weights that grows back per round")
-			f.StringVar(&o.grow, "grow", "", "magnitude: which grow back: theta0, gradient or random (default: theta0 if known, else gradient)")
-			f.StringVar(&o.init, "init", "", "magnitude: where grown weights start: theta0, zero or random (default: theta0 if known, else random)")
-			f.StringVar(&o.schedule, "schedule", "cycle", "magnitude: prune in every round (cycle) or once at the end (cumulative)")
-			f.IntVar(&o.finish, "finish-epochs", 1, "magnitude: epochs of fine-tuning after the last cut")
-			o.request.recipe.addPruning(f)
-			o.request.recipe.addTraining(f)
-			f.BoolVar(&o.gold, "gold", false, "also compute the gold standard and all baselines, and compare")
-			f.StringVar(&o.report, "report", "", "write an HTML report to this `file`")
-			f.StringVar(&o.tableFile, "table", "", "with --gold: write the comparison as JSON to this `file`")
-			o.request.addOutput(f)
+		flags: o.request.addData,
+		sections: []section{
+			{"Un-pruning", func(f *pflag.FlagSet) {
+				o.unlearn.add(f)
+				f.StringVar(&o.rescore, "rescore", "", "how the new mask is chosen: blend or magnitude (default: blend with --initial, else magnitude)")
+			}},
+			{"Rescoring (--rescore blend)", func(f *pflag.FlagSet) {
+				f.IntVar(&o.shortRun, "short-epochs", 0, "epochs of the short run (default: a tenth of --epochs, at least 2)")
+				f.Float64Var(&o.weight, "blend-weight", 0, "weight of the short run's evidence (default: 1.5 with --dense, else 3)")
+				f.Float64Var(&o.keep, "keep", 0.75, "kept weights restart at theta_0 + keep·(theta - theta_0)")
+			}},
+			{"The published rule (--rescore magnitude)", func(f *pflag.FlagSet) {
+				f.IntVar(&o.rounds, "rounds", 3, "rounds of growing, unlearning and pruning")
+				f.Float64Var(&o.share, "grow-share", 0.2, "share of the pruned weights that grows back per round")
+				f.StringVar(&o.grow, "grow", "", "which grow back: theta0, gradient or random (default: theta0 if known, else gradient)")
+				f.StringVar(&o.init, "init", "", "where grown weights start: theta0, zero or random (default: theta0 if known, else random)")
+				f.StringVar(&o.schedule, "schedule", "cycle", "prune in every round (cycle) or once at the end (cumulative)")
+				f.IntVar(&o.finish, "finish-epochs", 1, "epochs of fine-tuning after the last cut")
+			}},
+			{"How the original was made", func(f *pflag.FlagSet) {
+				o.request.recipe.addTraining(f)
+				o.request.recipe.addPruning(f)
+			}},
+			{"Output", func(f *pflag.FlagSet) {
+				o.request.addOutput(f)
+				f.StringVar(&o.report, "report", "", "write an HTML report to this `file`")
+				f.BoolVar(&o.gold, "gold", false, "also compute the gold standard and all baselines, and compare")
+				f.StringVar(&o.tableFile, "table", "", "with --gold: write the comparison as JSON to this `file`")
+			}},
 		},
 		run: func(ctx context.Context, args []string) error {
 			if o.unlearn.name == "list" {
@@ -106,7 +114,7 @@ Runtime computes the same outputs as the native executor (exit code 3 if not).`,
 			if o.request.output == "" {
 				return usagef("run: -o is missing: name the output file")
 			}
-			o.unlearn.perRound(flags, &o)
+			o.unlearn.perRound(a.ran.cmd.Flags(), &o)
 			return a.unprune(ctx, args[0], o)
 		},
 	})
@@ -141,8 +149,8 @@ func (o *runOptions) check() error {
 		return usagef("--keep %g: want a number above 0 and at most 1", o.keep)
 	case o.gold && (o.request.initial == "" || o.request.data.test == ""):
 		return usagef("--gold needs --initial and --test: retraining starts from the initial weights, and is compared on test data")
-	case (o.report != "" || o.tableFile != "") && !o.gold:
-		return usagef("--report and --table show the comparison with the gold standard; add --gold")
+	case o.tableFile != "" && !o.gold:
+		return usagef("--table is the comparison with the gold standard; add --gold")
 	}
 	return checkWritable(o.report, o.tableFile)
 }
@@ -169,12 +177,19 @@ func (a *app) unprune(ctx context.Context, path string, o runOptions) error {
 	if err != nil {
 		return err
 	}
-	rows, err := r.judge(ctx, namedResult{"original", &r.problem.Original}, namedResult{"un-pruned", res})
+	rows, err := r.judge(ctx, namedResult{study.Original, &r.problem.Original}, namedResult{study.Unpruned, res})
 	if err != nil {
 		return err
 	}
-	if _, err := r.export(ctx, a, res); err != nil {
+	w, err := r.export(ctx, a, res)
+	if err != nil {
 		return err
+	}
+	w.content = rowLabels[study.Unpruned]
+	if o.report != "" {
+		if err := a.writeRunReport(o.report, r, res, rows, w); err != nil {
+			return err
+		}
 	}
 	return a.print(rows, rows.text)
 }
@@ -221,7 +236,7 @@ func (a *app) unpruneAndCompare(ctx context.Context, r *request, o runOptions, u
 	if err != nil {
 		return err
 	}
-	w.content = "un-pruned"
+	w.content = rowLabels[study.Unpruned]
 	if o.tableFile != "" {
 		if err := writeJSON(o.tableFile, t); err != nil {
 			return err

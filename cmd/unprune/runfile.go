@@ -35,6 +35,7 @@ type runFile struct {
 type ran struct {
 	cmd  *cobra.Command
 	args []string
+	file string // the run file, once it was written
 }
 
 // unrecorded flags have no influence on what is computed.
@@ -120,6 +121,7 @@ func (a *app) writeRunFile(path string) error {
 	if failed != nil {
 		return fmt.Errorf("run file: %w", failed)
 	}
+	a.ran.file = path
 	return writeFile(path, func(w io.Writer) error {
 		fmt.Fprintf(w, "# Repeat with: unprune %s --config %s\n# Made by %s\n", rf.Command, filepath.Base(path), versionLine())
 		enc := yaml.NewEncoder(w)

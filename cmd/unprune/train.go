@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -29,9 +30,8 @@ was made: keep the input as --initial and the output as --dense.`,
 			o.data.addForget(f)
 			f.Lookup("forget").Usage = "`what` to leave out of the training data, as in \"unprune run\""
 			o.data.addNormalize(f)
-			o.recipe.addTraining(f)
-			o.addOutput(f)
 		},
+		sections: []section{{"Training", o.recipe.addTraining}, {"Output", o.addOutput}},
 		run: func(ctx context.Context, args []string) error {
 			if o.output == "" {
 				return usagef("train: -o is missing: name the output file")
@@ -69,7 +69,7 @@ again (LTH), which needs --initial and the training recipe.
 
 Pruners: magnitude (smallest |w| of each layer), global-magnitude (of all
 layers), lth, random; filter-l1, filter-l2, sfp, fpgm (whole filters or rows),
-channel-l1 (input channels). --skip names layers to leave alone; filter pruners
+channel-l1 (input channels), 2:4 and other N:M patterns. --skip names layers to leave alone; filter pruners
 should skip the output layer.`,
 		example: `  unprune prune trained.onnx --sparsity 0.9 --train train.npz --lr 0.05 -o pruned.onnx
   unprune prune trained.onnx --pruner filter-l2 --sparsity 0.5 --skip fc.weight -o half.onnx`,
@@ -78,17 +78,21 @@ should skip the output layer.`,
 			o.data.addTrain(f)
 			o.data.addTest(f)
 			o.data.addNormalize(f)
-			o.recipe.addPruning(f)
-			o.recipe.addTraining(f)
-			o.addOutput(f)
-			f.Lookup("pruner").DefValue = "magnitude"
-			f.Lookup("sparsity").Usage = "share of the weights (or filters) to prune, 0 to 1"
+		},
+		sections: []section{
+			{"Pruning", func(f *pflag.FlagSet) {
+				o.recipe.addPruning(f)
+				f.Lookup("pruner").Usage = "pruner: " + strings.Join(prunerNames(), ", ") + " (default: magnitude)"
+				f.Lookup("sparsity").Usage = "share of the weights (or filters) to prune, 0 to 1"
+			}},
+			{"Training", o.recipe.addTraining},
+			{"Output", o.addOutput},
 		},
 		run: func(ctx context.Context, args []string) error {
 			switch {
 			case o.output == "":
 				return usagef("prune: -o is missing: name the output file")
-			case o.recipe.sparsity == 0:
+			case o.recipe.sparsity == 0 && !strings.Contains(o.recipe.pruner, ":"):
 				return usagef("prune: --sparsity is missing: say which share to prune, such as 0.9")
 			case o.recipe.rounds > 1 && (o.initial == "" || o.data.train == ""):
 				return usagef("prune: --prune-rounds needs --initial and --train: every round trains from the initial weights")

@@ -34,9 +34,13 @@ does; the result is then no longer sparse.`,
 			f.Lookup("unlearn-epochs").Usage = "its epochs"
 			f.Lookup("unlearn-lr").Usage = "its peak learning rate (default: --lr)"
 			f.StringVar(&o.mask, "mask", "fixed", "fixed: pruned weights stay zero; free: they may come back")
-			o.request.recipe.addPruning(f)
-			o.request.recipe.addTraining(f)
-			o.request.addOutput(f)
+		},
+		sections: []section{
+			{"How the original was made", func(f *pflag.FlagSet) {
+				o.request.recipe.addTraining(f)
+				o.request.recipe.addPruning(f)
+			}},
+			{"Output", o.request.addOutput},
 		},
 		run: func(ctx context.Context, args []string) error {
 			switch {
@@ -113,11 +117,13 @@ the same sparsity, and fine-tunes. It costs as much as the original did, and it
 is what every other answer is measured by.`,
 		example: `  unprune retrain pruned.onnx --initial theta0.onnx --train train.npz --test test.npz \
       --forget class:3 --epochs 10 --lr 0.05 -o gold.onnx`,
-		flags: func(f *pflag.FlagSet) {
-			o.addData(f)
-			o.recipe.addPruning(f)
-			o.recipe.addTraining(f)
-			o.addOutput(f)
+		flags: o.addData,
+		sections: []section{
+			{"How the original was made", func(f *pflag.FlagSet) {
+				o.recipe.addTraining(f)
+				o.recipe.addPruning(f)
+			}},
+			{"Output", o.addOutput},
 		},
 		run: func(ctx context.Context, args []string) error {
 			switch {

@@ -102,8 +102,8 @@ func (o *verifyOptions) check(ctx context.Context, a *app, path string, masks *s
 	if !w.check.OK {
 		return w, brokenf("%s: %s and the native executor disagree: %s", path, w.runtime, w.check.worst())
 	}
-	w.check.Mask = &found
-	a.log.Info(fmt.Sprintf("wrote %s: %d zeros as promised, %s agrees (%s)", path, found.Pruned, w.runtime, w.check.worst()))
+	w.check.Model, w.check.Reference, w.check.Mask = path, w.runtime, &found
+	a.log.Info(fmt.Sprintf("wrote %s: %d zeros as promised, %s agrees within %.1g", path, found.Pruned, w.runtime, w.check.largest()))
 	return w, nil
 }
 
@@ -172,6 +172,15 @@ func newVerification(have, reference tensors, tolerance float64) *verification {
 		v.Outputs = append(v.Outputs, c)
 	}
 	return v
+}
+
+// largest is the largest absolute difference.
+func (v *verification) largest() float64 {
+	worst := 0.0
+	for _, c := range v.Outputs {
+		worst = max(worst, c.MaxAbs)
+	}
+	return worst
 }
 
 // worst describes the output that is farthest off.

@@ -149,10 +149,13 @@ func (c *Comparison) Run(ctx context.Context) (*Table, error) {
 		{Gold2, func() (*unprune.Result, error) { return p.Retrain(ctx, p.Retain, "second gold") }},
 	}
 	t := &Table{}
+	progress := p.Progress
+	defer func() { p.Progress = progress }()
 	for _, a := range answers {
 		if s.Short && !slices.Contains([]string{Original, Fixed, Unpruned, Gold}, a.name) {
 			continue
 		}
+		p.Progress = labelled(progress, a.name)
 		r, err := a.make()
 		if err != nil {
 			return nil, fmt.Errorf("study: row %s: %w", a.name, err)
@@ -167,6 +170,19 @@ func (c *Comparison) Run(ctx context.Context) (*Table, error) {
 		t.Diagnostics, err = c.diagnose(ctx, t)
 	}
 	return t, err
+}
+
+// labelled puts the name of a row before the stages of its making.
+func labelled(p unprune.Progress, row string) unprune.Progress {
+	if p == nil {
+		return nil
+	}
+	return func(stage string, done, total int) {
+		if stage != row {
+			stage = row + ": " + stage
+		}
+		p(stage, done, total)
+	}
 }
 
 func (c *Comparison) blend() unprune.Blend {
