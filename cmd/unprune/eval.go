@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/unprune/unprune/unprune/data"
+	"github.com/unprune/unprune/unprune/study"
 )
 
 // evaluation is what "unprune eval" prints; accuracies are in percent.
@@ -26,7 +27,8 @@ func evalCommand(a *app) *cobra.Command {
 		use: "eval MODEL", group: groupLook, min: 1, max: 1,
 		short: "Measure accuracies on forgotten, kept and test data",
 		long: `Eval measures a model's accuracy on the samples to forget (UA), on those to keep
-(RA) and on test data (TA), whichever are given.`,
+(RA) and on test data (TA), whichever are given. With --forget, test samples of
+classes that are deleted as a whole do not count.`,
 		example: `  unprune eval forgotten.onnx --train train.npz --test test.npz --forget class:3`,
 		flags: func(f *pflag.FlagSet) {
 			o.addTrain(f)
@@ -76,6 +78,7 @@ func (a *app) eval(ctx context.Context, path string, o dataOptions) error {
 		acc, err = accuracy(ctx, e, d, rows)
 		return &acc
 	}
+	var testRows []int // nil: all
 	if train != nil {
 		var retain, forget []int
 		if o.forget != "" {
@@ -83,11 +86,14 @@ func (a *app) eval(ctx context.Context, path string, o dataOptions) error {
 				return err
 			}
 			out.UA = measure(train, forget)
+			if test != nil {
+				testRows = study.KeptRows(test, train, forget, retain)
+			}
 		}
 		out.RA = measure(train, retain)
 	}
 	if test != nil {
-		out.TA = measure(test, nil)
+		out.TA = measure(test, testRows)
 	}
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ func TestHelp(t *testing.T) {
 				t.Fatalf("exit code %d: %s", code, &out)
 			}
 			for line := range strings.SplitSeq(out.String(), "\n") {
-				if n := len([]rune(line)); n > 120 {
+				if n := len([]rune(line)); n > 115 {
 					t.Errorf("%d characters: %s", n, line)
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/unprune/unprune/sparsity"
 	"github.com/unprune/unprune/unprune"
 	"github.com/unprune/unprune/unprune/data"
+	"github.com/unprune/unprune/unprune/study"
 )
 
 // judgedRow says what a network forgot and what it kept. Accuracies are in
@@ -18,7 +19,7 @@ type judgedRow struct {
 	Name     string   `json:"name"`
 	UA       *float64 `json:"ua,omitempty"` // on the forgotten samples, if there are any
 	RA       float64  `json:"ra"`           // on the kept samples
-	TA       *float64 `json:"ta,omitempty"` // on the test samples, if given
+	TA       *float64 `json:"ta,omitempty"` // on the test samples of kept classes, if given
 	Sparsity float64  `json:"sparsity"`     // of the pruned layers
 	IoU      float64  `json:"iou_original"` // overlap of the mask with the original's
 	Passes   float64  `json:"passes"`       // training passes over the kept data
@@ -68,7 +69,7 @@ func (r *request) judgeOne(ctx context.Context, nr namedResult) (judgedRow, erro
 		return row, err
 	}
 	if r.test != nil {
-		ta, err := accuracy(ctx, p.Engine, r.test, nil)
+		ta, err := accuracy(ctx, p.Engine, r.test, study.KeptRows(r.test, p.Train, p.Forget, p.Retain))
 		if err != nil {
 			return row, err
 		}

@@ -122,7 +122,7 @@ type judged struct {
 func (c *Comparison) Run(ctx context.Context) (*Table, error) {
 	p, s := c.Problem, &c.Settings
 	s.defaults(p.Recipe)
-	c.testRows = keptRows(c.Test, p.Train, p.Forget, p.Retain)
+	c.testRows = KeptRows(c.Test, p.Train, p.Forget, p.Retain)
 	gold, err := p.Retrain(ctx, p.Retain, "gold")
 	if err != nil {
 		return nil, err
@@ -280,8 +280,10 @@ func labels(d *data.Dataset, rows []int) []int64 {
 	return out
 }
 
-// keptRows is the test samples whose class still has training samples.
-func keptRows(test, train *data.Dataset, forget, retain []int) []int {
+// KeptRows lists the test samples whose class still has training samples among
+// the retained ones: what test accuracy is measured on. A class without any
+// training sample counts as kept.
+func KeptRows(test, train *data.Dataset, forget, retain []int) []int {
 	kept, gone := map[int64]bool{}, map[int64]bool{}
 	for _, r := range retain {
 		kept[train.Y[r]] = true
