@@ -22,7 +22,7 @@ RACE := ./graph/kernel ./graph/exec ./graph/ort ./graph/pass ./onnx/... ./sparsi
 
 # Go needs a home for its caches.
 ifeq ($(HOME),)
-export HOME := $(CURDIR)/bin/home
+export HOME := $(CURDIR)/bin/.home
 endif
 
 .PHONY: all
@@ -58,7 +58,7 @@ check: format vet staticcheck tidy generated nocgo purego cross race
 
 .PHONY: format
 format:
-	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; }
+	@echo gofmt; unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); test -z "$$unformatted" || { echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; }
 
 .PHONY: vet
 vet:
@@ -77,27 +77,30 @@ tidy:
 # protoc is missing or of another version, whose output differs.
 .PHONY: generated
 generated:
-	@.ci/generated "$(PROTOC)" $(GENERATED)
+	.ci/generated "$(PROTOC)" $(GENERATED)
 
 .PHONY: nocgo
 nocgo:
 	CGO_ENABLED=0 $(GO) build ./...
 
 .PHONY: purego
-purego:
+purego: runtime
 	$(GO) build -tags purego ./...
 	$(GO) test -tags purego ./graph/kernel ./graph/exec
 
 # vet compiles the tests too.
 .PHONY: cross
 cross:
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build ./...
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) vet ./...
+	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build ./...
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) vet ./...
 
 .PHONY: race
-race:
+race: runtime
 	$(GO) test -race $(RACE)
 
 .PHONY: clean
 clean:
+	-chmod -R u+w bin
 	rm -rf bin demo-out

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -100,11 +101,16 @@ func TestLayout(t *testing.T) {
 // browser wrote to standard error, its console included.
 func dump(t *testing.T, browser, url string) (dom, log string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
+	profile, err := os.MkdirTemp("", "report-browser-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(profile) // helpers of the browser may still hold files
 	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
 		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--disable-dev-shm-usage", "--no-proxy-server", "--enable-logging=stderr", "--user-data-dir="+t.TempDir(),
+		"--disable-dev-shm-usage", "--no-proxy-server", "--enable-logging=stderr", "--user-data-dir="+profile,
 		"--window-size=1500,1000", "--virtual-time-budget=5000", "--dump-dom", url)
 	cmd.WaitDelay = 5 * time.Second // helpers may hold the pipes open
 	var stdout, stderr bytes.Buffer
