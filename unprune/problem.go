@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/unprune/unprune/evalmetrics"
@@ -28,8 +29,14 @@ type Problem struct {
 	Theta0   *Weights // nil if unknown
 	Dense    *Weights // theta_d, the weights before the original pruning; nil if unknown
 
+	// Order is how the original's training samples were ordered, which only
+	// replay needs; nil if unknown.
+	Order *Order
+
 	Progress Progress
 	Warning  func(string) // nil: warnings are dropped
+
+	drop map[int]bool // rows that runs leave out of the batches they fall in
 }
 
 // A Result is one network.
@@ -95,7 +102,7 @@ func (p *Problem) dense(ctx context.Context, masks *sparsity.Masks, rows []int, 
 	}
 	return run{
 		stage: stage, data: p.Train, rows: rows, batch: p.Recipe.Batch,
-		epochs: epochs, schedule: s, order: p.stream(stream), progress: p.Progress,
+		epochs: epochs, schedule: s, order: p.stream(stream), drop: p.drop, progress: p.Progress,
 	}.train(ctx, p.Engine)
 }
 
@@ -109,7 +116,7 @@ func (p *Problem) tune(ctx context.Context, rows []int, epochs int, rate float64
 	}
 	return run{
 		stage: stage, data: p.Train, rows: rows, batch: p.Recipe.Batch,
-		epochs: epochs, schedule: Cosine(rate), order: p.stream(stream + " tune"), progress: p.Progress,
+		epochs: epochs, schedule: Cosine(rate), order: p.stream(stream + " tune"), drop: p.drop, progress: p.Progress,
 	}.train(ctx, p.Engine)
 }
 
@@ -147,7 +154,7 @@ func (p *Problem) pipeline(ctx context.Context, rows []int, epochs int, name str
 		}
 		dense = p.Engine.Weights().Clone()
 		share := p.Recipe.Schedule.Share(round, rounds, p.Recipe.Sparsity)
-		if masks, err = p.Prune(ctx, rows, masks, share, name); err != nil {
+		if masks, err = p.Prune(ctx, without(slices.Clone(rows), p.drop), masks, share, name); err != nil {
 			return nil, nil, err
 		}
 	}

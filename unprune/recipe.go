@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/unprune/unprune/graph/ops"
 	"github.com/unprune/unprune/sparsity"
@@ -67,6 +68,7 @@ type run struct {
 	stage    string
 	data     *data.Dataset
 	rows     []int
+	drop     map[int]bool // rows that are left out of the batches they fall in
 	batch    int
 	epochs   int
 	schedule Schedule
@@ -79,6 +81,9 @@ func (r run) train(ctx context.Context, e Engine) error {
 	for epoch := range r.epochs {
 		rate := r.schedule(epoch, r.epochs)
 		for _, batch := range Batches(r.order.Order(r.rows), r.batch) {
+			if batch = without(batch, r.drop); len(batch) == 0 {
+				continue
+			}
 			if _, err := e.Step(ctx, rate, Term{Data: r.data, Index: batch, Weight: 1}); err != nil {
 				return err
 			}
@@ -89,4 +94,9 @@ func (r run) train(ctx context.Context, e Engine) error {
 		r.progress.report(r.stage, epoch+1, r.epochs)
 	}
 	return nil
+}
+
+// without leaves rows out, in place.
+func without(rows []int, drop map[int]bool) []int {
+	return slices.DeleteFunc(rows, func(row int) bool { return drop[row] })
 }

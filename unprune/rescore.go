@@ -76,7 +76,7 @@ func (p *Problem) Rescore(ctx context.Context, b Blend) (*Result, error) {
 		if b.MaskOnly {
 			return masks, nil
 		}
-		if err := p.restart(b, masks, start); err != nil {
+		if err := p.restart(b.Keep, masks, start); err != nil {
 			return nil, err
 		}
 		return masks, p.finish(ctx, b.Finish, "un-pruned", b.Tune, b.TuneRate)
@@ -299,8 +299,8 @@ func (p *Problem) twoStage(ctx context.Context, b Blend, s *short) (*sparsity.Ma
 }
 
 // restart sets the weights that the finish begins with.
-func (p *Problem) restart(b Blend, masks *sparsity.Masks, added *Weights) error {
-	if err := p.rewindTo(b.Keep); err != nil {
+func (p *Problem) restart(keep float64, masks *sparsity.Masks, added *Weights) error {
+	if err := p.rewindTo(keep); err != nil {
 		return err
 	}
 	w := p.Engine.Weights()
