@@ -76,9 +76,13 @@ func (w *Weights) Check() error {
 type DivergedError struct {
 	Param string
 	Value float64
+	Norm  float64 // if not 0: of all weights, which exploded
 }
 
 func (e *DivergedError) Error() string {
+	if e.Norm != 0 {
+		return fmt.Sprintf("unprune: training diverged: the weights' norm grew to %.3g; lower the learning rate", e.Norm)
+	}
 	return fmt.Sprintf("unprune: training diverged: parameter %q holds %v; lower the learning rate", e.Param, e.Value)
 }
 

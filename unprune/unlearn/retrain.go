@@ -20,14 +20,13 @@ func (Retrain) Name() string { return "retrain" }
 // Needs retained data and theta_0.
 func (Retrain) Needs() unprune.Needs { return unprune.NeedsRetain | unprune.NeedsInitial }
 
+var retrain = recipe{epochs: 182, rate: 0.1, batch: 256, optimizer: sgd(0.9, 5e-4), steps: []int{91, 136}}
+
 // Unlearn retrains the engine's network.
 func (u Retrain) Unlearn(ctx context.Context, t *unprune.Task) error {
-	r, err := prescribed(t, recipe{epochs: 182, rate: 0.1, batch: 256, optimizer: sgd(0.9, 5e-4)})
+	r, err := start(t, u.Name(), retrain)
 	if err != nil {
 		return err
-	}
-	if t.Epochs == 0 && t.Schedule == nil {
-		r.schedule = unprune.Steps(r.rate, 91, 136)
 	}
 	if err := t.Engine.Weights().Set(t.Initial); err != nil {
 		return err
@@ -36,9 +35,16 @@ func (u Retrain) Unlearn(ctx context.Context, t *unprune.Task) error {
 		return err
 	}
 	order := t.Stream("order")
-	return epochs(t, u.Name(), r, func(_ int, rate float64) error {
-		return pass(ctx, t, t.Retain, r.batch, rate, order, func(index []int) unprune.Term {
-			return unprune.Term{Data: t.Data, Index: index, Weight: 1}
-		})
-	})
+	return r.epochs(func(_ int, rate float64) error { return r.retain(ctx, rate, order) })
+}
+
+// Info describes retraining.
+func (u *Retrain) Info() Info {
+	return Info{
+		About:  "train again from the initial weights on the retained data",
+		Good:   "exact, the standard that others are measured by; costs as much as the original training",
+		Cost:   "epochs·n_r training samples",
+		Source: "Unlearn-Sparse unlearn/retrain.py",
+		Recipe: retrain.String(),
+	}
 }
