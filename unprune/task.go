@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/unprune/unprune/graph/ops"
 	"github.com/unprune/unprune/unprune/data"
@@ -21,6 +22,17 @@ const (
 	NeedsRandom                      // random numbers: it draws more than an order
 	NeedsCurvature                   // an engine that is a Curvature
 )
+
+// String lists what is needed, in words.
+func (n Needs) String() string {
+	var list []string
+	for i, what := range []string{"samples to forget", "retained samples", "initial weights", "random numbers", "per-sample or second-order gradients"} {
+		if n&(1<<i) != 0 {
+			list = append(list, what)
+		}
+	}
+	return strings.Join(list, ", ")
+}
 
 // An Unlearner changes an engine's weights so that the network forgets
 // Task.Forget. Masks are the engine's: with masks set, pruned weights stay

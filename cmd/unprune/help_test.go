@@ -39,8 +39,8 @@ func TestHelp(t *testing.T) {
 
 func TestUnlearnersAreExplained(t *testing.T) {
 	for _, u := range unlearn.All() {
-		if aboutUnlearner[u.Name()] == "" {
-			t.Errorf("--unlearner list says nothing about %s", u.Name())
+		if i := u.Info(); i.About == "" || i.Good == "" || i.Cost == "" || i.Source == "" {
+			t.Errorf("--unlearner list says too little about %s: %+v", u.Name(), i)
 		}
 	}
 }

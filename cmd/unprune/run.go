@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -248,33 +247,6 @@ func (a *app) unpruneAndCompare(ctx context.Context, r *request, o runOptions, u
 		}
 	}
 	return a.print(t, func(w io.Writer) { writeComparison(w, t) })
-}
-
-func (a *app) listUnlearners() error {
-	type entry struct {
-		Name  string `json:"name"`
-		About string `json:"about"`
-	}
-	var list []entry
-	for _, u := range unlearn.All() {
-		list = append(list, entry{u.Name(), aboutUnlearner[u.Name()]})
-	}
-	return a.print(list, func(w io.Writer) {
-		table(w, func(w io.Writer) {
-			for _, e := range list {
-				fmt.Fprintf(w, "%s\t%s\n", e.Name, e.About)
-			}
-		})
-	})
-}
-
-// aboutUnlearner explains the unlearners; a test checks that none is missing.
-var aboutUnlearner = map[string]string{
-	"retrain":  "start again from the initial weights and train on what is kept: exact, at full cost; needs --initial",
-	"ft":       "fine-tune on what is kept and let the rest fade: gentle, needs no forgotten sample",
-	"ga":       "gradient ascent: climb the loss of the forgotten samples; fast, and unbounded, so few epochs at a small rate",
-	"neggrad+": "descend on kept and climb on forgotten samples at once",
-	"rl":       "random labels for the forgotten samples, true ones for the rest",
 }
 
 func unlearnerNames() []string {

@@ -70,7 +70,7 @@ func integer(name string, field *int, def int, about string) Option {
 }
 
 func integers(name string, field *[]int, about string) Option {
-	return Option{name, "", about, func(value string) error {
+	return Option{name, "none", about, func(value string) error {
 		list := []int{}
 		for _, part := range strings.Split(value, ",") {
 			i, err := strconv.Atoi(strings.TrimSpace(part))
