@@ -137,26 +137,27 @@ func findings(t *study.Table, files []written) []report.Finding {
 	un, gold, fixed := t.Row(study.Unpruned), t.Row(study.Gold), t.Row(study.Fixed)
 	mask := report.Finding{
 		Question: "Did the mask forget?", Answer: "yes", Tone: report.Good,
-		Detail: fmt.Sprintf("Its overlap with gold rose from %.3f to %.3f; the same rescoring without forgetting reaches %.3f. P(added in gold) = %.2f, P(dropped in gold) = %.2f.",
-			t.Row(study.Original).IoU, un.IoU, d.Control, d.Unpruned.AddedInGold, d.Unpruned.DroppedInGold),
+		Detail: fmt.Sprintf("Its overlap with gold rose from %.3f to %.3f; the same rescoring without forgetting reaches %.3f.",
+			t.Row(study.Original).IoU, un.IoU, d.Control),
 	}
 	switch {
 	case d.BelowSeedNoise:
 		mask.Answer, mask.Tone = "below seed noise", report.Caution
-		mask.Detail = fmt.Sprintf("The deleted data leaves no trace in the mask (%+.3f) beyond what another data order does (%.3f), so the overlap says nothing about forgetting. ", d.Trace, d.Noise) + mask.Detail
+		mask.Detail = fmt.Sprintf("The deleted data leaves no trace in the mask (%+.3f) beyond what another data order does (%.3f): the overlap, %.3f before and %.3f now, says nothing about forgetting.",
+			d.Trace, d.Noise, t.Row(study.Original).IoU, un.IoU)
 	case d.Forgetting <= 0:
 		mask.Answer, mask.Tone = "no more than by denoising", report.Caution
 	}
 	return []report.Finding{
 		{
-			Question: "Was it forgotten?", Answer: fmt.Sprintf("%.1f %% right on the deleted samples", un.UA),
-			Detail: fmt.Sprintf("Gold: %.1f %%. With the mask kept: %.1f %%. Divergence from gold there: %.3f, against %.3f with the mask kept.", gold.UA, fixed.UA, un.KLForget, fixed.KLForget),
+			Question: "Was it forgotten?", Answer: fmt.Sprintf("%.1f %% right", un.UA),
+			Detail: fmt.Sprintf("On the deleted samples. Gold: %.1f %%; with the mask kept: %.1f %%. Divergence from gold there: %.3f, against %.3f with the mask kept.", gold.UA, fixed.UA, un.KLForget, fixed.KLForget),
 			Tone:   tone(math.Abs(un.UA-gold.UA) < 5),
 		},
 		mask,
 		{
-			Question: "What did it cost the rest?", Answer: fmt.Sprintf("%+.1f points of test accuracy against gold", un.TA-gold.TA),
-			Detail: fmt.Sprintf("Test accuracy on kept classes: %.1f %% un-pruned, %.1f %% gold.", un.TA, gold.TA),
+			Question: "What did it cost the rest?", Answer: fmt.Sprintf("%+.1f points", un.TA-gold.TA),
+			Detail: fmt.Sprintf("Test accuracy on kept classes: %.1f %%; gold: %.1f %%.", un.TA, gold.TA),
 			Tone:   tone(un.TA > gold.TA-1),
 		},
 		{
