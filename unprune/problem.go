@@ -35,6 +35,7 @@ type Problem struct {
 
 	Progress Progress
 	Warning  func(string) // nil: warnings are dropped
+	Journal  Journal      // nil: an interrupted run starts over
 
 	drop map[int]bool // rows that runs leave out of the batches they fall in
 }
@@ -103,6 +104,7 @@ func (p *Problem) dense(ctx context.Context, masks *sparsity.Masks, rows []int, 
 	return run{
 		stage: stage, data: p.Train, rows: rows, batch: p.Recipe.Batch,
 		epochs: epochs, schedule: s, order: p.stream(stream), drop: p.drop, progress: p.Progress,
+		journal: p.Journal, key: stream,
 	}.train(ctx, p.Engine)
 }
 
@@ -117,6 +119,7 @@ func (p *Problem) tune(ctx context.Context, rows []int, epochs int, rate float64
 	return run{
 		stage: stage, data: p.Train, rows: rows, batch: p.Recipe.Batch,
 		epochs: epochs, schedule: Cosine(rate), order: p.stream(stream + " tune"), drop: p.drop, progress: p.Progress,
+		journal: p.Journal, key: stream + " tune",
 	}.train(ctx, p.Engine)
 }
 

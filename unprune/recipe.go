@@ -74,13 +74,23 @@ type run struct {
 	schedule Schedule
 	order    Stream
 	progress Progress
+	journal  Journal
+	key      string // names the run in the journal
 }
 
 // train runs epochs of minibatch training; the weights are checked after each.
 func (r run) train(ctx context.Context, e Engine) error {
+	done, err := r.resume(e)
+	if err != nil {
+		return err
+	}
 	for epoch := range r.epochs {
+		order := r.order.Order(r.rows) // of epochs that are done too: the stream goes on
+		if epoch < done {
+			continue
+		}
 		rate := r.schedule(epoch, r.epochs)
-		for _, batch := range Batches(r.order.Order(r.rows), r.batch) {
+		for _, batch := range Batches(order, r.batch) {
 			if batch = without(batch, r.drop); len(batch) == 0 {
 				continue
 			}
@@ -90,6 +100,9 @@ func (r run) train(ctx context.Context, e Engine) error {
 		}
 		if err := e.Weights().Check(); err != nil {
 			return fmt.Errorf("%s, epoch %d: %w", r.stage, epoch+1, err)
+		}
+		if err := r.save(e, epoch+1); err != nil {
+			return err
 		}
 		r.progress.report(r.stage, epoch+1, r.epochs)
 	}

@@ -1,18 +1,27 @@
 package train
 
 import (
-	"math/rand/v2"
+	"fmt"
 
 	"github.com/unprune/unprune/unprune/data"
 )
 
-// noise draws the inputs that stand for dropout, from a stream of its own.
-type noise struct{ rand *rand.Rand }
+// noise draws the inputs that stand for dropout. Every draw has a stream of
+// its own, so that a run can go on from any step.
+type noise struct {
+	seed  uint64
+	draws int
+}
 
-func newNoise(seed uint64) *noise { return &noise{data.Stream(seed, "train", "dropout")} }
+func newNoise(seed uint64) *noise { return &noise{seed: seed} }
 
 // draw fills the noise inputs that a program has.
 func (n *noise) draw(p *compiled) {
+	if len(p.noise) == 0 {
+		return
+	}
+	n.draws++
+	stream := data.Stream(n.seed, "train", fmt.Sprintf("dropout %d", n.draws))
 	for _, in := range p.noise {
 		t := p.Input(in.Input)
 		if t == nil {
@@ -21,7 +30,7 @@ func (n *noise) draw(p *compiled) {
 		scale := 1 / (1 - in.Ratio)
 		for i := range t.Len() {
 			x := scale
-			if n.rand.Float64() < in.Ratio {
+			if stream.Float64() < in.Ratio {
 				x = 0
 			}
 			setElement(t, i, x)
