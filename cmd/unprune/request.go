@@ -26,6 +26,7 @@ type requestOptions struct {
 	maskOut string
 	sparse  bool
 	verify  verifyOptions
+	journal *journalOptions // nil for commands that cannot resume
 }
 
 func (o *requestOptions) addData(f *pflag.FlagSet) {
@@ -44,6 +45,12 @@ func (o *requestOptions) addOutput(f *pflag.FlagSet) {
 	o.verify.add(f)
 }
 
+// addResume lets the command go on after it was killed.
+func (o *requestOptions) addResume(f *pflag.FlagSet) {
+	o.journal = &journalOptions{}
+	o.journal.add(f)
+}
+
 // A request is a deletion request, ready to be answered.
 type request struct {
 	opt     *requestOptions
@@ -52,6 +59,7 @@ type request struct {
 	engine  *train.Engine
 	problem *unprune.Problem
 	test    *data.Dataset // nil if not given
+	journal *journal      // nil for commands that cannot resume
 }
 
 // needs says what a command cannot do without.
@@ -87,7 +95,17 @@ func (o *requestOptions) open(a *app, path string, n needs) (*request, error) {
 	if err := r.loadData(a); err != nil {
 		return nil, err
 	}
-	return r, r.loadWeights(a)
+	if err := r.loadWeights(a); err != nil {
+		return nil, err
+	}
+	if o.journal == nil {
+		return r, nil
+	}
+	if r.journal, err = a.openJournal(o.output, *o.journal); err != nil {
+		return nil, err
+	}
+	r.problem.Journal = r.journal
+	return r, nil
 }
 
 func (r *request) loadData(a *app) error {
@@ -153,7 +171,13 @@ func (r *request) export(ctx context.Context, a *app, res *unprune.Result) (writ
 	if err != nil {
 		return w, err
 	}
-	return w, a.writeRunFile(runFileBeside(r.opt.output))
+	if err := a.writeRunFile(runFileBeside(r.opt.output)); err != nil {
+		return w, err
+	}
+	if r.journal != nil {
+		return w, r.journal.done()
+	}
+	return w, nil
 }
 
 // exportModel writes a result and its mask, and verifies what lies on disk.

@@ -98,6 +98,7 @@ Runtime computes the same outputs as the native executor (exit code 3 if not).`,
 			}},
 			{"Output", func(f *pflag.FlagSet) {
 				o.request.addOutput(f)
+				o.request.addResume(f)
 				f.StringVar(&o.report, "report", "", "write an HTML report to this `file`")
 				f.BoolVar(&o.gold, "gold", false, "also compute the gold standard and all baselines, and compare")
 				f.StringVar(&o.tableFile, "table", "", "with --gold: write the comparison as JSON to this `file`")

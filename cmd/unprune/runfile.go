@@ -39,7 +39,7 @@ type ran struct {
 }
 
 // unrecorded flags have no influence on what is computed.
-var unrecorded = []string{"help", "config", "quiet", "json", "log-level", "threads", "ort", "resume"}
+var unrecorded = []string{"help", "config", "quiet", "json", "log-level", "threads", "ort", "resume", "checkpoint-every"}
 
 // commandName is a command's name without the program's: "mask diff".
 func commandName(cmd *cobra.Command) string {
@@ -102,6 +102,19 @@ func setFromFile(flags *pflag.FlagSet, name string, node yaml.Node) error {
 
 // writeRunFile writes the effective run file to path.
 func (a *app) writeRunFile(path string) error {
+	text, err := a.runFileText(filepath.Base(path))
+	if err != nil {
+		return err
+	}
+	a.ran.file = path
+	return writeFile(path, func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+}
+
+// runFileText is the effective run file, to be stored under a name.
+func (a *app) runFileText(name string) ([]byte, error) {
 	rf := runFile{Command: commandName(a.ran.cmd), Args: a.ran.args, Flags: map[string]yaml.Node{}}
 	var failed error
 	a.ran.cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -119,15 +132,16 @@ func (a *app) writeRunFile(path string) error {
 		rf.Flags[f.Name] = node
 	})
 	if failed != nil {
-		return fmt.Errorf("run file: %w", failed)
+		return nil, fmt.Errorf("run file: %w", failed)
 	}
-	a.ran.file = path
-	return writeFile(path, func(w io.Writer) error {
-		fmt.Fprintf(w, "# Repeat with: unprune %s --config %s\n# Made by %s\n", rf.Command, filepath.Base(path), versionLine())
-		enc := yaml.NewEncoder(w)
-		enc.SetIndent(2)
-		return errors.Join(enc.Encode(rf), enc.Close())
-	})
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# Repeat with: unprune %s --config %s\n# Made by %s\n", rf.Command, name, versionLine())
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := errors.Join(enc.Encode(rf), enc.Close()); err != nil {
+		return nil, fmt.Errorf("run file: %w", err)
+	}
+	return b.Bytes(), nil
 }
 
 // yamlScalar is a flag's value as YAML: numbers and truth values bare, text

@@ -31,7 +31,10 @@ was made: keep the input as --initial and the output as --dense.`,
 			f.Lookup("forget").Usage = "`what` to leave out of the training data, as in \"unprune run\""
 			o.data.addNormalize(f)
 		},
-		sections: []section{{"Training", o.recipe.addTraining}, {"Output", o.addOutput}},
+		sections: []section{{"Training", o.recipe.addTraining}, {"Output", func(f *pflag.FlagSet) {
+			o.addOutput(f)
+			o.addResume(f)
+		}}},
 		run: func(ctx context.Context, args []string) error {
 			if o.output == "" {
 				return usagef("train: -o is missing: name the output file")
@@ -87,7 +90,10 @@ names layers to leave alone; filter pruners should skip the output layer.`,
 				f.Lookup("sparsity").Usage = "share of the weights (or filters) to prune, 0 to 1"
 			}},
 			{"Training", o.recipe.addTraining},
-			{"Output", o.addOutput},
+			{"Output", func(f *pflag.FlagSet) {
+				o.addOutput(f)
+				o.addResume(f)
+			}},
 		},
 		run: func(ctx context.Context, args []string) error {
 			switch {

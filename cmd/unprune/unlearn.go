@@ -123,7 +123,10 @@ is what every other answer is measured by.`,
 				o.recipe.addTraining(f)
 				o.recipe.addPruning(f)
 			}},
-			{"Output", o.addOutput},
+			{"Output", func(f *pflag.FlagSet) {
+				o.addOutput(f)
+				o.addResume(f)
+			}},
 		},
 		run: func(ctx context.Context, args []string) error {
 			switch {
