@@ -31,6 +31,7 @@ type inspection struct {
 	Weights    int            `json:"weights"` // in prunable layers
 	Zeros      int            `json:"zeros"`   // of them
 	Pruner     string         `json:"looks_like_pruner,omitempty"`
+	Evidence   string         `json:"evidence,omitempty"` // for that
 	Notes      []string       `json:"notes"`
 }
 
@@ -152,7 +153,7 @@ func (in *inspection) addParams(im *pass.Model) error {
 	in.Weights = pattern.Masks.Len()
 	in.Zeros = in.Weights - pattern.Masks.Count()
 	if !pattern.Dense {
-		in.Pruner = recognisedPruner(pattern).Name()
+		in.Pruner, in.Evidence = pattern.Pruner().Name(), pattern.Evidence
 	}
 	return nil
 }
@@ -232,7 +233,7 @@ func (in *inspection) text(w io.Writer) {
 	if in.Pruner == "" {
 		fmt.Fprintf(w, "of %d weights none is pruned\n", in.Weights)
 	} else {
-		fmt.Fprintf(w, "of %d weights %d are zero (%.2f %%), which looks like pruner %s\n", in.Weights, in.Zeros, 100*float64(in.Zeros)/float64(in.Weights), in.Pruner)
+		fmt.Fprintf(w, "of %d weights %d are zero (%.2f %%), which looks like pruner %s: %s\n", in.Weights, in.Zeros, 100*float64(in.Zeros)/float64(in.Weights), in.Pruner, in.Evidence)
 	}
 	for _, n := range in.Notes {
 		fmt.Fprintf(w, "note: %s\n", n)

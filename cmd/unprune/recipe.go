@@ -144,7 +144,7 @@ func (o *recipeOptions) recipe(a *app, layers []sparsity.Layer) (unprune.Recipe,
 	if err != nil {
 		return r, nil, err
 	}
-	if err := o.choosePruner(a, &r, pattern); err != nil {
+	if err := o.choosePruner(a, &r, layers, pattern); err != nil {
 		return r, nil, err
 	}
 	skip, err := o.skipped(layers, pattern)
@@ -171,29 +171,23 @@ func (o *recipeOptions) recipe(a *app, layers []sparsity.Layer) (unprune.Recipe,
 	return r, masks, nil
 }
 
-func (o *recipeOptions) choosePruner(a *app, r *unprune.Recipe, pattern sparsity.Pattern) (err error) {
+func (o *recipeOptions) choosePruner(a *app, r *unprune.Recipe, layers []sparsity.Layer, pattern sparsity.Pattern) (err error) {
 	if o.pruner != "" {
-		r.Pruner, err = sparsity.ByName(o.pruner)
-		return err
+		if r.Pruner, err = sparsity.ByName(o.pruner); err != nil {
+			return err
+		}
+		if doubt := pattern.Contradicts(layers, r.Pruner); doubt != nil {
+			a.log.Warn(sentence(doubt))
+		}
+		return nil
 	}
-	r.Pruner = recognisedPruner(pattern)
+	r.Pruner = pattern.Pruner()
 	if pattern.Dense {
 		a.log.Info(fmt.Sprintf("pruner: %s (none given)", r.Pruner.Name()))
 	} else {
-		a.log.Info(fmt.Sprintf("the zeros look like pruner %s, %.1f %% of the weights; say otherwise with --pruner", r.Pruner.Name(), 100*(1-pattern.Masks.Density())))
+		a.log.Info(fmt.Sprintf("%.1f %% of the weights are zero; it looks like pruner %s (%s); say otherwise with --pruner", 100*(1-pattern.Masks.Density()), r.Pruner.Name(), pattern.Evidence))
 	}
 	return nil
-}
-
-// recognisedPruner is the pruner that leaves such zeros.
-func recognisedPruner(p sparsity.Pattern) sparsity.Pruner {
-	switch p.Unit {
-	case sparsity.Filter:
-		return sparsity.FilterL2
-	case sparsity.Channel:
-		return sparsity.ChannelL1
-	}
-	return sparsity.Magnitude{Global: p.Scope == sparsity.Global}
 }
 
 // skipped is the set of layers that are not pruned.
