@@ -72,8 +72,8 @@ initial weights, mask kept); unpruned-paper (the published rule); unpruned (mask
 rescored); short-retrain; gold; gold2 (gold with another data order, the best
 that can be hoped for).
 
-With --seed 0 the original is PyTorch's file; any other seed trains an original
-of its own from the same initial weights, in another order.`,
+With --seed 0 the original is PyTorch's file; any other seed draws initial
+weights and trains and prunes an original of its own.`,
 		example: `  unprune demo
   unprune demo --forget class:0 --seed 1
   unprune demo --forget random:0.1     # the negative control`,
@@ -166,22 +166,26 @@ func (a *app) demoRequest(ctx context.Context, net models.Net, o demoOptions) (*
 	if err := r.loadData(a); err != nil {
 		return nil, err
 	}
-	if p.Theta0, err = a.otherWeights("initial", opt.initial, im, e); err != nil {
-		return nil, err
-	}
 	return r, r.demoOriginal(ctx, a)
 }
 
-// demoOriginal takes PyTorch's network for seed 0 and trains one otherwise.
+// demoOriginal takes PyTorch's network for seed 0; otherwise it draws initial
+// weights and trains and prunes a network of its own.
 func (r *request) demoOriginal(ctx context.Context, a *app) (err error) {
 	p := r.problem
 	if a.seed != 0 {
+		if p.Theta0, err = unprune.DrawInitial(r.engine, data.Stream(a.seed, "demo", "initial weights")); err != nil {
+			return err
+		}
 		original, err := p.Retrain(ctx, data.Complement(p.Train.Len(), nil), "original")
 		if err != nil {
 			return err
 		}
 		p.Original, p.Dense = *original, original.Dense
 		return nil
+	}
+	if p.Theta0, err = a.otherWeights("initial", r.opt.initial, r.im, r.engine); err != nil {
+		return err
 	}
 	if p.Dense, err = a.otherWeights("dense", r.opt.dense, r.im, r.engine); err != nil {
 		return err
