@@ -1,6 +1,7 @@
 package unprune
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -181,15 +182,20 @@ func (p *Problem) Prune(ctx context.Context, rows []int, alive *sparsity.Masks, 
 	return masks, p.Engine.SetMasks(masks)
 }
 
-// task is what an unlearner is given: the recipe's optimizer and batch size.
+// task is what an unlearner is given: the recipe's batch size and optimizer.
+// Without a rate it has a rate of its own, and its own optimizer with it.
 func (p *Problem) task(name string, epochs int, rate float64) *Task {
-	o := p.Recipe.Optimizer
-	return &Task{
+	t := &Task{
 		Engine: p.Engine, Data: p.Train, Retain: p.Retain, Forget: p.Forget, Initial: p.Theta0, Original: p.Original.Weights,
-		Epochs: epochs, Rate: rate, Batch: p.Recipe.Batch, Optimizer: &o,
+		Epochs: epochs, Rate: rate, Batch: p.Recipe.Batch,
 		Rand:     func(purpose string) *rand.Rand { return data.Stream(p.Seed, name, purpose) },
 		Progress: p.Progress, Warning: p.Warning,
 	}
+	if rate != 0 {
+		o := p.Recipe.Optimizer
+		t.Optimizer = &o
+	}
+	return t
 }
 
 // finish runs an unlearner with the masks the engine has. A run that diverges
@@ -206,7 +212,7 @@ func (p *Problem) finish(ctx context.Context, u Unlearner, name string, epochs i
 			err = p.Engine.Weights().Check()
 		}
 		var blown *DivergedError
-		if !asDiverged(err, &blown) {
+		if !asDiverged(err, &blown) || rate == 0 {
 			return err
 		}
 		rate /= 2
@@ -228,7 +234,7 @@ func (p *Problem) Unprune(ctx context.Context, l Loop, epochs int, rate float64,
 		if err != nil {
 			return nil, err
 		}
-		return masks, p.tune(ctx, p.Retain, finish, rate, "finish", "paper")
+		return masks, p.tune(ctx, p.Retain, finish, cmp.Or(rate, p.Recipe.TuneRate), "finish", "paper")
 	})
 }
 

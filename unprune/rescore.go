@@ -37,7 +37,7 @@ type Blend struct {
 
 	Finish   Unlearner // with the new mask held fixed
 	Tune     int       // epochs of the finish; 0: 4
-	TuneRate float64   // its peak rate; 0: the recipe's peak
+	TuneRate float64   // its peak rate; 0: the recipe's peak for fine-tuning, else the unlearner's own
 
 	Rows     []int // that the short run trains on; nil: the retained ones
 	MaskOnly bool  // stop when the mask is chosen
@@ -99,7 +99,7 @@ func (b *Blend) defaults(p *Problem) {
 	if b.Tune == 0 {
 		b.Tune = 4
 	}
-	if b.TuneRate == 0 {
+	if b.TuneRate == 0 && (b.Finish == nil || b.Finish.Name() == "ft") {
 		b.TuneRate = p.Recipe.Rate
 	}
 	if b.Rows == nil {

@@ -41,7 +41,11 @@ type benchResult struct {
 	Beside []rival `json:"beside"`
 
 	// Relative is the fastest PyTorch median over ours: above 1 we are faster.
-	Relative *float64 `json:"speed_relative_to_pytorch,omitempty"`
+	// RelativeMin is the same of the shortest blocks, which suffer less from a
+	// busy machine; Noisy says that it was busy.
+	Relative    *float64 `json:"speed_relative_to_pytorch,omitempty"`
+	RelativeMin *float64 `json:"speed_relative_to_pytorch_min,omitempty"`
+	Noisy       bool     `json:"noisy"`
 }
 
 // rival is another program's measurement, taken in turns with ours.
@@ -306,19 +310,19 @@ func (b *bench) result() *benchResult {
 		Model: b.path, What: b.o.what, Batch: b.o.batch, Threads: b.a.threads, Kernels: kernels(), Repeat: b.o.repeat,
 		timing: newTiming(b.contenders[0].times), Beside: []rival{},
 	}
-	fastest := math.Inf(1)
+	fastest, shortest := math.Inf(1), math.Inf(1)
 	for _, c := range b.contenders[1:] {
 		other := rival{Name: c.name, Layout: c.layout, timing: newTiming(c.times)}
 		r.Beside = append(r.Beside, other)
 		if c.layout != "" { // PyTorch's
-			fastest = min(fastest, other.Median)
+			fastest, shortest = min(fastest, other.Median), min(shortest, other.Least)
 		}
 	}
 	if !math.IsInf(fastest, 1) {
-		relative := fastest / r.Median
-		r.Relative = &relative
+		relative, least := fastest/r.Median, shortest/r.Least
+		r.Relative, r.RelativeMin = &relative, &least
 	}
-	if r.noisy() {
+	if r.Noisy = r.noisy(); r.Noisy {
 		b.a.log.Warn(fmt.Sprintf("%s: the figures spread by more than a quarter; the machine is busy with something else, measure again", b.path))
 	}
 	return r
@@ -353,6 +357,9 @@ func (all benchResults) text(w io.Writer) {
 			note := ""
 			if r.Relative != nil {
 				note = fmt.Sprintf("%.2f times PyTorch's speed", *r.Relative)
+				if r.Noisy {
+					note = fmt.Sprintf("too noisy to compare (%.2f times PyTorch's speed by the shortest blocks)", *r.RelativeMin)
+				}
 			}
 			row("unprune ("+r.Kernels+")", r.timing, note)
 			for _, o := range r.Beside {

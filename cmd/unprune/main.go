@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -87,15 +88,15 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
+// packagePrefix is what our packages begin their errors with.
+var packagePrefix = regexp.MustCompile(`(^|: )(onnx|npz|graph|ops|pass|autodiff|exec|ort|sparsity|data|train|unlearn|unprune|study|evalmetrics): `)
+
 // sentence is an error as one line for people: joined errors are strung
-// together, and the package that speaks first is left out.
+// together, and which package speaks is left out.
 func sentence(err error) string {
 	var parts []string
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		line = strings.TrimSpace(line)
-		for _, pkg := range []string{"onnx", "npz", "graph", "ops", "pass", "autodiff", "exec", "ort", "sparsity", "data", "train", "unlearn", "unprune", "study", "evalmetrics"} {
-			line = strings.TrimPrefix(line, pkg+": ")
-		}
+		line = packagePrefix.ReplaceAllString(strings.TrimSpace(line), "$1")
 		if line != "" {
 			parts = append(parts, line)
 		}

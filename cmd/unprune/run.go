@@ -44,7 +44,16 @@ type unlearnOptions struct {
 func (o *unlearnOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&o.name, "unlearner", "ft", "unlearner: "+strings.Join(unlearnerNames(), ", ")+"; list explains them")
 	f.IntVar(&o.epochs, "unlearn-epochs", 4, "its epochs (in each round of the loop: 1 unless set)")
-	f.Float64Var(&o.rate, "unlearn-lr", 0, "its peak learning rate (default: twice --lr when rescoring, --tune-lr in the loop)")
+	f.Float64Var(&o.rate, "unlearn-lr", 0, "its peak learning rate (default: for ft twice --lr when rescoring and --tune-lr in the loop, else the published one)")
+}
+
+// rateFor is the rate that was asked for. Fine-tuning follows the recipe; other
+// unlearners have rates of their own (0), many times smaller.
+func (o *unlearnOptions) rateFor(u unprune.Unlearner, finetune float64) float64 {
+	if o.rate == 0 && u.Name() == (unlearn.FineTune{}).Name() {
+		return finetune
+	}
+	return o.rate
 }
 
 func runCommand(a *app) *cobra.Command {
@@ -196,16 +205,10 @@ func (a *app) unprune(ctx context.Context, path string, o runOptions) error {
 
 // answer un-prunes.
 func (o *runOptions) answer(ctx context.Context, p *unprune.Problem, u unprune.Unlearner) (*unprune.Result, error) {
-	rate := o.unlearn.rate
 	if o.loops() {
-		if rate == 0 {
-			rate = p.Recipe.TuneRate
-		}
-		return p.Unprune(ctx, o.loop(p, u), o.unlearn.epochs, rate, o.finish)
+		return p.Unprune(ctx, o.loop(p, u), o.unlearn.epochs, o.unlearn.rateFor(u, p.Recipe.TuneRate), o.finish)
 	}
-	if rate == 0 {
-		rate = 2 * p.Recipe.Rate
-	}
+	rate := o.unlearn.rateFor(u, 2*p.Recipe.Rate)
 	return p.Rescore(ctx, unprune.Blend{
 		C: o.weight, Epochs: o.shortRun, Keep: o.keep,
 		Finish: u, Tune: o.unlearn.epochs, TuneRate: rate,

@@ -32,7 +32,7 @@ does; the result is then no longer sparse.`,
 			o.request.addData(f)
 			o.unlearn.add(f)
 			f.Lookup("unlearn-epochs").Usage = "its epochs"
-			f.Lookup("unlearn-lr").Usage = "its peak learning rate (default: --lr)"
+			f.Lookup("unlearn-lr").Usage = "its peak learning rate (default: --lr for ft, else the published one)"
 			f.StringVar(&o.mask, "mask", "fixed", "fixed: pruned weights stay zero; free: they may come back")
 		},
 		sections: []section{
@@ -67,10 +67,7 @@ func (a *app) unlearn(ctx context.Context, path string, o unlearnCommandOptions)
 	if err != nil {
 		return err
 	}
-	rate := o.unlearn.rate
-	if rate == 0 {
-		rate = r.problem.Recipe.Rate
-	}
+	rate := o.unlearn.rateFor(u, r.problem.Recipe.Rate)
 	before := r.problem.Original
 	if o.mask == "free" {
 		r.problem.Original.Masks = sparsity.FullMasks(r.prunable())
