@@ -95,7 +95,7 @@ func (a *app) inspect(path string) error {
 		return err
 	}
 	if len(in.Missing) > 0 {
-		return fmt.Errorf("model %s uses operators that are not implemented: %s; try another opset, or ask for them at %s", path, strings.Join(in.Missing, ", "), bugReportAt)
+		return unknownOperators(path, in.Missing)
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func (a *app) importModel(path string, m *onnx.Model) (*pass.Model, error) {
 	im, err := pass.Import(m)
 	if err != nil {
 		if unknown := missingOperators(err); len(unknown) > 0 {
-			return nil, fmt.Errorf("model %s uses operators that are not implemented: %s; try another opset, or ask for them at %s", path, strings.Join(unknown, ", "), bugReportAt)
+			return nil, unknownOperators(path, unknown)
 		}
 		return nil, fmt.Errorf("model %s: %w", path, err)
 	}
@@ -206,4 +206,13 @@ func (a *app) checkInitial(path string, theta0 *unprune.Weights, layers []sparsi
 		a.log.Warn(fmt.Sprintf("the kept weights show no trace of the initial weights in %s (correlation %.3f): is it the right file?", path, r))
 	}
 	return nil
+}
+
+// unknownOperators says which operators are missing and what to do about it.
+func unknownOperators(path string, names []string) error {
+	advice := "try another opset, or ask for them at " + bugReportAt
+	if slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "com.microsoft") }) {
+		advice = "the file went through an offline optimiser; use the file before it"
+	}
+	return fmt.Errorf("model %s uses operators that are not implemented: %s; %s", path, strings.Join(names, ", "), advice)
 }

@@ -257,17 +257,25 @@ func (p *Param) zeros() *Param {
 	return &q
 }
 
-// foldingHint explains the most frequent reason for two exports not matching.
+// foldingHint explains the most frequent reason for two exports not matching:
+// without their normalisations they would.
 func foldingHint(a, b *Model) string {
-	norms := func(m *Model) (n int) {
-		for _, node := range m.Graph.Nodes {
-			if node.Op == "BatchNormalization" {
-				n++
+	rest := func(m *Model) (names []string, norms int) {
+		for _, n := range m.Graph.Nodes {
+			if n.Op == "BatchNormalization" {
+				norms++
+				continue
 			}
+			names = append(names, n.Op)
 		}
-		return n
+		return names, norms
 	}
-	if (norms(a) == 0) != (norms(b) == 0) {
+	na, ca := rest(a)
+	nb, cb := rest(b)
+	switch {
+	case !slices.Equal(na, nb):
+		return "; these are different networks, or exports by different calls: export both with the same call"
+	case (ca == 0) != (cb == 0):
 		return "; one has BatchNormalization folded into Conv: export both with the same call"
 	}
 	return "; export both with the same call"
