@@ -10,6 +10,7 @@ import (
 	"github.com/unprune/unprune/sparsity"
 	"github.com/unprune/unprune/unprune"
 	"github.com/unprune/unprune/unprune/data"
+	"github.com/unprune/unprune/unprune/unlearn"
 )
 
 // A Network is what a study's caller opens for a model's name.
@@ -287,14 +288,14 @@ func (c *cell) make(ctx context.Context, p *unprune.Problem, m Method) (*unprune
 	if err != nil {
 		return nil, err
 	}
-	if m.Epochs == 0 {
+	tuning := u.Name() == unlearn.FineTune{}.Name()
+	if m.Epochs == 0 && m.Rule == RuleLoop {
+		m.Epochs = 1
+	} else if m.Epochs == 0 && tuning {
 		m.Epochs = 4
-		if m.Rule == RuleLoop {
-			m.Epochs = 1
-		}
 	}
 	rate := func(standard float64) float64 {
-		if m.Rate > 0 {
+		if m.Rate > 0 || !tuning { // 0 is the unlearner's own
 			return m.Rate
 		}
 		return standard

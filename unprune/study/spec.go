@@ -116,8 +116,8 @@ type Method struct {
 	Label     string  `json:"-"`
 	Rule      string  `json:"rule"`
 	Unlearner string  `json:"unlearner,omitempty"` // "": ft
-	Epochs    int     `json:"epochs,omitempty"`    // of the unlearner (per round of the loop); 0: 4, in the loop 1
-	Rate      float64 `json:"lr,omitempty"`        // its peak rate
+	Epochs    int     `json:"epochs,omitempty"`    // of the unlearner; 0: 1 per round of the loop, else 4 of ft and the published number of others
+	Rate      float64 `json:"lr,omitempty"`        // its peak rate; 0: by the recipe for ft, the published one of others
 	Share     float64 `json:"share,omitempty"`     // loop: p
 	Rounds    int     `json:"rounds,omitempty"`    // loop
 	Grow      string  `json:"grow,omitempty"`      // loop
