@@ -3,6 +3,7 @@ package unprune
 import (
 	"math"
 
+	"github.com/unprune/unprune/graph/kernel"
 	"github.com/unprune/unprune/onnx"
 )
 
@@ -12,30 +13,16 @@ import (
 type Vector []float64
 
 // Dot is the inner product with another vector.
-func (v Vector) Dot(w Vector) float64 {
-	sum := 0.0
-	for i, x := range v {
-		sum += float64(x * w[i])
-	}
-	return sum
-}
+func (v Vector) Dot(w Vector) float64 { return kernel.Dot(v, w, 0) }
 
 // Norm is the Euclidean length.
 func (v Vector) Norm() float64 { return math.Sqrt(v.Dot(v)) }
 
 // Axpy is v += a·w.
-func (v Vector) Axpy(a float64, w Vector) {
-	for i, x := range w {
-		v[i] += float64(a * x)
-	}
-}
+func (v Vector) Axpy(a float64, w Vector) { kernel.Axpy(v, a, w) }
 
 // Scale is v *= a.
-func (v Vector) Scale(a float64) {
-	for i := range v {
-		v[i] *= a
-	}
-}
+func (v Vector) Scale(a float64) { kernel.Scale(v, a, v) }
 
 // A Part is the piece of a vector that belongs to one parameter.
 type Part struct {

@@ -3,6 +3,7 @@ package unlearn
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/unprune/unprune/unprune"
 )
@@ -13,10 +14,10 @@ import (
 //
 //	v = ρ·(ḡ_f - ḡ_r),   θ ← θ + Alpha·F⁻¹v,   F = Damping·I + (1/N) Σ_i g_i·g_iᵀ
 //
-// over Memory retained samples, by Sherman and Morrison's formula: with F_0 =
-// Damping·I and o_i = F_(i-1)⁻¹g_i,
+// over Memory retained samples, by the formula of Sherman, Morrison and Woodbury:
+// with the g_i the rows of G,
 //
-//	F⁻¹v = v/Damping - Σ_i (o_i·v)/(N + o_i·g_i)·o_i
+//	F⁻¹v = (v - Gᵀ(Damping·N·I + G·Gᵀ)⁻¹G·v)/Damping
 //
 // Reference is the recursion of the published code instead. There o stays
 // parallel to the first gradient g_0, so that the result is v - c·g_0: two
@@ -149,26 +150,81 @@ func (u Influence) inverse(ctx context.Context, t *unprune.Task, rows []int, v u
 	}
 	batches := unprune.Batches(rows, batch)
 	batches = batches[:min(len(batches), memory)]
-	k := append(unprune.Vector(nil), v...)
-	k.Scale(1 / damping)
-	var os []unprune.Vector
-	var denominators []float64
+	var g []unprune.Vector
 	for i, index := range batches {
-		g, err := meanGradient(ctx, t, index, batch)
+		gi, err := meanGradient(ctx, t, index, batch)
 		if err != nil {
 			return nil, err
 		}
-		o := append(unprune.Vector(nil), g...)
-		o.Scale(1 / damping)
-		for j, oj := range os {
-			o.Axpy(-oj.Dot(g)/denominators[j], oj)
-		}
-		d := n + o.Dot(g)
-		k.Axpy(-o.Dot(v)/d, o)
-		os, denominators = append(os, o), append(denominators, d)
+		g = append(g, gi)
 		t.Report("iu", i+1, len(batches))
 	}
+	a := gram(g)
+	along := make([]float64, len(g)) // G·v
+	for i, gi := range g {
+		a[i][i] += damping * n
+		along[i] = gi.Dot(v)
+	}
+	if err := solve(a, along); err != nil {
+		return nil, err
+	}
+	k := append(unprune.Vector(nil), v...)
+	for i, gi := range g {
+		k.Axpy(-along[i], gi)
+	}
+	k.Scale(1 / damping)
 	return k, nil
+}
+
+// gram is the lower triangle of G·Gᵀ, computed a stretch of columns at a time so
+// that the rows stay in cache.
+func gram(g []unprune.Vector) [][]float64 {
+	const stretch = 2048
+	a := make([][]float64, len(g))
+	for i := range a {
+		a[i] = make([]float64, i+1)
+	}
+	for at := 0; at < len(g[0]); at += stretch {
+		end := min(at+stretch, len(g[0]))
+		for i := range a {
+			for j := range a[i] {
+				a[i][j] += g[i][at:end].Dot(g[j][at:end])
+			}
+		}
+	}
+	return a
+}
+
+// solve replaces x by the solution y of A·y = x, A positive definite and given by
+// its lower triangle, which is overwritten (Cholesky).
+func solve(a [][]float64, x []float64) error {
+	for i, row := range a {
+		for j := range row {
+			for k := range j {
+				row[j] -= float64(row[k] * a[j][k])
+			}
+			if j < i {
+				row[j] /= a[j][j]
+			} else if !(row[i] > 0) {
+				return fmt.Errorf("the matrix of the retained gradients is not positive definite; use a positive damping")
+			} else {
+				row[i] = math.Sqrt(row[i])
+			}
+		}
+	}
+	for i, row := range a {
+		for k := range i {
+			x[i] -= float64(row[k] * x[k])
+		}
+		x[i] /= row[i]
+	}
+	for i := len(a) - 1; i >= 0; i-- {
+		for k := i + 1; k < len(a); k++ {
+			x[i] -= float64(a[k][i] * x[k])
+		}
+		x[i] /= a[i][i]
+	}
+	return nil
 }
 
 // Info describes influence unlearning.
