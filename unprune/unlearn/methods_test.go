@@ -1,0 +1,459 @@
+package unlearn_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/unprune/unprune/evalmetrics"
+	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/sparsity"
+	"github.com/unprune/unprune/unprune"
+	"github.com/unprune/unprune/unprune/data"
+	"github.com/unprune/unprune/unprune/unlearn"
+)
+
+// plain sets a task up on the small convolutional network of the reference
+// cases, with random numbers and a list of the warnings.
+func plain(t *testing.T) (*bench, *[]string) {
+	t.Helper()
+	b := setUp(t, filepath.Join("../testdata/golden", "ft_cnn"), false)
+	var warnings []string
+	b.task.Rand = func(purpose string) *rand.Rand { return data.Stream(1, "test", purpose) }
+	b.task.Warning = func(s string) { warnings = append(warnings, s) }
+	b.task.Initial = b.engine.Fresh(data.Stream(2, "test", "theta0"))
+	return b, &warnings
+}
+
+// small are all methods with budgets that fit the small network.
+func small() []unprune.Unlearner {
+	var list []unprune.Unlearner
+	for _, m := range unlearn.All() {
+		switch u := m.(type) {
+		case *unlearn.SFRon:
+			u.Alpha, u.ForgetBatch = 0.5, 8
+		case *unlearn.Certified:
+			u.Steps, u.Batch, u.Gamma = 10, 16, 1
+		case *unlearn.SSD:
+			u.Alpha, u.Batch = 1, 16
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+func halved(t *testing.T, layers []sparsity.Layer) *sparsity.Masks {
+	t.Helper()
+	scores, err := sparsity.Magnitude{}.Score(sparsity.Input{Layers: layers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	masks, err := sparsity.Magnitude{}.Prune(scores, nil, 0.5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return masks
+}
+
+// TestMaskSettings runs every method with a fixed mask, which must stay, and
+// free, where those that add to weights must bring some back, and in the loop
+// with a grown mask.
+func TestMaskSettings(t *testing.T) {
+	for _, u := range small() {
+		t.Run(u.Name(), func(t *testing.T) {
+			b, _ := plain(t)
+			masks := halved(t, b.engine.Layers())
+			if err := b.engine.SetMasks(masks); err != nil {
+				t.Fatal(err)
+			}
+			start := b.engine.Weights().Clone()
+			b.task.Epochs, b.task.Rate, b.task.Batch = 2, 0.01, 16
+			if err := unprune.Satisfies(u, b.task); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.run(t, u); err != nil {
+				t.Fatal(err)
+			}
+			if alive := revived(masks, b.engine.Layers()); alive != 0 {
+				t.Errorf("fixed mask: %d pruned weights came back", alive)
+			}
+			if slices.Equal(start.Vector(), b.engine.Weights().Vector()) {
+				t.Error("fixed mask: nothing changed")
+			}
+
+			if err := errors.Join(b.engine.SetMasks(nil), b.engine.Weights().Set(start)); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.run(t, u); err != nil {
+				t.Fatal(err)
+			}
+			if alive := revived(masks, b.engine.Layers()); alive == 0 && u.Name() != "ssd" {
+				t.Error("free: no pruned weight came back")
+			}
+
+			if err := errors.Join(b.engine.Weights().Set(start), b.engine.SetMasks(masks)); err != nil {
+				t.Fatal(err)
+			}
+			l := unprune.Loop{Unlearner: u, Pruner: sparsity.Magnitude{}, Rounds: 2}
+			after, err := l.Run(t.Context(), b.task, masks)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := after.Density(), masks.Density(); got != want {
+				t.Errorf("the loop leaves density %g, want %g", got, want)
+			}
+		})
+	}
+}
+
+// revived counts weights that are not zero though a mask prunes them.
+func revived(masks *sparsity.Masks, layers []sparsity.Layer) int {
+	n := 0
+	for _, l := range layers {
+		m := masks.Get(l.Name)
+		for i := range m.Len() {
+			if !m.Get(i) && number(l.Weight, i) != 0 {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// TestCost compares the counters with the formulas that the methods declare, for
+// 64 retained and 24 forgotten samples, 5 classes, 2 epochs.
+func TestCost(t *testing.T) {
+	const f, r, n, classes, epochs = 24, 64, 88, 5, 2
+	same := func(samples int64) evalmetrics.Cost { return evalmetrics.Cost{Forward: samples, Backward: samples} }
+	tests := []struct {
+		u    unprune.Unlearner
+		want evalmetrics.Cost
+	}{
+		{unlearn.Retrain{}, same(epochs * r)},
+		{unlearn.FineTune{}, same(epochs * r)},
+		{unlearn.FineTune{Saliency: &unlearn.Saliency{}}, same(f + epochs*r)},
+		{unlearn.GradientAscent{}, same(epochs * f)},
+		{unlearn.GradientAscent{Eval: true, Clip: 0.1}, same(epochs * f)},
+		{unlearn.GradientAscent{Steps: 1}, same(16)},
+		{unlearn.NegGradPlus{ForgetBatch: 8}, same(epochs * (r + 4*8))},
+		{unlearn.RandomLabel{}, same(epochs * n)},
+		{unlearn.RandomLabel{Variant: "b"}, same(epochs * n)},
+		{unlearn.RandomLabel{Variant: "c"}, same(epochs * n)},
+		{unlearn.SalUn{}, same(f + epochs*n)},
+		{unlearn.L1Sparse{}, same(epochs * r)},
+		{unlearn.Fisher{}, same(r)},
+		{unlearn.FisherNew{}, evalmetrics.Cost{Forward: r, Backward: classes * r}},
+		{unlearn.Influence{Memory: 20}, same(n + 20)},
+		{unlearn.Influence{Reference: true, N: 20}, same(n + 22)},
+		{unlearn.Influence{Reference: true, Batch: 8}, same(n + r)},
+		{
+			unlearn.Certified{Repeats: 2, Steps: 10, Batch: 16, Scale: 1e3},
+			evalmetrics.Cost{Forward: r, Backward: r, HVP: 2 * 10 * 16},
+		},
+		{
+			unlearn.Certified{Repeats: 1, Steps: 2, Batch: 16, Gamma: 10},
+			evalmetrics.Cost{Forward: r, Backward: r, HVP: 2*16 + 20*64},
+		},
+		{unlearn.SCRUB{MaxEpochs: 1}, evalmetrics.Cost{Forward: n + f + epochs*r, Backward: f + epochs*r}},
+		{unlearn.SFRon{Every: 3, ForgetBatch: 8}, same(n + epochs*r + 3*8)},
+		{unlearn.SSD{}, same(f + n)},
+		{unlearn.SSD{RetainOnly: true}, same(n)},
+		{unlearn.BadTeacher{}, evalmetrics.Cost{Forward: n + epochs*n, Backward: epochs * n}},
+		{unlearn.BadTeacher{Share: 0.5}, evalmetrics.Cost{Forward: f + r/2 + epochs*(f+r/2), Backward: epochs * (f + r/2)}},
+	}
+	for _, test := range tests {
+		b, _ := plain(t)
+		b.task.Epochs, b.task.Batch, b.task.Rate = epochs, 16, 1e-3
+		if err := b.run(t, test.u); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.engine.Cost(); got != test.want {
+			t.Errorf("%s %+v: cost %+v, want %+v", test.u.Name(), test.u, got, test.want)
+		}
+	}
+}
+
+// TestDeterministic repeats every method: the same seed must give the same bits.
+func TestDeterministic(t *testing.T) {
+	for _, u := range small() {
+		var first unprune.Vector
+		for range 2 {
+			b, _ := plain(t)
+			b.task.Epochs, b.task.Batch, b.task.Rate = 2, 16, 0.01
+			if err := b.run(t, u); err != nil {
+				t.Fatal(err)
+			}
+			if v := b.engine.Weights().Vector(); first == nil {
+				first = v
+			} else if !slices.Equal(first, v) {
+				t.Errorf("%s: two runs differ", u.Name())
+			}
+		}
+	}
+}
+
+// TestCancel cancels every method; the error must be the context's.
+func TestCancel(t *testing.T) {
+	for _, u := range small() {
+		b, _ := plain(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := u.Unlearn(ctx, b.task); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: cancelled, it returns %v", u.Name(), err)
+		}
+	}
+}
+
+// TestDivergence lets methods blow up; the weights must be those of the last
+// good epoch.
+func TestDivergence(t *testing.T) {
+	for _, u := range []unprune.Unlearner{
+		unlearn.GradientAscent{}, unlearn.FineTune{}, unlearn.L1Sparse{}, unlearn.SFRon{Iterations: 60},
+	} {
+		b, _ := plain(t)
+		start := b.engine.Weights().Clone()
+		b.task.Batch, b.task.Rate = 16, 1e9
+		err := b.run(t, u)
+		var diverged *unprune.DivergedError
+		if !errors.As(err, &diverged) {
+			t.Errorf("%s: a rate of 1e9 gives %v", u.Name(), err)
+		}
+		if !slices.Equal(start.Vector(), b.engine.Weights().Vector()) {
+			t.Errorf("%s: the weights are not those of before", u.Name())
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	adam := ops.Optimizer{Kind: "adam"}
+	tests := []struct {
+		name string
+		u    unprune.Unlearner
+		set  func(*unprune.Task)
+		want string
+	}{
+		{"adam", unlearn.FineTune{}, func(t *unprune.Task) { t.Optimizer = &adam }, `"conv1.bias"`},
+		{"clamped", unlearn.Fisher{}, func(*unprune.Task) {}, "plays no part"},
+		{"forget set", unlearn.NegGradPlus{}, func(t *unprune.Task) { t.Forget, t.Batch = t.Forget[:3], 16 }, "do not fill half a batch"},
+		{"nothing chosen", unlearn.SSD{Alpha: 1e9}, func(*unprune.Task) {}, "nothing changed"},
+	}
+	for _, test := range tests {
+		b, warnings := plain(t)
+		b.task.Epochs, b.task.Rate, b.task.Batch = 1, 1e-3, 16
+		test.set(b.task)
+		if err := b.run(t, test.u); err != nil {
+			t.Fatal(err)
+		}
+		if len(*warnings) != 1 || !strings.Contains((*warnings)[0], test.want) {
+			t.Errorf("%s: warnings %q, want one with %q", test.name, *warnings, test.want)
+		}
+	}
+}
+
+// TestSnap trains with Adam: a bias before batch normalisation, whose gradient
+// is rounding, must stay where it is, and the warning is gone.
+func TestSnap(t *testing.T) {
+	for _, snap := range []float64{0, 1e-6} {
+		b, warnings := plain(t)
+		b.task.Epochs, b.task.Rate, b.task.Batch, b.task.Snap = 1, 1e-3, 16, snap
+		b.task.Optimizer = &ops.Optimizer{Kind: "adam"}
+		bias := b.engine.Weights().Tensors["conv1.bias"]
+		before := number(bias, 0)
+		if err := b.run(t, unlearn.FineTune{}); err != nil {
+			t.Fatal(err)
+		}
+		if stays := number(bias, 0) == before; stays != (snap > 0) || len(*warnings) == 0 != (snap > 0) {
+			t.Errorf("snap %g: the bias stays: %v; warnings %q", snap, stays, *warnings)
+		}
+	}
+}
+
+// TestScale gives the Newton series too small a scale: an error with the
+// eigenvalue, and unchanged weights; with the scale it proposes it converges to
+// the solution of Hessian·step = gradient.
+func TestScale(t *testing.T) {
+	b := setUp(t, filepath.Join("../testdata/golden", "cu_mlp"), true)
+	w := b.engine.Weights()
+	start := w.Clone()
+	all := func(int, int) []int { return rows(len(b.task.Retain)) }
+	u := unlearn.Certified{Gamma: 2, Steps: 2000, Repeats: 1, Sample: all, Scale: 0.1}
+	if err := b.run(t, u); err == nil || !strings.Contains(err.Error(), "largest eigenvalue") {
+		t.Errorf("scale 0.1 gives %v", err)
+	}
+	if !slices.Equal(start.Vector(), w.Vector()) {
+		t.Error("scale 0.1 changed the weights")
+	}
+	u.Scale = 0
+	if err := b.run(t, u); err != nil {
+		t.Fatal(err)
+	}
+	step := start.Vector()
+	step.Axpy(-1, w.Vector())
+	if err := w.Set(start); err != nil {
+		t.Fatal(err)
+	}
+	term := unprune.Term{Data: b.task.Data, Index: b.task.Retain, Weight: 1, Eval: true}
+	product, err := b.engine.HVP(t.Context(), term, step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	product.Axpy(5e-4+2, step)
+	g, err := b.engine.Gradient(t.Context(), term)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := w.Flatten(g)
+	want.Axpy(5e-4, w.Vector())
+	product.Axpy(-1, want)
+	if d := product.Norm(); !(d <= 1e-8*want.Norm()) {
+		t.Errorf("Hessian·step is off the gradient by %.2g of %.2g", d, want.Norm())
+	}
+}
+
+// TestRewind checks that SCRUB+R returns one of the states after an epoch, the
+// one whose forget error is nearest to the validation error.
+func TestRewind(t *testing.T) {
+	b, _ := plain(t)
+	b.task.Epochs, b.task.Rate, b.task.Batch = 4, 0.02, 16
+	o := ops.Optimizer{Kind: "sgd", Momentum: 0.9}
+	b.task.Optimizer = &o
+	accuracy := func(rows []int) float64 {
+		z, err := b.engine.Logits(t.Context(), b.task.Data, rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var y []int64
+		for _, row := range rows {
+			y = append(y, b.task.Data.Y[row])
+		}
+		a, err := evalmetrics.Accuracy(z, y)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	var states []unprune.Vector
+	var accuracies []float64
+	var atEnd float64 // accuracy of the last state on the validation samples
+	validation := b.task.Retain[:20]
+	b.task.Progress = func(string, int, int) {
+		states, accuracies = append(states, b.engine.Weights().Vector()), append(accuracies, accuracy(b.task.Forget))
+		atEnd = accuracy(validation)
+	}
+	u := unlearn.SCRUB{ForgetBatch: 8, Validation: b.task.Data.Subset(validation)}
+	if err := b.run(t, u); err != nil {
+		t.Fatal(err)
+	}
+	got := slices.IndexFunc(states, func(v unprune.Vector) bool { return slices.Equal(v, b.engine.Weights().Vector()) })
+	if got < 0 {
+		t.Fatal("the result is the state of no epoch")
+	}
+	for i, a := range accuracies {
+		if math.Abs(a-atEnd) < math.Abs(accuracies[got]-atEnd) {
+			t.Errorf("epoch %d has forget accuracy %g, nearer to %g than the chosen epoch %d with %g", i, a, atEnd, got, accuracies[got])
+		}
+	}
+}
+
+// TestStop ends gradient ascent at a wanted accuracy.
+func TestStop(t *testing.T) {
+	b, _ := plain(t)
+	b.task.Epochs, b.task.Rate, b.task.Batch = 50, 1e-4, 16
+	if err := b.run(t, unlearn.GradientAscent{Stop: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(b.engine.steps); n != 2 {
+		t.Errorf("%d steps, want those of one epoch, 2", n)
+	}
+}
+
+// TestDeletedClass forgets a class as a whole: its output row is wiped unless
+// the option says no class.
+func TestDeletedClass(t *testing.T) {
+	for _, classes := range [][]int{nil, {}} {
+		b, _ := plain(t)
+		d := b.task.Data
+		b.task.Retain, b.task.Forget = nil, nil
+		for row, y := range d.Y {
+			if y == 2 {
+				b.task.Forget = append(b.task.Forget, row)
+			} else {
+				b.task.Retain = append(b.task.Retain, row)
+			}
+		}
+		fc := b.engine.Weights().Tensors["fc.weight"]
+		before := number(fc, 2*fc.Shape[1])
+		u := unlearn.FisherNew{Classes: classes, Noise: func(_ string, z []float64) { clear(z) }}
+		if err := b.run(t, u); err != nil {
+			t.Fatal(err)
+		}
+		want := before
+		if classes == nil {
+			want = 0
+		}
+		if got := number(fc, 2*fc.Shape[1]); got != want {
+			t.Errorf("classes %v: the row of the deleted class holds %g, want %g", classes, got, want)
+		}
+	}
+}
+
+// TestDefaults sets every option to the default it declares; that must be
+// possible, and none may be declared twice.
+func TestDefaults(t *testing.T) {
+	for _, m := range unlearn.All() {
+		seen := map[string]bool{}
+		for _, o := range m.Info().Options {
+			if seen[o.Name] || o.About == "" {
+				t.Errorf("%s: option %q is declared twice or not explained", m.Name(), o.Name)
+			}
+			seen[o.Name] = true
+			if o.Default == "none" {
+				continue
+			}
+			if err := o.Set(o.Default); err != nil {
+				t.Errorf("%s: option %s=%s: %v", m.Name(), o.Name, o.Default, err)
+			}
+		}
+	}
+}
+
+func TestOptions(t *testing.T) {
+	u, err := unlearn.New("salun", map[string]string{"variant": "c", "ratio": "0.3", "freeze": "strict", "forget-batch": "7"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := u.(*unlearn.SalUn)
+	if s.Variant != "c" || s.Ratio != 0.3 || s.Freeze != "strict" || s.ForgetBatch != 7 {
+		t.Errorf("options give %+v", s)
+	}
+	u, err = unlearn.New("fisher-new", map[string]string{"classes": "1, 2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := u.(*unlearn.FisherNew).Classes; !slices.Equal(got, []int{1, 2}) {
+		t.Errorf("classes %v", got)
+	}
+	for _, test := range []struct {
+		name, option, value, want string
+	}{
+		{"nothing", "", "", "no unlearner is named"},
+		{"retrain", "alpha", "1", "there are: none"},
+		{"salun", "rato", "1", `no option "rato"; there are: variant`},
+		{"salun", "ratio", "much", "want a number"},
+		{"salun", "ratio", "0", "stands for the default"},
+		{"salun", "freeze", "soft", "want one of strict, leaky"},
+		{"sfron", "every", "1.5", "want a whole number"},
+		{"sfron", "strict", "perhaps", "want true or false"},
+		{"fisher-new", "classes", "1;2", "commas"},
+	} {
+		_, err := unlearn.New(test.name, map[string]string{test.option: test.value})
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s %s=%s: error %v, want %q", test.name, test.option, test.value, err, test.want)
+		}
+	}
+}
