@@ -23,6 +23,10 @@ type Options struct {
 	// Into names, for outputs that are the new value of an input, that input:
 	// after a run the input's memory holds the output.
 	Into map[string]string
+
+	// Winograd says where convolutions may use Winograd's transforms; the zero
+	// value is wherever they are faster.
+	Winograd kernel.Winograd
 }
 
 // A Program is a compiled graph with its memory.
@@ -66,7 +70,7 @@ func Compile(g *graph.Graph, o Options) (*Program, error) {
 		return tensors[v]
 	}
 	for _, n := range g.Nodes {
-		if err := p.prepare(n, l, at, o.Team); err != nil {
+		if err := p.prepare(n, l, at, o); err != nil {
 			return nil, err
 		}
 	}
@@ -159,7 +163,7 @@ func updatesLast(g *graph.Graph, into map[string]string) error {
 	return nil
 }
 
-func (p *Program) prepare(n *graph.Node, l *layout, at func(*graph.Value) *onnx.Tensor, team *kernel.Team) error {
+func (p *Program) prepare(n *graph.Node, l *layout, at func(*graph.Value) *onnx.Tensor, o Options) error {
 	op, err := ops.Lookup(n)
 	if err != nil {
 		return err
@@ -167,7 +171,7 @@ func (p *Program) prepare(n *graph.Node, l *layout, at func(*graph.Value) *onnx.
 	if op.View && l.of[n.Input(0)] == l.of[n.Output(0)] {
 		return nil // same memory, nothing to do
 	}
-	c := &ops.Call{Node: n, Team: team}
+	c := &ops.Call{Node: n, Team: o.Team, Winograd: o.Winograd}
 	for _, v := range n.Inputs {
 		c.In = append(c.In, at(v))
 	}

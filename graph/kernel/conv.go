@@ -1,9 +1,20 @@
 package kernel
 
-// ConvOptions are what a convolution does beyond the sum.
+// ConvOptions are what a convolution does beyond the sum, and how.
 type ConvOptions struct {
-	ReLU bool // applied last; a NaN stays
+	ReLU     bool // applied last; a NaN stays; not for gradients
+	Winograd Winograd
 }
+
+// Winograd says where a convolution may use Winograd's transforms, whose
+// rounding error is 3 to 6 times that of the plain sum, about 1e-6 of the result.
+type Winograd int
+
+const (
+	WinogradWherePays Winograd = iota // for float32, where it is faster
+	WinogradNever
+	WinogradWhereFits // whatever the sizes, so that tests meet all of them
+)
 
 // Conv is a prepared convolution
 //
@@ -35,7 +46,7 @@ func newConv[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Conv[T] {
 		tiling: tl, groups: g.Group, m: g.OutC / g.Group, channels: g.C / g.Group, images: g.N,
 		srcImage: g.C * g.H * g.W, srcPlane: g.H * g.W,
 		dstImage: g.OutC * g.OH * g.OW, dstPlane: g.OH * g.OW,
-	}, g.forward(), nil)
+	}, g.forward(), nil, opt.Winograd)
 	c.weights.init(c.method.description(), c.packStrip)
 	return c
 }

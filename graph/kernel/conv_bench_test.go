@@ -57,7 +57,7 @@ func BenchmarkConv(b *testing.B) {
 					reportGFLOPS(b, flop)
 				})
 			}
-			conv, input, weight := NewConv[float32](g, ConvOptions{}), NewConvGradInput[float32](g), NewConvGradWeight[float32](g)
+			conv, input, weight := NewConv[float32](g, ConvOptions{}), NewConvGradInput[float32](g, ConvOptions{}), NewConvGradWeight[float32](g, ConvOptions{})
 			bench("forward", func() { conv.Run(team, x, w, nil, y) })
 			bench("dx", func() { input.Run(team, y, w, x) })
 			bench("dw", func() { weight.Run(team, x, y, w) })

@@ -23,25 +23,25 @@ type gradInputPart[T Float] struct {
 }
 
 // NewConvGradInput prepares the gradient of the convolution with geometry g.
-func NewConvGradInput[T Float](g ConvGeom) *ConvGradInput[T] {
-	return newConvGradInput(tilings[T]()[0], g)
+func NewConvGradInput[T Float](g ConvGeom, opt ConvOptions) *ConvGradInput[T] {
+	return newConvGradInput(tilings[T]()[0], g, opt)
 }
 
-func newConvGradInput[T Float](tl *tiling[T], g ConvGeom) *ConvGradInput[T] {
+func newConvGradInput[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *ConvGradInput[T] {
 	cg := &ConvGradInput[T]{Geom: g.withDefaults()}
 	for _, p := range cg.Geom.phases() {
 		if len(p.taps) == 0 {
 			cg.empty = true
 			continue
 		}
-		part := &gradInputPart[T]{geom: &cg.Geom, kernel: p.kernel, method: newGradInputMethod(tl, &cg.Geom, p)}
+		part := &gradInputPart[T]{geom: &cg.Geom, kernel: p.kernel, method: newGradInputMethod(tl, &cg.Geom, p, opt)}
 		part.weights.init(part.method.description(), part.packStrip)
 		cg.parts = append(cg.parts, part)
 	}
 	return cg
 }
 
-func newGradInputMethod[T Float](tl *tiling[T], g *ConvGeom, p phase) method[T] {
+func newGradInputMethod[T Float](tl *tiling[T], g *ConvGeom, p phase, opt ConvOptions) method[T] {
 	place := func(pixel int) int {
 		return (p.h+pixel/p.cols*g.StrideH)*g.W + p.w + pixel%p.cols*g.StrideW
 	}
@@ -52,7 +52,7 @@ func newGradInputMethod[T Float](tl *tiling[T], g *ConvGeom, p phase) method[T] 
 		tiling: tl, groups: g.Group, m: g.C / g.Group, channels: g.OutC / g.Group, images: g.N,
 		srcImage: g.OutC * g.OH * g.OW, srcPlane: g.OH * g.OW,
 		dstImage: g.C * g.H * g.W, dstPlane: g.H * g.W,
-	}, p.sampling, place)
+	}, p.sampling, place, opt.Winograd)
 }
 
 // Run computes dx.

@@ -30,10 +30,14 @@ func convCases() []ConvGeom {
 		{N: 16, C: 17, H: 4, W: 4, OutC: 16, KH: 5, KW: 5, StrideH: 2, StrideW: 2, PadT: 2, PadL: 2, PadB: 2, PadR: 2},
 		{N: 17, C: 20, H: 2, W: 2, OutC: 20, KH: 2, KW: 2, PadT: 2, PadL: 1, PadB: 3, PadR: 2},
 		{N: 3, C: 2, H: 1, W: 50, OutC: 3, KH: 1, KW: 7, PadL: 3, PadR: 3},
+		{N: 3, C: 65, H: 7, W: 7, OutC: 49, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+		{N: 2, C: 17, H: 30, W: 9, OutC: 20, KH: 3, KW: 3},
+		{N: 9, C: 5, H: 3, W: 40, OutC: 7, KH: 3, KW: 3, PadT: 2, PadL: 3, PadB: 1, PadR: 2},
+		{N: 2, C: 20, H: 70, W: 66, OutC: 3, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 		{N: 2, C: 100, H: 6, W: 6, OutC: 100, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
-	for len(cases) < 60 {
+	for len(cases) < 64 {
 		group := 1 + rng.IntN(3)
 		g := ConvGeom{
 			N: 1 + rng.IntN(5), C: group * (1 + rng.IntN(6)), H: 1 + rng.IntN(14), W: 1 + rng.IntN(20),
@@ -81,14 +85,16 @@ func TestConv(t *testing.T) {
 		g = g.withDefaults()
 		t.Run(fmt.Sprintf("%+v", g), func(t *testing.T) {
 			for _, tl := range tilings[float32]() {
-				testConv(t, team, tl, g)
+				testConv(t, team, tl, g, WinogradNever)
+				testConv(t, team, tl, g, WinogradWhereFits)
 			}
-			testConv(t, team, tilings[float64]()[0], g)
+			testConv(t, team, tilings[float64]()[0], g, WinogradNever)
+			testConv(t, team, tilings[float64]()[0], g, WinogradWhereFits)
 		})
 	}
 }
 
-func testConv[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom) {
+func testConv[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom, wish Winograd) {
 	t.Helper()
 	x, w, dy := newGuarded[T](g.xSize()), newGuarded[T](g.wSize()), newGuarded[T](g.ySize())
 	y, dx, dw := newGuarded[T](g.ySize()), newGuarded[T](g.xSize()), newGuarded[T](g.wSize())
@@ -117,6 +123,9 @@ func testConv[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom) {
 
 	compare := func(what string, got guarded[T], want []float64, terms int) {
 		t.Helper()
+		if wish != WinogradNever {
+			terms *= 36 // errors are up to 6 times as large, see TestWinogradError
+		}
 		for i, v := range got.s {
 			if !nearSum(v, want[i], terms) {
 				t.Fatalf("%s: %s: element %d is %v, want %v", tl.name, what, i, v, want[i])
@@ -125,24 +134,25 @@ func testConv[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom) {
 		got.check(t, tl.name+" "+what)
 	}
 	k := g.C / g.Group * g.KH * g.KW
-	newConv(tl, g, ConvOptions{}).Run(team, x.s, w.s, bias.s, y.s)
+	newConv(tl, g, ConvOptions{Winograd: wish}).Run(team, x.s, w.s, bias.s, y.s)
 	compare("y", y, wantY, k)
-	newConv(tl, g, ConvOptions{ReLU: true}).Run(team, x.s, w.s, bias.s, y.s)
+	newConv(tl, g, ConvOptions{ReLU: true, Winograd: wish}).Run(team, x.s, w.s, bias.s, y.s)
 	compare("relu(y)", y, wantRelu, k)
-	newConvGradInput(tl, g).Run(team, dy.s, w.s, dx.s)
+	newConvGradInput(tl, g, ConvOptions{Winograd: wish}).Run(team, dy.s, w.s, dx.s)
 	compare("dx", dx, wantDX, g.OutC/g.Group*g.KH*g.KW)
-	newConvGradWeight(tl, g).Run(team, x.s, dy.s, dw.s)
+	newConvGradWeight(tl, g, ConvOptions{Winograd: wish}).Run(team, x.s, dy.s, dw.s)
 	compare("dw", dw, wantDW, g.N*g.OH*g.OW)
 	NewConvGradBias[T](g).Run(team, dy.s, db.s)
 	compare("db", db, wantDB, g.N*g.OH*g.OW)
 }
 
-// steadyGeoms are large enough for several units in every kernel: one with
-// parts in the weight gradient, one that is computed pixel by pixel, and one
-// whose input gradient has phases.
+// steadyGeoms are large enough for several units in every kernel: two that
+// Winograd's transforms compute, by groups and by steps, one that is computed
+// pixel by pixel, and one whose input gradient has phases.
 var steadyGeoms = []ConvGeom{
 	{N: 7, C: 32, H: 16, W: 16, OutC: 48, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
-	{N: 40, C: 64, H: 4, W: 4, OutC: 80, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+	{N: 40, C: 80, H: 8, W: 8, OutC: 112, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+	{N: 40, C: 64, H: 2, W: 2, OutC: 80, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 	{N: 9, C: 24, H: 12, W: 12, OutC: 40, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 }
 
@@ -150,7 +160,7 @@ func TestConvSameBitsOnAnyTeam(t *testing.T) {
 	for _, g := range steadyGeoms {
 		g = g.withDefaults()
 		x, w, dy := fill(make([]float32, g.xSize()), 1), fill(make([]float32, g.wSize()), 2), fill(make([]float32, g.ySize()), 3)
-		conv, input, weight := NewConv[float32](g, ConvOptions{}), NewConvGradInput[float32](g), NewConvGradWeight[float32](g)
+		conv, input, weight := NewConv[float32](g, ConvOptions{}), NewConvGradInput[float32](g, ConvOptions{}), NewConvGradWeight[float32](g, ConvOptions{})
 		run := func(team *Team) [][]float32 {
 			y, dx, dw := make([]float32, g.ySize()), make([]float32, g.xSize()), make([]float32, g.wSize())
 			conv.Run(team, x, w, nil, y)
@@ -179,7 +189,7 @@ func TestConvAllocatesNothing(t *testing.T) {
 
 func testConvAllocatesNothing(t *testing.T, team *Team, g ConvGeom) {
 	x, w, y, b := make([]float32, g.xSize()), make([]float32, g.wSize()), make([]float32, g.ySize()), make([]float32, g.OutC)
-	conv, input, weight, bias := NewConv[float32](g, ConvOptions{}), NewConvGradInput[float32](g), NewConvGradWeight[float32](g), NewConvGradBias[float32](g)
+	conv, input, weight, bias := NewConv[float32](g, ConvOptions{}), NewConvGradInput[float32](g, ConvOptions{}), NewConvGradWeight[float32](g, ConvOptions{}), NewConvGradBias[float32](g)
 	run := func() {
 		conv.Run(team, x, w, b, y)
 		input.Run(team, y, w, x)
@@ -228,7 +238,8 @@ func FuzzConv(f *testing.F) {
 			return
 		}
 		for _, tl := range tilings[float32]() {
-			testConv(t, nil, tl, g.withDefaults())
+			testConv(t, nil, tl, g.withDefaults(), WinogradNever)
+			testConv(t, nil, tl, g.withDefaults(), WinogradWhereFits)
 		}
 	})
 }

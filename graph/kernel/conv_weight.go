@@ -24,6 +24,8 @@ type ConvGradWeight[T Float] struct {
 	parts       int // that the batches are cut into
 	sums        []T // [part][OutC][channels*taps] when parts > 1
 
+	winograd *winogradGradWeight[T] // instead, where that is faster
+
 	x, dy, dw   []T
 	body, total func(w *Worker, unit int)
 }
@@ -42,13 +44,16 @@ const (
 )
 
 // NewConvGradWeight prepares the gradient of the convolution with geometry g.
-func NewConvGradWeight[T Float](g ConvGeom) *ConvGradWeight[T] {
-	return newConvGradWeight(tilings[T]()[0], g)
+func NewConvGradWeight[T Float](g ConvGeom, opt ConvOptions) *ConvGradWeight[T] {
+	return newConvGradWeight(tilings[T]()[0], g, opt)
 }
 
-func newConvGradWeight[T Float](tl *tiling[T], g ConvGeom) *ConvGradWeight[T] {
+func newConvGradWeight[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *ConvGradWeight[T] {
 	g = g.withDefaults()
 	s := g.forward()
+	if useWinogradGrad(tl, &g, &s, opt.Winograd) {
+		return &ConvGradWeight[T]{Geom: g, winograd: newWinogradGradWeight(tl, &g, &s)}
+	}
 	cg := &ConvGradWeight[T]{
 		Geom: g, tiling: tl, channels: g.C / g.Group, outs: g.OutC / g.Group, taps: len(s.taps),
 	}
@@ -83,6 +88,10 @@ func (cg *ConvGradWeight[T]) Run(t *Team, x, dy, dw []T) {
 	need(len(x), cg.Geom.xSize(), "x")
 	need(len(dy), cg.Geom.ySize(), "dy")
 	need(len(dw), cg.Geom.wSize(), "dw")
+	if cg.winograd != nil {
+		cg.winograd.run(t, x, dy, dw)
+		return
+	}
 	cg.x, cg.dy, cg.dw = x, dy, dw
 	t.For(cg.blocks()*cg.parts, cg.body)
 	if cg.parts > 1 {

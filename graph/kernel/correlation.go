@@ -26,13 +26,30 @@ type method[T Float] interface {
 
 // newMethod chooses one. place says where in a plane of dst a pixel goes;
 // nil means that pixels are the plane.
-func newMethod[T Float](c correlation[T], s sampling, place func(pixel int) int) method[T] {
+func newMethod[T Float](c correlation[T], s sampling, place func(pixel int) int, wish Winograd) method[T] {
 	c.taps = len(s.taps)
 	c.rows = even(c.m, c.tiling.rows)
+	if place == nil && useWinograd(&c, &s, wish) {
+		return newWinograd(c, &s)
+	}
 	if place == nil && pixelwisePays(&c, &s) {
 		return newPixelwise(c, &s)
 	}
 	return newImplicit(c, &s, place)
+}
+
+// products counts the multiplications of the correlation without those of
+// padding.
+func (c *correlation[T]) products(s *sampling) int {
+	inside := 0
+	for q := range s.rows * s.cols {
+		for _, t := range s.taps {
+			if _, ok := s.read(q, t); ok {
+				inside++
+			}
+		}
+	}
+	return c.groups * c.images * c.m * c.channels * inside
 }
 
 func (c *correlation[T]) description() *correlation[T] { return c }

@@ -43,7 +43,8 @@
 // and vector width; blocking.go says which block of C a unit computes. A
 // convolution and its input gradient are correlations (correlation.go),
 // computed either as one product whose right side is laid out on the fly
-// (implicit.go, sample.go) or, for small images, pixel by pixel (pixelwise.go).
+// (implicit.go, sample.go) or, for small images, pixel by pixel (pixelwise.go),
+// or by Winograd's transforms (winograd.go, which states their error).
 //
 // The Go twin is the oracle of the tests and what other processors run.
 package kernel

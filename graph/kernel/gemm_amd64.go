@@ -329,6 +329,66 @@ func copy_rows32_f32_avx512(rows int, src []float32, srcRow int, dst []float32, 
 //go:noescape
 func copy_rows48_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
 
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func winograd_input_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func winograd_weight_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func winograd_mirror_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func winograd_gradient_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func winograd_sum_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func winograd_output_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int, bias []float32, floor float32)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func winograd_input_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func winograd_weight_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func winograd_mirror_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func winograd_gradient_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func winograd_sum_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func winograd_output_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int, bias []float32, floor float32)
+
 // Runs n rounds of 12 independent vector multiply-adds.
 func peak_f32_avx512(n int)
 

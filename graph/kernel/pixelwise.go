@@ -28,15 +28,8 @@ const planesPerUnit = 8
 // pixelwisePays weighs the padding that is left out against tiles as shallow
 // as the number of channels.
 func pixelwisePays[T Float](c *correlation[T], s *sampling) bool {
-	pixels, inside := s.rows*s.cols, 0
-	for q := range pixels {
-		for _, t := range s.taps {
-			if _, ok := s.read(q, t); ok {
-				inside++
-			}
-		}
-	}
-	return c.images >= pickLanes && c.channels >= 16 && 10*inside < 9*pixels*c.taps
+	all := c.groups * c.images * c.m * c.channels * s.rows * s.cols * c.taps
+	return c.images >= pickLanes && c.channels >= 16 && 10*c.products(s) < 9*all
 }
 
 func newPixelwise[T Float](c correlation[T], s *sampling) *pixelwise[T] {

@@ -16,6 +16,9 @@ type Team struct {
 	workers []*Worker // workers[0] is whoever calls For
 	serial  sync.Mutex
 
+	spareMu sync.Mutex
+	spare   []*Worker // memory that kernels share between units; see borrow
+
 	// The job being run. Written only while no worker has joined.
 	body  func(w *Worker, unit int)
 	units int64
@@ -115,6 +118,32 @@ func (t *Team) Close() {
 		w.quit.Store(true)
 		w.parker.wake()
 	}
+}
+
+// borrow lends a kernel scratch memory that all its units may use until
+// giveBack: what one kernel leaves, the next takes over.
+func (t *Team) borrow() *Worker {
+	if t == nil {
+		return lone.Get().(*Worker)
+	}
+	t.spareMu.Lock()
+	defer t.spareMu.Unlock()
+	if n := len(t.spare); n > 0 {
+		w := t.spare[n-1]
+		t.spare = t.spare[:n-1]
+		return w
+	}
+	return &Worker{}
+}
+
+func (t *Team) giveBack(w *Worker) {
+	if t == nil {
+		lone.Put(w)
+		return
+	}
+	t.spareMu.Lock()
+	t.spare = append(t.spare, w)
+	t.spareMu.Unlock()
 }
 
 // lone keeps the scratch memory of nil teams.

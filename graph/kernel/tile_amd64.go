@@ -10,12 +10,14 @@ func availableTilings() []*tiling[float32] {
 		list = append(list, &tiling[float32]{
 			name: "8x48_avx512", rows: 8, cols: 48, lanes: 8, tiles: avx512Tiles,
 			copyRows: copyRowsAVX512, transpose: avx512Transposes.transpose, window: window_f32_avx512,
+			winograd: &avx512Winograd,
 		})
 	}
 	if HasAVX2 {
 		list = append(list, &tiling[float32]{
 			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles,
 			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, window: window_f32_avx2,
+			winograd: &avx2Winograd,
 		})
 	}
 	return list
@@ -40,6 +42,19 @@ var avx2Tiles = [][]tileFunc[float32]{
 	{gemm_f32_4x8_avx2, gemm_f32_4x16_avx2},
 	{gemm_f32_5x8_avx2, gemm_f32_5x16_avx2},
 	{gemm_f32_6x8_avx2, gemm_f32_6x16_avx2},
+}
+
+// avx512Winograd transforms weights by half vectors: those are packed so.
+var avx512Winograd = winogradLoops[float32]{
+	lanes: 16,
+	input: winograd_input_f32_avx512, weight: winograd_weight_f32_avx2, mirror: winograd_mirror_f32_avx2,
+	gradient: winograd_gradient_f32_avx512, sum: winograd_sum_f32_avx512, output: winograd_output_f32_avx512,
+}
+
+var avx2Winograd = winogradLoops[float32]{
+	lanes: 8,
+	input: winograd_input_f32_avx2, weight: winograd_weight_f32_avx2, mirror: winograd_mirror_f32_avx2,
+	gradient: winograd_gradient_f32_avx2, sum: winograd_sum_f32_avx2, output: winograd_output_f32_avx2,
 }
 
 // copyRowsAVX512 is copyRows with a row of a panel in registers.

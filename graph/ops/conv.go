@@ -400,7 +400,7 @@ func runConv[T kernel.Float](c *Call) (func() error, error) {
 		return nil, err
 	}
 	x, w, bias, y := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.In, 2), slot[T](c.Out, 0)
-	k := kernel.NewConv[T](geometry.geom(), kernel.ConvOptions{})
+	k := kernel.NewConv[T](geometry.geom(), kernel.ConvOptions{Winograd: c.Winograd})
 	return func() error {
 		k.Run(c.Team, x, w, bias, y)
 		return nil
@@ -413,7 +413,7 @@ func runConvGradInput[T kernel.Float](c *Call) (func() error, error) {
 		return nil, err
 	}
 	dy, w, dx := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.Out, 0)
-	k := kernel.NewConvGradInput[T](geometry.geom())
+	k := kernel.NewConvGradInput[T](geometry.geom(), kernel.ConvOptions{Winograd: c.Winograd})
 	return func() error {
 		k.Run(c.Team, dy, w, dx)
 		return nil
@@ -426,7 +426,7 @@ func runConvGradWeight[T kernel.Float](c *Call) (func() error, error) {
 		return nil, err
 	}
 	x, dy, dw := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.Out, 0)
-	k := kernel.NewConvGradWeight[T](geometry.geom())
+	k := kernel.NewConvGradWeight[T](geometry.geom(), kernel.ConvOptions{Winograd: c.Winograd})
 	return func() error {
 		k.Run(c.Team, x, dy, dw)
 		return nil

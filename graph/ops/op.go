@@ -59,6 +59,9 @@ type Call struct {
 	In   []*onnx.Tensor
 	Out  []*onnx.Tensor
 	Team *kernel.Team
+
+	// Winograd says where convolutions may use Winograd's transforms.
+	Winograd kernel.Winograd
 }
 
 // values is what gradient rules and bodies take and return.

@@ -1,5 +1,5 @@
-// Command gemm writes the assembly of package kernel's matrix products and of
-// the packing that feeds them.
+// Command gemm writes the assembly of package kernel's matrix products, of the
+// packing that feeds them and of Winograd's transforms.
 package main
 
 import (
@@ -33,6 +33,8 @@ func main() {
 	for vectors := 1; vectors <= 3; vectors++ {
 		copyRows(vectors)
 	}
+	winograd(avx512{})
+	winograd(&avx2{})
 	peak(avx512{})
 	peak(&avx2{})
 	Generate()

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"math"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -21,6 +24,8 @@ type vectorSet interface {
 	store(v VecVirtual, m Mem, masked bool)
 	// multiplyAdd adds (scalar at a) * b[j] to each acc[j].
 	multiplyAdd(a Mem, b, acc []VecVirtual)
+	// constant is a vector of equal lanes, in a register or in memory.
+	constant(f float32) Op
 	leave()
 }
 
@@ -89,6 +94,12 @@ func (s avx512) multiplyAdd(a Mem, b, acc []VecVirtual) {
 	}
 }
 
+func (s avx512) constant(f float32) Op {
+	v := s.vector()
+	VMOVUPS(equalLanes(f), v)
+	return v
+}
+
 type avx2 struct {
 	masks Mem // 8 lanes of ones, then 8 of zeros
 	last  VecVirtual
@@ -136,6 +147,27 @@ func (*avx2) multiplyAdd(a Mem, b, acc []VecVirtual) {
 	for j := range b {
 		VFMADD231PS(b[j], t, acc[j])
 	}
+}
+
+// constant lies in memory: there are not enough registers.
+func (*avx2) constant(f float32) Op {
+	return equalLanes(f)
+}
+
+var equalLanesOf = map[uint32]Mem{}
+
+// equalLanes is a table of 16 lanes that hold f.
+func equalLanes(f float32) Mem {
+	b := math.Float32bits(f)
+	table, ok := equalLanesOf[b]
+	if !ok {
+		table = GLOBL(fmt.Sprintf("lanes_%08x", b), RODATA|NOPTR)
+		for lane := range 16 {
+			DATA(4*lane, U32(b))
+		}
+		equalLanesOf[b] = table
+	}
+	return table
 }
 
 // laneMasks writes the table that avx2.mask reads: 8 dwords of ones, 8 of zeros.

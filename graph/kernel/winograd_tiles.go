@@ -1,0 +1,128 @@
+package kernel
+
+// tiles says how the tiles of a batch of images lie: in lines of the same
+// image row. They are numbered line by line.
+type tiles struct {
+	images  int
+	rows    int // lines of an image
+	perLine int
+}
+
+// newTiles covers images of the given extents with results.
+func newTiles(images, rows, cols int) tiles {
+	return tiles{images, ceilDiv(rows, tileOut), ceilDiv(cols, tileOut)}
+}
+
+func (t *tiles) lines() int { return t.images * t.rows }
+
+// planes is one side of a transform: images and where their tiles lie.
+type planes[T Float] struct {
+	tiles
+	tiling             *tiling[T]
+	channels           int
+	pitch              int // channels, rounded up to whole vectors
+	image, plane       int // elements from one image, one plane to the next
+	height, width      int // of a plane
+	extent             int // of a tile, 6 or 4
+	originH, originW   int // of the first tile
+	gridWidth, gridMax int // pixels of a line with its margins; lines laid out at once
+}
+
+// gridElements bounds the pixels that are laid out at once: half of the
+// first-level cache.
+const gridElements = 4 << 10
+
+func newPlanes[T Float](tl *tiling[T], t tiles, channels, image, height, width, extent, originH, originW int) *planes[T] {
+	p := &planes[T]{
+		tiles: t, tiling: tl, channels: channels, pitch: roundUp(channels, tl.winograd.lanes),
+		image: image, plane: height * width, height: height, width: width,
+		extent: extent, originH: originH, originW: originW,
+	}
+	p.gridWidth = t.perLine*tileOut + extent - tileOut
+	fit := gridElements/(p.gridWidth*tl.winograd.lanes) - (extent - tileOut)
+	p.gridMax = min(max(fit/tileOut, 1), t.rows)
+	return p
+}
+
+// load transforms the tiles of some lines into dst, where element e of tile t
+// is the vector of channels at e*area + t*pitch.
+func (p *planes[T]) load(w *Worker, transform tileTransform[T], src []T, first, end int, dst []T, area int) {
+	lanes := p.tiling.winograd.lanes
+	for c := 0; c < p.channels; c += lanes {
+		for line := first; line < end; {
+			image, row := line/p.rows, line%p.rows
+			count := min(p.gridMax, p.rows-row, end-line)
+			grid := p.grid(w, src[image*p.image+c*p.plane:], min(lanes, p.channels-c), row, count)
+			for i := range count {
+				transform(p.perLine, grid[i*tileOut*p.gridWidth*lanes:], tileOut*lanes, p.gridWidth*lanes, lanes,
+					dst[(line-first+i)*p.perLine*p.pitch+c:], p.pitch, tileIn*area, area)
+			}
+			line += count
+		}
+	}
+}
+
+// grid lays out what the tiles of count lines read, as [row][column][channel],
+// with zeros outside the plane.
+func (p *planes[T]) grid(w *Worker, src []T, channels, row, count int) []T {
+	lanes := p.tiling.winograd.lanes
+	rows := count*tileOut + p.extent - tileOut
+	grid := scratchOf[T](w, slotGrid, rows*p.gridWidth*lanes)
+	h0 := p.originH + row*tileOut
+	from, to := min(max(h0, 0), p.height), min(max(h0+rows, 0), p.height)
+	left := max(-p.originW, 0)
+	used := min(p.gridWidth-left, p.width-max(p.originW, 0))
+	pixels, narrow := grid, p.width < 8
+	if narrow { // too narrow for vectors: all rows at once, then row by row
+		pixels = scratchOf[T](w, slotPixels, max(to-from, 1)*p.width*lanes)
+		p.tiling.transpose(channels, (to-from)*p.width, src[from*p.width:], p.plane, pixels, lanes)
+	}
+	for r := range rows {
+		line, h := grid[r*p.gridWidth*lanes:(r+1)*p.gridWidth*lanes], h0+r
+		if h < from || h >= to {
+			clear(line)
+			continue
+		}
+		clear(line[:left*lanes])
+		clear(line[(left+used)*lanes:])
+		at := max(p.originW, 0)
+		if narrow {
+			copy(line[left*lanes:(left+used)*lanes], pixels[((h-from)*p.width+at)*lanes:])
+		} else {
+			p.tiling.transpose(channels, used, src[h*p.width+at:], p.plane, line[left*lanes:], lanes)
+		}
+	}
+	return grid
+}
+
+// store transforms what load made, or products of that, back to planes of dst.
+func (p *planes[T]) store(w *Worker, src []T, area int, first, end int, dst, bias []T, floor T) {
+	lanes := p.tiling.winograd.lanes
+	for c := 0; c < p.channels; c += lanes {
+		for line := first; line < end; {
+			image, row := line/p.rows, line%p.rows
+			count := min(p.gridMax, p.rows-row, end-line)
+			grid := scratchOf[T](w, slotGrid, count*tileOut*p.gridWidth*lanes)
+			for i := range count {
+				p.tiling.winograd.output(p.perLine, src[(line-first+i)*p.perLine*p.pitch+c:], p.pitch, tileIn*area, area,
+					grid[i*tileOut*p.gridWidth*lanes:], tileOut*lanes, p.gridWidth*lanes, lanes, bias[c:], floor)
+			}
+			p.place(grid, dst[image*p.image+c*p.plane:], min(lanes, p.channels-c), row, count)
+			line += count
+		}
+	}
+}
+
+// place writes the results of count lines to their planes.
+func (p *planes[T]) place(grid, dst []T, channels, row, count int) {
+	lanes := p.tiling.winograd.lanes
+	h := row * tileOut
+	rows := min(count*tileOut, p.height-h)
+	if p.gridWidth == p.width { // rows follow each other without a gap
+		p.tiling.transpose(rows*p.width, channels, grid, lanes, dst[h*p.width:], p.plane)
+		return
+	}
+	for r := range rows {
+		p.tiling.transpose(p.width, channels, grid[r*p.gridWidth*lanes:], lanes, dst[(h+r)*p.width:], p.plane)
+	}
+}

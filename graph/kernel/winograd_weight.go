@@ -1,0 +1,185 @@
+package kernel
+
+// winogradGradWeight computes the gradient of a 3 by 3 convolution by its
+// weights with [winogradNear]'s transforms: tiles of x and of dy are
+// transformed, and multiplied with each other over all tiles. Groups of tiles
+// are either cut into parts, each of which has sums of its own that are added
+// in order, or, where the sums are large, worked on by all units, step by step.
+type winogradGradWeight[T Float] struct {
+	tiling *tiling[T]
+	x, dy  *planes[T]
+	lines  int // of a group
+	groups int
+	parts  int // that the groups are cut into; 0: units share groups
+	width  int // of a panel of dy's channels
+	panels int
+	rows   int // channels of x that are multiplied at once
+
+	srcX, srcDY, dw []T
+	common          *Worker // memory that all units share
+	group           int
+	own, add, put   func(w *Worker, unit int)
+	load, multiply  func(w *Worker, unit int)
+}
+
+// winogradParts is how many parts sum apart: enough to keep cores busy, and as
+// many rounding chains the fewer tiles each has.
+const winogradParts = 8
+
+// useWinogradGrad tells whether to compute the gradient so.
+func useWinogradGrad[T Float](tl *tiling[T], g *ConvGeom, s *sampling, wish Winograd) bool {
+	_, fits := tapsOf3x3(s)
+	if !fits || g.Group != 1 || g.N == 0 || wish == WinogradNever {
+		return false
+	}
+	t := newTiles(g.N, g.OH, g.OW)
+	return wish == WinogradWhereFits || winogradPays(tl, &t, g.OutC, g.C, 9*g.C*g.ySize())
+}
+
+func newWinogradGradWeight[T Float](tl *tiling[T], g *ConvGeom, s *sampling) *winogradGradWeight[T] {
+	t, lanes := newTiles(g.N, g.OH, g.OW), tl.winograd.lanes
+	wg := &winogradGradWeight[T]{
+		tiling: tl,
+		x:      newPlanes(tl, t, g.C, g.C*g.H*g.W, g.H, g.W, tileIn, s.originH, s.originW),
+		dy:     newPlanes(tl, t, g.OutC, g.OutC*g.OH*g.OW, g.OH, g.OW, tileOut, 0, 0),
+		rows:   even(g.C, tl.rows),
+	}
+	wg.width = even(ceilDiv(g.OutC, lanes), tl.cols/lanes) * lanes
+	wg.panels = ceilDiv(g.OutC, wg.width)
+	fit := 2 * sharedElements
+	if tileArea*g.C*g.OutC <= ownWeights {
+		fit = ownElements
+		wg.parts = winogradParts
+	}
+	wg.lines = even(t.lines(), max(fit/(tileArea*(wg.x.pitch+wg.dy.pitch)*t.perLine), 1))
+	wg.groups = ceilDiv(t.lines(), wg.lines)
+	wg.parts = min(wg.parts, wg.groups)
+	wg.own, wg.add, wg.put = wg.ownUnit, wg.addUnit, wg.putUnit
+	wg.load, wg.multiply = wg.loadUnit, wg.multiplyUnit
+	return wg
+}
+
+// xArea, dyArea and sumArea are the elements from one of the 36 matrices to
+// the next.
+func (wg *winogradGradWeight[T]) xArea() int  { return wg.lines*wg.x.perLine*wg.x.pitch + areaGap }
+func (wg *winogradGradWeight[T]) dyArea() int { return wg.lines*wg.x.perLine*wg.dy.pitch + areaGap }
+func (wg *winogradGradWeight[T]) sumArea() int {
+	return wg.panels*wg.width*wg.x.channels + areaGap
+}
+
+// sums are the transformed gradients of a part, as [element][panel][c][o].
+func (wg *winogradGradWeight[T]) sums(part int) []T {
+	size := tileArea * wg.sumArea()
+	return scratchOf[T](wg.common, slotSums, max(wg.parts, 1)*size)[part*size:]
+}
+
+func (wg *winogradGradWeight[T]) run(t *Team, x, dy, dw []T) {
+	wg.srcX, wg.srcDY, wg.dw = x, dy, dw
+	wg.common = t.borrow()
+	wg.sums(0)
+	if wg.parts > 0 {
+		t.For(wg.parts, wg.own)
+		if wg.parts > 1 {
+			t.For(tileArea, wg.add)
+		}
+	} else {
+		scratchOf[T](wg.common, slotTiles, tileArea*wg.xArea())
+		scratchOf[T](wg.common, slotWeights, tileArea*wg.dyArea())
+		for wg.group = range wg.groups {
+			t.For(wg.lineUnits(), wg.load)
+			t.For(tileArea*wg.panels, wg.multiply)
+		}
+	}
+	t.For(wg.panels*wg.channelBlocks(), wg.put)
+	t.giveBack(wg.common)
+	wg.srcX, wg.srcDY, wg.dw, wg.common = nil, nil, nil, nil
+}
+
+// span returns the lines of a group.
+func (wg *winogradGradWeight[T]) span(group int) (first, end int) {
+	return group * wg.lines, min((group+1)*wg.lines, wg.x.lines())
+}
+
+// ownUnit sums a part.
+func (wg *winogradGradWeight[T]) ownUnit(w *Worker, part int) {
+	v := scratchOf[T](w, slotA, tileArea*wg.xArea())
+	d := scratchOf[T](w, slotB, tileArea*wg.dyArea())
+	begin := part * wg.groups / wg.parts
+	for group := begin; group < (part+1)*wg.groups/wg.parts; group++ {
+		first, end := wg.span(group)
+		wg.x.load(w, wg.tiling.winograd.input, wg.srcX, first, end, v, wg.xArea())
+		wg.dy.load(w, wg.tiling.winograd.gradient, wg.srcDY, first, end, d, wg.dyArea())
+		for e := range tileArea {
+			for panel := range wg.panels {
+				wg.product(v, d, wg.sums(part), e, panel, (end-first)*wg.x.perLine, group == begin)
+			}
+		}
+	}
+}
+
+// product adds the products of the tiles' element e, for a panel of dy's
+// channels.
+func (wg *winogradGradWeight[T]) product(v, d, sums []T, e, panel, tiles int, first bool) {
+	flags := addC
+	if first {
+		flags = 0
+	}
+	at := panel * wg.width
+	cols := min(wg.width, wg.dy.channels-at)
+	v, d, sums = v[e*wg.xArea():], d[e*wg.dyArea()+at:], sums[e*wg.sumArea()+at*wg.x.channels:]
+	for c := 0; c < wg.x.channels; c += wg.rows {
+		rows := min(wg.rows, wg.x.channels-c)
+		wg.tiling.tile(rows, cols)(tiles, v[c:], 1, wg.x.pitch, d, wg.dy.pitch, sums[c*wg.width:], wg.width, cols, nil, flags)
+	}
+}
+
+// addUnit adds the parts of one of the 36 matrices in order.
+func (wg *winogradGradWeight[T]) addUnit(_ *Worker, e int) {
+	size := wg.sumArea() - areaGap
+	total := wg.sums(0)[e*wg.sumArea():][:size]
+	for part := 1; part < wg.parts; part++ {
+		Add(total, total, wg.sums(part)[e*wg.sumArea():][:size])
+	}
+}
+
+// linesPerUnit is how many lines a unit transforms of a shared group.
+func (wg *winogradGradWeight[T]) linesPerUnit() int {
+	return even(wg.lines, max(16/wg.x.perLine, 1))
+}
+
+func (wg *winogradGradWeight[T]) lineUnits() int { return ceilDiv(wg.lines, wg.linesPerUnit()) }
+
+func (wg *winogradGradWeight[T]) loadUnit(w *Worker, unit int) {
+	begin, end := wg.span(wg.group)
+	at := unit * wg.linesPerUnit()
+	first, last := min(begin+at, end), min(begin+at+wg.linesPerUnit(), end)
+	v := scratchOf[T](wg.common, slotTiles, tileArea*wg.xArea())
+	d := scratchOf[T](wg.common, slotWeights, tileArea*wg.dyArea())
+	wg.x.load(w, wg.tiling.winograd.input, wg.srcX, first, last, v[at*wg.x.perLine*wg.x.pitch:], wg.xArea())
+	wg.dy.load(w, wg.tiling.winograd.gradient, wg.srcDY, first, last, d[at*wg.dy.perLine*wg.dy.pitch:], wg.dyArea())
+}
+
+func (wg *winogradGradWeight[T]) multiplyUnit(_ *Worker, unit int) {
+	first, end := wg.span(wg.group)
+	v := scratchOf[T](wg.common, slotTiles, tileArea*wg.xArea())
+	d := scratchOf[T](wg.common, slotWeights, tileArea*wg.dyArea())
+	wg.product(v, d, wg.sums(0), unit/wg.panels, unit%wg.panels, (end-first)*wg.x.perLine, wg.group == 0)
+}
+
+// putChannels is how many channels of x a unit transforms back.
+const putChannels = 32
+
+func (wg *winogradGradWeight[T]) channelBlocks() int { return ceilDiv(wg.x.channels, putChannels) }
+
+// putUnit transforms the sums of some channels and a panel back to weights.
+func (wg *winogradGradWeight[T]) putUnit(w *Worker, unit int) {
+	lanes, area := wg.tiling.winograd.lanes, wg.sumArea()
+	panel, c := unit/wg.channelBlocks(), unit%wg.channelBlocks()*putChannels
+	channels, row := min(putChannels, wg.x.channels-c), wg.x.channels*9
+	grid := scratchOf[T](w, slotGrid, putChannels*9*lanes)
+	for o := panel * wg.width; o < min((panel+1)*wg.width, wg.dy.channels); o += lanes {
+		from := wg.sums(0)[(panel*wg.x.channels+c)*wg.width+o-panel*wg.width:]
+		wg.tiling.winograd.sum(channels, from, wg.width, tileIn*area, area, grid, 9*lanes, 3*lanes, lanes)
+		wg.tiling.transpose(channels*9, min(lanes, wg.dy.channels-o), grid, lanes, wg.dw[o*row+c*9:], row)
+	}
+}
