@@ -59,7 +59,7 @@ func (p *Problem) Replay(ctx context.Context, r Replay) (*Result, error) {
 	if r.Gain == 0 {
 		r.Gain = 1
 	}
-	b := Blend{Epochs: r.Epochs, Keep: r.Keep, Tune: r.Tune, TuneRate: r.TuneRate}
+	b := Blend{Epochs: r.Epochs, Keep: r.Keep, Finish: r.Finish, Tune: r.Tune, TuneRate: r.TuneRate}
 	b.defaults(p)
 	return p.measure(func() (*sparsity.Masks, error) {
 		masks, start, err := p.replayed(ctx, r, b.Epochs)

@@ -28,6 +28,7 @@ type runOptions struct {
 	weight    float64
 	shortRun  int
 	keep      float64
+	order     string
 	finish    int
 	gold      bool
 	report    string
@@ -70,7 +71,9 @@ data tells which weights retraining would keep; its evidence is blended with
 that of the model's own weights (--rescore blend). The published rule, growing
 by |theta_0| and cutting back by magnitude in rounds, is --rescore magnitude; it
 is what runs without the initial weights, growing by gradient. The recipe of the
-original training (--epochs, --lr, ...) sets the scale of everything.
+original training (--epochs, --lr, ...) sets the scale of everything. For a model
+that unprune trained, --rescore replay plays the beginning of its training again
+with and without the forgotten samples, in the same order.
 
 With --gold the gold standard, a second one and all baselines are computed too,
 by the same code, and compared in a table; that costs several retrainings.
@@ -86,11 +89,12 @@ Runtime computes the same outputs as the native executor (exit code 3 if not).`,
 		sections: []section{
 			{"Un-pruning", func(f *pflag.FlagSet) {
 				o.unlearn.add(f)
-				f.StringVar(&o.rescore, "rescore", "", "how the new mask is chosen: blend or magnitude (default: blend with --initial, else magnitude)")
+				f.StringVar(&o.rescore, "rescore", "", "how the new mask is chosen: blend, replay or magnitude (default: blend with --initial, else magnitude)")
 			}},
-			{"Rescoring (--rescore blend)", func(f *pflag.FlagSet) {
+			{"Rescoring (--rescore blend, replay)", func(f *pflag.FlagSet) {
 				f.IntVar(&o.shortRun, "short-epochs", 0, "epochs of the short run (default: a tenth of --epochs, at least 2)")
 				f.Float64Var(&o.weight, "blend-weight", 0, "weight of the short run's evidence (default: 1.5 with --dense, else 3)")
+				f.StringVar(&o.order, "order", "", "replay: the run `file` that \"unprune train\" wrote with the --dense model; it tells the order of the samples")
 				f.Float64Var(&o.keep, "keep", 0.75, "kept weights restart at theta_0 + keep·(theta - theta_0)")
 			}},
 			{"The published rule (--rescore magnitude)", func(f *pflag.FlagSet) {
@@ -144,8 +148,10 @@ func (o *runOptions) loops() bool {
 // check refuses options that make no sense, before anything is read.
 func (o *runOptions) check() error {
 	switch {
-	case o.rescore != "" && o.rescore != "blend" && o.rescore != "magnitude":
-		return usagef("--rescore %q: want blend or magnitude", o.rescore)
+	case o.rescore != "" && o.rescore != "blend" && o.rescore != "replay" && o.rescore != "magnitude":
+		return usagef("--rescore %q: want blend, replay or magnitude", o.rescore)
+	case o.rescore == "replay" && (o.request.initial == "" || o.request.dense == "" || o.order == ""):
+		return usagef("--rescore replay needs --initial, --dense and --order: it plays the beginning of the original training again")
 	case o.rescore == "blend" && o.request.initial == "":
 		return usagef("--rescore blend needs --initial, the weights before training; without them use --rescore magnitude")
 	case o.schedule != "cycle" && o.schedule != "cumulative":
@@ -209,6 +215,13 @@ func (o *runOptions) answer(ctx context.Context, p *unprune.Problem, u unprune.U
 		return p.Unprune(ctx, o.loop(p, u), o.unlearn.epochs, o.unlearn.rateFor(u, p.Recipe.TuneRate), o.finish)
 	}
 	rate := o.unlearn.rateFor(u, 2*p.Recipe.Rate)
+	if o.rescore == "replay" {
+		var err error
+		if p.Order, err = readOrder(o.order); err != nil {
+			return nil, err
+		}
+		return p.Replay(ctx, unprune.Replay{Epochs: o.shortRun, Keep: o.keep, Finish: u, Tune: o.unlearn.epochs, TuneRate: rate})
+	}
 	return p.Rescore(ctx, unprune.Blend{
 		C: o.weight, Epochs: o.shortRun, Keep: o.keep,
 		Finish: u, Tune: o.unlearn.epochs, TuneRate: rate,

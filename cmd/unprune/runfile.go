@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,15 +53,9 @@ func (a *app) readRunFile(cmd *cobra.Command, args []string) ([]string, error) {
 	if a.config == "" {
 		return args, nil
 	}
-	b, err := os.ReadFile(a.config)
+	rf, err := parseRunFile(a.config)
 	if err != nil {
-		return nil, fmt.Errorf("run file: %w", err)
-	}
-	var rf runFile
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	dec.KnownFields(true)
-	if err := dec.Decode(&rf); err != nil && !errors.Is(err, io.EOF) {
-		return nil, usagef("run file %s: %w", a.config, err)
+		return nil, err
 	}
 	if rf.Command != "" && rf.Command != commandName(cmd) {
 		return nil, usagef("run file %s is for \"unprune %s\", not for %q", a.config, rf.Command, commandName(cmd))
@@ -74,6 +69,23 @@ func (a *app) readRunFile(cmd *cobra.Command, args []string) ([]string, error) {
 		args = rf.Args
 	}
 	return args, nil
+}
+
+// parseRunFile reads a run file.
+func parseRunFile(path string) (rf runFile, err error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return rf, fmt.Errorf("run file %s: there is no such file", path)
+	}
+	if err != nil {
+		return rf, fmt.Errorf("run file: %w", err)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	dec.KnownFields(true)
+	if err := dec.Decode(&rf); err != nil && !errors.Is(err, io.EOF) {
+		return rf, usagef("run file %s: %w", path, err)
+	}
+	return rf, nil
 }
 
 // setFromFile sets one flag unless the command line did.

@@ -45,6 +45,27 @@ was made: keep the input as --initial and the output as --dense.`,
 	})
 }
 
+// trainOrder names the order in which "unprune train" takes the samples.
+const trainOrder = "train"
+
+// readOrder reads from the run file of "unprune train" in which order that took
+// the samples.
+func readOrder(path string) (*unprune.Order, error) {
+	rf, err := parseRunFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var seed uint64
+	node, ok := rf.Flags["seed"]
+	if ok {
+		err = node.Decode(&seed)
+	}
+	if rf.Command != "train" || !ok || err != nil {
+		return nil, fmt.Errorf("--order %s is not a run file of \"unprune train\"", path)
+	}
+	return &unprune.Order{Seed: seed, Name: trainOrder}, nil
+}
+
 func (a *app) train(ctx context.Context, path string, o *requestOptions) error {
 	r, err := o.open(a, path, needs{train: true})
 	if err != nil {
@@ -53,7 +74,7 @@ func (a *app) train(ctx context.Context, path string, o *requestOptions) error {
 	p := r.problem
 	p.Theta0 = p.Original.Weights
 	p.Recipe.Pruner, p.Recipe.Sparsity, p.Recipe.TuneEpochs = sparsity.Magnitude{}, 0, 0
-	res, err := p.Retrain(ctx, p.Retain, "train")
+	res, err := p.Retrain(ctx, p.Retain, trainOrder)
 	if err != nil {
 		return err
 	}
