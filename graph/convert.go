@@ -118,7 +118,8 @@ func (c *converter) nodes(list []*onnx.Node) error {
 	}
 	for i, src := range list {
 		n := c.g.Nodes[i]
-		for slot, name := range src.Inputs {
+		n.Captured = Captures(src.Attrs)
+		for slot, name := range slices.Concat(src.Inputs, n.Captured) {
 			if name == "" {
 				n.Inputs = append(n.Inputs, nil)
 				continue
@@ -273,7 +274,16 @@ func (n *Node) toONNX() *onnx.Node {
 	if out.Domain != "ai.onnx" || n.Domain != "" {
 		out.Domain = n.Domain
 	}
-	out.Inputs, out.Outputs = names(n.Inputs), names(n.Outputs)
+	out.Inputs, out.Outputs = names(n.Explicit()), names(n.Outputs)
+	to := map[string]string{}
+	for i, v := range n.Inputs[len(n.Explicit()):] {
+		if v.Name != n.Captured[i] {
+			to[n.Captured[i]] = v.Name
+		}
+	}
+	if len(to) > 0 {
+		out.Attrs = renamed(n.Attrs, to)
+	}
 	return out
 }
 

@@ -21,9 +21,16 @@ func (g *Graph) SetInput(n *Node, slot int, v *Value) {
 
 // ReplaceUses makes every reader of old, graph outputs included, read v.
 func (g *Graph) ReplaceUses(old, v *Value) {
-	for _, u := range slices.Clone(old.uses) {
-		g.SetInput(u.Node, u.Slot, v)
+	if old == v {
+		return
 	}
+	for _, u := range old.uses {
+		u.Node.Inputs[u.Slot] = v
+	}
+	if v != nil {
+		v.uses = append(v.uses, old.uses...)
+	}
+	old.uses = nil
 	for i, out := range g.Outputs {
 		if out == old {
 			g.Outputs[i] = v
@@ -100,13 +107,15 @@ func (g *Graph) Prune() {
 			kept = append(kept, n)
 			continue
 		}
-		for i := range n.Inputs {
-			g.SetInput(n, i, nil)
-		}
 		for _, out := range n.Outputs {
 			if out != nil {
 				delete(g.values, out.Name)
 			}
+		}
+	}
+	if len(kept) < len(g.Nodes) {
+		for _, v := range g.values {
+			v.uses = slices.DeleteFunc(v.uses, func(u Use) bool { return !live[u.Node] })
 		}
 	}
 	g.Nodes = kept
@@ -154,6 +163,12 @@ func (g *Graph) Promote(v *Value) {
 	g.Inits = slices.DeleteFunc(g.Inits, func(w *Value) bool { return w == v })
 	v.Const, v.Info = nil, nil
 	g.Inputs = append(g.Inputs, v)
+}
+
+// Demote turns a graph input whose data were set in Const into an initializer.
+func (g *Graph) Demote(v *Value) {
+	g.Inputs = slices.DeleteFunc(g.Inputs, func(w *Value) bool { return w == v })
+	g.Inits = append(g.Inits, v)
 }
 
 // MakeConst turns the output of a node into an initializer with the data t
@@ -241,7 +256,7 @@ func (g *Graph) Clone() *Graph {
 		c.Inits = append(c.Inits, twin(v))
 	}
 	for _, n := range g.Nodes {
-		m := &Node{Name: n.Name, Op: n.Op, Domain: n.Domain, Version: n.Version, Attrs: slices.Clone(n.Attrs), Source: n.Source}
+		m := &Node{Name: n.Name, Op: n.Op, Domain: n.Domain, Version: n.Version, Attrs: slices.Clone(n.Attrs), Captured: n.Captured, Source: n.Source}
 		for i, in := range n.Inputs {
 			t := twin(in)
 			m.Inputs = append(m.Inputs, t)

@@ -68,6 +68,10 @@ type Node struct {
 	Outputs          []*Value // nil where an optional output is left out
 	Attrs            []*onnx.Attr
 
+	// Captured lists the names under which the graphs among the attributes
+	// read values from around them. Those values are the last inputs.
+	Captured []string
+
 	// Source is the node in the file this one came from: its documentation,
 	// metadata and unknown fields go back to the file. Nil for new nodes.
 	Source *onnx.Node

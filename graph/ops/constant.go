@@ -130,8 +130,11 @@ func inferRange(n *graph.Node) error {
 		return err
 	}
 	for i, v := range n.Inputs {
-		if v.Const == nil || v.Shape.Size() != 1 {
-			return fmt.Errorf("input %d, %q, must be a constant of one element", i, v.Name)
+		if v.Const == nil {
+			return &ConstError{Input: i, Value: v}
+		}
+		if v.Shape.Size() != 1 {
+			return fmt.Errorf("input %d, %q, has shape %v, want one element", i, v.Name, []int(v.Shape))
 		}
 	}
 	start, limit, delta := n.Inputs[0].Const, n.Inputs[1].Const, n.Inputs[2].Const
@@ -213,9 +216,12 @@ func (numberOf[T]) one(out *onnx.Tensor, at int) { onnx.Of[T](out)[at] = 1 }
 
 // oneHotAxis is where OneHot puts its new axis, and how long that is.
 func oneHotAxis(n *graph.Node) (axis, depth int, err error) {
+	if n.Inputs[1].Const == nil {
+		return 0, 0, &ConstError{Input: 1, Value: n.Inputs[1]}
+	}
 	d, ok := constScalar(n.Inputs[1])
 	if !ok {
-		return 0, 0, fmt.Errorf("depth must be a constant of one number")
+		return 0, 0, fmt.Errorf("depth has shape %v, want one number", []int(n.Inputs[1].Shape))
 	}
 	if !(d >= 0 && d <= maxElements) {
 		return 0, 0, fmt.Errorf("depth %v is out of range", d)
@@ -306,7 +312,7 @@ func inferNonZero(n *graph.Node) error {
 	}
 	x := n.Inputs[0]
 	if x.Const == nil {
-		return fmt.Errorf("input %q must be a constant: the size of the result depends on it", x.Name)
+		return &ConstError{Input: 0, Value: x}
 	}
 	at, err := nonZero(x.Const)
 	if err != nil {

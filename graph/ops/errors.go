@@ -42,3 +42,14 @@ func (e *UnknownError) Error() string {
 	}
 	return fmt.Sprintf("ops: node %q: operator %s (opset %d) is not implemented; %s", n.Name, name, n.Version, hint)
 }
+
+// A ConstError says that the shape of a node's result depends on the elements
+// of an input that is not a constant.
+type ConstError struct {
+	Input int
+	Value *graph.Value
+}
+
+func (e *ConstError) Error() string {
+	return fmt.Sprintf("input %d, %q, must be a constant: the shape of the result depends on its elements", e.Input, e.Value.Name)
+}

@@ -144,7 +144,7 @@ func constInts(n *graph.Node, i int) (list []int, ok bool, err error) {
 		return nil, false, nil
 	}
 	if v.Const == nil {
-		return nil, false, fmt.Errorf("input %d, %q, must be a constant; bind free extents and fold constants first", i, v.Name)
+		return nil, false, &ConstError{Input: i, Value: v}
 	}
 	if len(v.Shape) > 1 {
 		return nil, false, fmt.Errorf("input %d, %q, has shape %v, want a vector", i, v.Name, []int(v.Shape))

@@ -33,3 +33,17 @@ func TestConformance(t *testing.T) {
 		return s.Run(t.Context(), feeds)
 	})
 }
+
+// TestNodeCases runs the official node cases: what one executor leaves out, the
+// other must not be blamed for.
+func TestNodeCases(t *testing.T) {
+	library(t)
+	exectest.RunNodeTests(t, "ort", func(model []byte, feeds map[string]*onnx.Tensor) (map[string]*onnx.Tensor, error) {
+		s, err := ort.NewSession(model, ort.Options{})
+		if err != nil {
+			return nil, err
+		}
+		defer s.Close()
+		return s.Run(t.Context(), feeds)
+	})
+}

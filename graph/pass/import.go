@@ -32,10 +32,17 @@ func Import(m *onnx.Model) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	calls, err := inlineFunctions(g)
+	if err != nil {
+		return nil, err
+	}
 	if err := unknown(g); err != nil {
 		return nil, err
 	}
 	im := &Model{Graph: g}
+	if calls > 0 {
+		im.note("%d calls of local functions are inlined", calls)
+	}
 	constants(g)
 	if err := casts(g); err != nil {
 		return nil, err
@@ -77,7 +84,7 @@ func unknown(g *graph.Graph) error {
 	seen := map[string]bool{}
 	for _, n := range g.Nodes {
 		id := n.Domain + "." + n.Op
-		if seen[id] {
+		if seen[id] || isControl(n) {
 			continue
 		}
 		if _, err := ops.Lookup(n); err != nil {

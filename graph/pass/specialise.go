@@ -36,15 +36,11 @@ func Specialise(g *graph.Graph, t Target) (*graph.Graph, error) {
 	}
 	c := g.Clone()
 	for _, in := range c.Inputs {
-		if err := bind(c, in, t.Batch); err != nil {
+		if err := bindBatch(c, in, t.Batch); err != nil {
 			return nil, err
 		}
 	}
-	for _, list := range [][]*graph.Value{c.Inputs, c.Outputs} {
-		for _, v := range list {
-			v.Info = nil // it declares the extents of before
-		}
-	}
+	forgetInfo(c)
 	if err := inferenceMode(c); err != nil {
 		return nil, err
 	}
@@ -64,8 +60,18 @@ func Specialise(g *graph.Graph, t Target) (*graph.Graph, error) {
 	return c, nil
 }
 
-// bind sets the free extents of an input. Only the leading one may be free.
-func bind(g *graph.Graph, in *graph.Value, batch int) error {
+// forgetInfo drops what the file declared about inputs and outputs: it is the
+// extents of before.
+func forgetInfo(g *graph.Graph) {
+	for _, list := range [][]*graph.Value{g.Inputs, g.Outputs} {
+		for _, v := range list {
+			v.Info = nil
+		}
+	}
+}
+
+// bindBatch sets the free extents of an input. Only the leading one may be free.
+func bindBatch(g *graph.Graph, in *graph.Value, batch int) error {
 	if in.Shape == nil {
 		return fmt.Errorf("pass: input %q has no shape in the file; export it with one", in.Name)
 	}
@@ -127,34 +133,50 @@ func constOf(v *graph.Value) *onnx.Tensor {
 
 // fold infers every node in order and replaces those whose inputs are all
 // constants by their value. Big results stay computed: a constant that is
-// expanded to megabytes is cheaper to make than to keep.
+// expanded to megabytes is cheaper to make than to keep. Branches and loops
+// are replaced by what they do. Nodes that are replaced
+// are removed at the end, all at once.
 func fold(g *graph.Graph, keep map[string]bool) error {
-	const limit = 1 << 16 // elements
-	constant := func(v *graph.Value) bool { return v == nil || v.Const != nil && !keep[v.Name] }
-	for _, n := range slices.Clone(g.Nodes) {
-		if err := ops.Infer(n); err != nil {
-			return err
-		}
-		ofShape := n.Domain == "" && (n.Op == "Shape" || n.Op == "Size")
-		if !ofShape && !(foldable(n) && !slices.ContainsFunc(n.Inputs, func(v *graph.Value) bool { return !constant(v) })) {
-			continue
-		}
-		if slices.ContainsFunc(n.Outputs, func(v *graph.Value) bool { return v != nil && v.Shape.Size() > limit }) {
-			continue
-		}
-		if ofShape {
-			if err := foldShape(g, n); err != nil {
-				return err
-			}
-			continue
-		}
-		tensors, err := ops.Eval(n)
-		if err != nil {
-			return err
-		}
-		replaceByConst(g, n, tensors)
+	f := newFolder(g, keep)
+	if err := f.nodes(slices.Clone(g.Nodes), 0); err != nil {
+		return err
+	}
+	g.Prune()
+	if f.expanded > 0 {
+		return g.Sort()
 	}
 	return nil
+}
+
+// maxFolded is the largest result, in elements, that is kept as a constant.
+const maxFolded = 1 << 16
+
+// node infers n and replaces it when its value is known.
+func (f *folder) node(n *graph.Node) error {
+	if err := ops.Infer(n); err != nil {
+		return err
+	}
+	ofShape := n.Domain == "" && (n.Op == "Shape" || n.Op == "Size")
+	if !ofShape && !(foldable(n) && !slices.ContainsFunc(n.Inputs, func(v *graph.Value) bool { return !f.constant(v) })) {
+		return nil
+	}
+	if slices.ContainsFunc(n.Outputs, func(v *graph.Value) bool { return v != nil && v.Shape.Size() > maxFolded }) {
+		return nil
+	}
+	if ofShape {
+		return foldShape(f.g, n)
+	}
+	tensors, err := ops.Eval(n)
+	if err != nil {
+		return err
+	}
+	replaceByConst(f.g, n, tensors)
+	return nil
+}
+
+// constant reports whether v is left out or does not change between runs.
+func (f *folder) constant(v *graph.Value) bool {
+	return v == nil || v.Const != nil && !f.keep[v.Name]
 }
 
 // foldable reports whether n computes the same from the same inputs.
@@ -182,6 +204,7 @@ func foldShape(g *graph.Graph, n *graph.Node) error {
 	return nil
 }
 
+// replaceByConst makes constants of all outputs of n, which Prune then removes.
 func replaceByConst(g *graph.Graph, n *graph.Node, tensors []*onnx.Tensor) {
 	for i, out := range slices.Clone(n.Outputs) {
 		if out == nil {
@@ -190,8 +213,6 @@ func replaceByConst(g *graph.Graph, n *graph.Node, tensors []*onnx.Tensor) {
 		out.Const = tensors[i]
 		g.MakeConst(out)
 	}
-	// All outputs are gone, so nobody reads the node.
-	_ = g.RemoveNode(n)
 }
 
 // checkBatch refuses graphs in which a fixed batch survived.
@@ -215,8 +236,7 @@ func simplify(g *graph.Graph) {
 		if slices.Contains(g.Outputs, out) {
 			continue // an output keeps its name
 		}
-		g.ReplaceUses(out, in)
-		_ = g.RemoveNode(n) // nobody reads it now
+		g.ReplaceUses(out, in) // Prune removes n
 	}
 }
 
