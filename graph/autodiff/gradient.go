@@ -140,7 +140,7 @@ func expand(b *ops.Builder, ys, xs []*graph.Value) (map[*graph.Node]bool, error)
 			if err != nil {
 				return nil, err
 			}
-			if op.Grad != nil || op.Body == nil {
+			if op.Grad != nil || op.Body == nil || op.NoGrad != "" {
 				continue
 			}
 			if err := inline(b, n, ys); err != nil {

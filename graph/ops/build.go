@@ -23,6 +23,10 @@ type Builder struct {
 	Name string
 
 	ints map[string]*graph.Value
+
+	// body is set while a body is written: its operators may be newer than the
+	// graph's operator set.
+	body bool
 }
 
 // NewBuilder returns a builder that appends to g.
@@ -63,6 +67,9 @@ func (b *Builder) node(domain, op string, nout int, in []*graph.Value, attrs []*
 		return make([]*graph.Value, nout)
 	}
 	n := b.G.AddNode(domain, op, in, nout, attrs...)
+	if def, err := Lookup(n); b.body && err == nil {
+		n.Version = max(n.Version, def.Since[0])
+	}
 	if b.Name != "" {
 		for _, out := range n.Outputs {
 			// A free name cannot collide.
@@ -297,7 +304,9 @@ func Inline(b *Builder, n *graph.Node) ([]*graph.Value, error) {
 	if op.Body == nil {
 		return nil, &NodeError{Node: n, Err: fmt.Errorf("%s has no body in standard operators", n.Op)}
 	}
+	b.body = true
 	out, err := op.Body(b, n)
+	b.body = false
 	if err == nil {
 		err = b.Err
 	}

@@ -164,6 +164,23 @@ func constInts(n *graph.Node, i int) (list []int, ok bool, err error) {
 	return list, true, nil
 }
 
+// constFloats reads input i as a list of numbers. It must be a constant.
+func constFloats(n *graph.Node, i int) ([]float64, error) {
+	v := n.Input(i)
+	if v == nil {
+		return nil, fmt.Errorf("input %d is missing", i)
+	}
+	if v.Const == nil {
+		return nil, &ConstError{Input: i, Value: v}
+	}
+	wide := onnx.NewTensor(onnx.Float64, v.Const.Shape...)
+	run, err := castTensor(wide, v.Const)
+	if err != nil {
+		return nil, err
+	}
+	return onnx.Of[float64](wide), run()
+}
+
 // intsAt reads a list that older versions of an operator have as an attribute
 // and newer ones, from since on, as constant input i. A list in the wrong place
 // is an error: overlooked, it would change the result.

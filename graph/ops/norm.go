@@ -413,7 +413,8 @@ func lpNormBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
 	} else {
 		norm = b.Op("Sqrt", b.ReduceSum(b.Mul(x, x), true, axis))
 	}
-	return []*graph.Value{b.Div(x, norm)}, nil
+	zero := b.Op("Equal", norm, b.Scalar(0, x)) // zeros stay zeros
+	return []*graph.Value{b.Div(x, b.Op("Where", zero, b.Scalar(1, x), norm))}, nil
 }
 
 // LRN (AlexNet's local response normalisation):

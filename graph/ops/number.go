@@ -258,6 +258,8 @@ func function[T real](op string) func(T) T {
 	}
 	wide := map[string]func(float64) float64{
 		"Floor": math.Floor, "Ceil": math.Ceil, "Round": math.RoundToEven, "Sin": math.Sin, "Cos": math.Cos,
+		"Tan": math.Tan, "Asin": math.Asin, "Acos": math.Acos, "Atan": math.Atan, "Sinh": math.Sinh, "Cosh": math.Cosh,
+		"Asinh": math.Asinh, "Acosh": math.Acosh, "Atanh": math.Atanh,
 	}[op]
 	if wide == nil || !isFloat[T]() {
 		return nil

@@ -62,6 +62,33 @@ func init() {
 		unary("Sigmoid", []int{6, 13}, floats, func(b *Builder, dy, x, y *graph.Value) *graph.Value {
 			return b.Mul(dy, b.Sub(y, b.Mul(y, y)))
 		}),
+		unary("Tan", []int{7, 22}, floats, func(b *Builder, dy, x, y *graph.Value) *graph.Value {
+			return b.Mul(dy, b.Add(b.Scalar(1, x), b.Mul(y, y)))
+		}),
+		unary("Asin", []int{7, 22}, floats, func(b *Builder, dy, x, y *graph.Value) *graph.Value {
+			return b.Div(dy, b.Op("Sqrt", b.Sub(b.Scalar(1, x), b.Mul(x, x))))
+		}),
+		unary("Acos", []int{7, 22}, floats, func(b *Builder, dy, x, y *graph.Value) *graph.Value {
+			return b.Neg(b.Div(dy, b.Op("Sqrt", b.Sub(b.Scalar(1, x), b.Mul(x, x)))))
+		}),
+		unary("Atan", []int{7, 22}, floats, func(b *Builder, dy, x, y *graph.Value) *graph.Value {
+			return b.Div(dy, b.Add(b.Scalar(1, x), b.Mul(x, x)))
+		}),
+		unary("Sinh", []int{9, 22}, floats, func(b *Builder, dy, x, y *graph.Value) *graph.Value {
+			return b.Mul(dy, b.Op("Cosh", x))
+		}),
+		unary("Cosh", []int{9, 22}, floats, func(b *Builder, dy, x, y *graph.Value) *graph.Value {
+			return b.Mul(dy, b.Op("Sinh", x))
+		}),
+		unary("Asinh", []int{9, 22}, floats, func(b *Builder, dy, x, y *graph.Value) *graph.Value {
+			return b.Div(dy, b.Op("Sqrt", b.Add(b.Mul(x, x), b.Scalar(1, x))))
+		}),
+		unary("Acosh", []int{9, 22}, floats, func(b *Builder, dy, x, y *graph.Value) *graph.Value {
+			return b.Div(dy, b.Op("Sqrt", b.Sub(b.Mul(x, x), b.Scalar(1, x))))
+		}),
+		unary("Atanh", []int{9, 22}, floats, func(b *Builder, dy, x, y *graph.Value) *graph.Value {
+			return b.Div(dy, b.Sub(b.Scalar(1, x), b.Mul(x, x)))
+		}),
 	)
 }
 

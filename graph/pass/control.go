@@ -63,7 +63,7 @@ func (f *folder) nodes(list []*graph.Node, depth int) error {
 		if err != nil {
 			return &ops.NodeError{Node: n, Err: err}
 		}
-		if err := replaceOutputs(f.g, n, outputs); err != nil {
+		if err := f.in.replace(n, outputs); err != nil {
 			return err
 		}
 	}
@@ -107,7 +107,13 @@ func (f *folder) run(n *graph.Node, attr string, args []*graph.Value, prefix str
 	if nodes, err = f.in.all(nodes, nil); err != nil {
 		return nil, err
 	}
-	return outputs, f.nodes(nodes, depth+1)
+	if err := f.nodes(nodes, depth+1); err != nil {
+		return nil, err
+	}
+	for i, v := range outputs { // a call or a loop in the body may be gone
+		outputs[i] = f.in.present(v)
+	}
+	return outputs, nil
 }
 
 // branch replaces If by the branch that a constant condition takes. When the

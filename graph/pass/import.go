@@ -44,12 +44,18 @@ func Import(m *onnx.Model) (*Model, error) {
 		im.note("%d calls of local functions are inlined", calls)
 	}
 	constants(g)
+	halves, err := single(g)
+	if err != nil {
+		return nil, err
+	}
+	if halves > 0 {
+		im.note("%d half-precision weights are trained as float32 master copies", halves)
+	}
 	if err := casts(g); err != nil {
 		return nil, err
 	}
 	im.untie()
 	masks := im.unhook()
-	im.unhalf()
 	if err := im.settle(); err != nil {
 		return nil, err
 	}
@@ -300,31 +306,6 @@ func binary(t *onnx.Tensor) bool {
 	return !slices.ContainsFunc(onnx.Of[float32](t), func(x float32) bool { return x != 0 && x != 1 })
 }
 
-// unhalf replaces Cast(half-precision constant) to float32 by a float32
-// master copy of the parameter.
-func (im *Model) unhalf() {
-	g := im.Graph
-	count := 0
-	for _, n := range slices.Clone(g.Nodes) {
-		in, out := n.Input(0), n.Output(0)
-		if n.Op != "Cast" || n.Domain != "" || in == nil || in.Const == nil || slices.Contains(g.Outputs, out) ||
-			onnx.DType(n.Int("to", 0)) != onnx.Float32 || !splittable(in) || in.DType == onnx.Float32 {
-			continue
-		}
-		full, err := onnx.Convert(in.Const, onnx.Float32)
-		if err != nil {
-			continue // stays a Cast, which runs as it is
-		}
-		own := g.AddInit(in.Name+"_fp32", full)
-		g.ReplaceUses(out, own)
-		_ = g.RemoveNode(n) // nobody reads it now
-		count++
-	}
-	if count > 0 {
-		im.note("%d half-precision weights are trained as float32 master copies", count)
-	}
-}
-
 // findLogits takes the first output, or what a final Softmax or LogSoftmax
 // reads.
 func (im *Model) findLogits() error {
@@ -335,7 +316,7 @@ func (im *Model) findLogits() error {
 	for p := v.Producer(); p != nil && p.Domain == ""; p = v.Producer() {
 		if p.Op == "Softmax" || p.Op == "LogSoftmax" {
 			im.note("the model ends in %s (node %q); the loss is computed from its input", p.Op, p.Name)
-		} else if p.Op != "Identity" {
+		} else if p.Op != "Identity" && p.Op != "Cast" {
 			break
 		}
 		v = p.Input(0)

@@ -39,10 +39,11 @@ type inliner struct {
 	functions map[functionID]*onnx.Function
 	calls     int
 	nodes     int
+	stands    map[*graph.Value]*graph.Value // for outputs of calls that are gone
 }
 
 func newInliner(g *graph.Graph) inliner {
-	in := inliner{g: g, functions: map[functionID]*onnx.Function{}}
+	in := inliner{g: g, functions: map[functionID]*onnx.Function{}, stands: map[*graph.Value]*graph.Value{}}
 	if g.Source != nil {
 		for _, f := range g.Source.Functions {
 			in.functions[functionID{standard(f.Domain), f.Name, f.Overload}] = f
@@ -113,12 +114,13 @@ func (in *inliner) call(n *graph.Node, f *onnx.Function) ([]*graph.Node, error) 
 	if err != nil {
 		return nil, err
 	}
-	return nodes, replaceOutputs(in.g, n, outputs)
+	return nodes, in.replace(n, outputs)
 }
 
-// replaceOutputs makes values stand for the outputs of n, which Prune then
-// removes. A graph output keeps its name.
-func replaceOutputs(g *graph.Graph, n *graph.Node, by []*graph.Value) error {
+// replace makes values stand for the outputs of n, which Prune then removes. A
+// graph output keeps its name.
+func (in *inliner) replace(n *graph.Node, by []*graph.Value) error {
+	g := in.g
 	for i, out := range n.Outputs {
 		if out == nil {
 			continue
@@ -129,6 +131,7 @@ func replaceOutputs(g *graph.Graph, n *graph.Node, by []*graph.Value) error {
 		v := by[i]
 		if !slices.Contains(g.Outputs, out) {
 			g.ReplaceUses(out, v)
+			in.stands[out] = v
 			continue
 		}
 		if v.Producer() == nil || slices.Contains(g.Outputs, v) {
@@ -147,6 +150,14 @@ func replaceOutputs(g *graph.Graph, n *graph.Node, by []*graph.Value) error {
 		}
 	}
 	return nil
+}
+
+// present is what v became.
+func (in *inliner) present(v *graph.Value) *graph.Value {
+	for in.stands[v] != nil {
+		v = in.stands[v]
+	}
+	return v
 }
 
 // arguments are the attributes that a call gives, and the defaults of those
