@@ -211,8 +211,8 @@ func (g *Graph) opsets(list []onnx.OpsetID) []onnx.OpsetID {
 	return out
 }
 
-// initsToONNX writes initializers back in file order. One that the file kept
-// sparse stays sparse as long as its tensor is the one that was read.
+// initsToONNX writes initializers back in file order, dense: what the file kept
+// sparse has become a dense constant, which onnx.Sparsify undoes on request.
 func (g *Graph) initsToONNX(dst *onnx.Graph) {
 	asInput := map[string]bool{}
 	for _, vi := range dst.Inputs {
