@@ -45,6 +45,15 @@ demo: runtime
 test: runtime
 	$(GO) test ./...
 
+# The official node cases of ONNX, for the conformance tests of both executors
+# (ONNX_NODE_TESTS=$(CURDIR)/bin/node-tests make test). Needs Python.
+NODE_CASES := onnx==1.23.2
+bin/node-tests:
+	python3 -m venv bin/.onnx
+	bin/.onnx/bin/pip install --quiet $(NODE_CASES)
+	bin/.onnx/bin/python graph/exectest/nodetests.py $@.new
+	mv $@.new $@
+
 .PHONY: bench
 bench: runtime
 	$(BIN) bench
