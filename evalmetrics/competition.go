@@ -22,7 +22,7 @@ const (
 // median is positive. 0 to 50; lower: better forgotten.
 func Epsilon(t Trials) float64 {
 	positives, negatives := t.Retrained, t.Unlearned
-	if median(t.Unlearned) > median(t.Retrained) {
+	if Median(t.Unlearned) > Median(t.Retrained) {
 		positives, negatives = negatives, positives
 	}
 	cuts := thresholds(positives, negatives)
@@ -58,8 +58,6 @@ func epsilonOf(fpr, fnr float64) (float64, bool) {
 	}
 	return min(e, competitionCap), true
 }
-
-func median(values []float64) float64 { return Quantile(slices.Sorted(slices.Values(values)), 0.5) }
 
 // A cut is how many of each kind lie above a threshold.
 type cut struct{ positives, negatives int }

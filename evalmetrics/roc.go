@@ -163,3 +163,6 @@ func Quantile(rising []float64, q float64) float64 {
 	}
 	return rising[i] + part*(rising[i+1]-rising[i])
 }
+
+// Median is the middle value, NaN if there is none.
+func Median(values []float64) float64 { return Quantile(slices.Sorted(slices.Values(values)), 0.5) }
