@@ -14,7 +14,7 @@ import (
 func init() {
 	activation := func(name string, since []int, d func(b *Builder, n *graph.Node, dy *graph.Value) *graph.Value) Op {
 		return Op{
-			Name: name, Since: since, InPlace: []int{0}, Infer: inferSame(floats...),
+			Name: name, Since: since, InPlace: []int{0}, Axes: axesFirst, Infer: inferSame(floats...),
 			Grad: func(b *Builder, n *graph.Node, dy values) (values, error) {
 				return values{d(b, n, dy[0])}, nil
 			},
@@ -42,19 +42,19 @@ func init() {
 			return b.Mul(dy, b.Op("Sigmoid", n.Inputs[0]))
 		}),
 		Op{
-			Name: "HardSwish", Since: []int{14, 22},
+			Name: "HardSwish", Since: []int{14, 22}, Axes: axesFirst,
 			Infer: inferSame(floats...), Forward: forwardActivation, Body: bodyHardSwish,
 		},
 		Op{
-			Name: "Gelu", Since: []int{20},
+			Name: "Gelu", Since: []int{20}, Axes: axesFirst,
 			Infer: inferGelu, Grad: gradGelu, Forward: forwardActivation,
 		},
 		Op{
-			Name: "PRelu", Since: []int{7, 9, 16},
+			Name: "PRelu", Since: []int{7, 9, 16}, Axes: axesBroadcast,
 			Infer: inferPRelu, Grad: gradPRelu, Forward: forwardPRelu,
 		},
 		Op{
-			Name: "Clip", Since: []int{6, 11, 12, 13}, InPlace: []int{0},
+			Name: "Clip", Since: []int{6, 11, 12, 13}, InPlace: []int{0}, Axes: axesFirst,
 			Infer: inferClip, Grad: gradClip, Forward: forwardClip,
 		},
 		Op{

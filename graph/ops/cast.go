@@ -15,7 +15,7 @@ import (
 func init() {
 	register(
 		Op{
-			Name: "Cast", Since: []int{6, 9, 13, 19, 21, 23, 24},
+			Name: "Cast", Since: []int{6, 9, 13, 19, 21, 23, 24}, Axes: axesCopy,
 			Infer: inferCast, Grad: gradCast, Forward: forwardCast,
 		},
 		Op{

@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	register(Op{Name: "Dropout", Since: []int{1, 6, 7, 10, 12, 13, 22}, Infer: inferDropout, Grad: gradDropout,
+	register(Op{Name: "Dropout", Since: []int{1, 6, 7, 10, 12, 13, 22}, Axes: axesCopy, Infer: inferDropout, Grad: gradDropout,
 		Forward: runDropout, InPlace: []int{0}})
 }
 

@@ -12,13 +12,13 @@ import (
 func init() {
 	binary := func(name string, since []int, grad func(*Builder, *graph.Node, values) (values, error)) Op {
 		return Op{
-			Name: name, Since: since, InPlace: []int{0, 1},
+			Name: name, Since: since, InPlace: []int{0, 1}, Axes: axesBroadcast,
 			Infer: inferBinary, Grad: grad, Forward: forwardBinary,
 		}
 	}
 	variadic := func(name string, since []int, grad func(*Builder, *graph.Node, values) (values, error)) Op {
 		return Op{
-			Name: name, Since: since,
+			Name: name, Since: since, Axes: axesBroadcast,
 			Infer: inferVariadic, Grad: grad, Forward: forwardVariadic,
 		}
 	}
@@ -28,7 +28,7 @@ func init() {
 		binary("Mul", []int{7, 13, 14}, gradMul),
 		binary("Div", []int{7, 13, 14}, gradDiv),
 		Op{
-			Name: "Pow", Since: []int{7, 12, 13, 15}, InPlace: []int{0},
+			Name: "Pow", Since: []int{7, 12, 13, 15}, InPlace: []int{0}, Axes: axesBroadcast,
 			Infer: inferPow, Grad: gradPow, Forward: forwardPow,
 		},
 		Op{
@@ -40,7 +40,7 @@ func init() {
 		variadic("Sum", []int{6, 8, 13}, gradSum),
 		variadic("Mean", []int{6, 8, 13}, gradMean),
 		Op{
-			Name: "Where", Since: []int{9, 16}, InPlace: []int{1, 2},
+			Name: "Where", Since: []int{9, 16}, InPlace: []int{1, 2}, Axes: axesBroadcast,
 			Infer: inferWhere, Grad: gradWhere, Forward: forwardWhere,
 		},
 	)

@@ -10,7 +10,7 @@ import (
 // Operators that pick elements by index.
 func init() {
 	register(
-		Op{Name: "Gather", Since: []int{1, 11, 13}, Infer: inferGather, Grad: gradGather, Forward: forwardGather},
+		Op{Name: "Gather", Since: []int{1, 11, 13}, Axes: axesGather, Infer: inferGather, Grad: gradGather, Forward: forwardGather},
 		Op{Name: "GatherElements", Since: []int{11, 13}, Infer: inferGatherElements, Grad: gradGatherElements, Forward: forwardGatherElements},
 		Op{Name: "GatherND", Since: []int{11, 12, 13}, Infer: inferGatherND, Grad: gradGatherND, Forward: forwardGatherND},
 	)

@@ -12,10 +12,12 @@ func init() {
 	register(
 		Op{
 			Name: "Concat", Since: []int{4, 11, 13},
+			Axes:  axesConcat,
 			Infer: inferConcat, Grad: gradConcat, Forward: forwardConcat,
 		},
 		Op{
 			Name: "Split", Since: []int{2, 11, 13, 18},
+			Axes:  axesSplit,
 			Infer: inferSplit, Grad: gradSplit, Forward: forwardSplit,
 		},
 	)

@@ -14,10 +14,12 @@ func init() {
 	register(
 		Op{
 			Name: "Transpose", Since: []int{1, 13, 21, 23, 24},
+			Axes:  axesTranspose,
 			Infer: inferTranspose, Grad: gradTranspose, Forward: forwardTranspose,
 		},
 		Op{
 			Name: "Expand", Since: []int{8, 13},
+			Axes:  axesExpand,
 			Infer: inferExpand, Grad: gradExpand, Forward: forwardExpand,
 		},
 		Op{

@@ -11,8 +11,8 @@ import (
 // Matrix products.
 func init() {
 	register(
-		Op{Name: "MatMul", Since: []int{1, 9, 13}, Infer: inferMatMul, Grad: gradMatMul, Forward: forwardMatMul},
-		Op{Name: "Gemm", Since: []int{7, 9, 11, 13}, Infer: inferGemm, Grad: gradGemm, Forward: forwardGemm},
+		Op{Name: "MatMul", Since: []int{1, 9, 13}, Infer: inferMatMul, Axes: axesMatMul, Grad: gradMatMul, Forward: forwardMatMul},
+		Op{Name: "Gemm", Since: []int{7, 9, 11, 13}, Infer: inferGemm, Axes: axesGemm, Grad: gradGemm, Forward: forwardGemm},
 	)
 }
 

@@ -11,13 +11,13 @@ import (
 
 func init() {
 	register(
-		Op{Name: "LayerNormalization", Since: []int{17}, Infer: inferLayerNorm, Grad: gradLayerNorm, InPlace: []int{0},
+		Op{Name: "LayerNormalization", Since: []int{17}, Axes: axesNorm, Infer: inferLayerNorm, Grad: gradLayerNorm, InPlace: []int{0},
 			Forward: kernels(runLayerNorm[float32], runLayerNorm[float64])},
 		Op{Domain: Domain, Name: "LayerNormalizationGrad", Infer: inferLayerNormGrad, Body: layerNormGradBody, InPlace: []int{0},
 			Forward: kernels(runLayerNormGrad[float32], runLayerNormGrad[float64])},
-		Op{Name: "RMSNormalization", Since: []int{23}, Infer: inferRMSNorm, Body: rmsNormBody},
-		Op{Name: "GroupNormalization", Since: []int{18, 21}, Infer: inferGroupNorm, Body: groupNormBody},
-		Op{Name: "InstanceNormalization", Since: []int{1, 6, 22}, Infer: inferInstanceNorm, Body: instanceNormBody},
+		Op{Name: "RMSNormalization", Since: []int{23}, Axes: axesNorm, Infer: inferRMSNorm, Body: rmsNormBody},
+		Op{Name: "GroupNormalization", Since: []int{18, 21}, Axes: axesNorm, Infer: inferGroupNorm, Body: groupNormBody},
+		Op{Name: "InstanceNormalization", Since: []int{1, 6, 22}, Axes: axesNorm, Infer: inferInstanceNorm, Body: instanceNormBody},
 		Op{Name: "LpNormalization", Since: []int{1, 22}, Infer: inferLpNorm, Body: lpNormBody},
 		Op{Name: "LRN", Since: []int{1, 13}, Infer: inferLRN, Body: lrnBody},
 	)

@@ -39,6 +39,10 @@ type Op struct {
 	// that stand for its outputs. Operators of our own have one.
 	Body func(b *Builder, n *graph.Node) ([]*graph.Value, error)
 
+	// Axes says which positions along the axes of inputs and outputs belong
+	// together, for structured pruning. Nil: no position can go.
+	Axes func(n *graph.Node, a *Axes) error
+
 	// View: output 0 is input 0's memory under another shape.
 	View bool
 	// InPlace: output 0 may be computed in the memory of any of these inputs

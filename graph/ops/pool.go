@@ -12,16 +12,16 @@ import (
 
 func init() {
 	register(
-		Op{Name: "MaxPool", Since: []int{1, 8, 10, 11, 12, 22}, Infer: inferMaxPool, Grad: gradMaxPool,
+		Op{Name: "MaxPool", Since: []int{1, 8, 10, 11, 12, 22}, Axes: axesWindow, Infer: inferMaxPool, Grad: gradMaxPool,
 			Forward: kernels(runMaxPool[float32], runMaxPool[float64])},
 		Op{Domain: Domain, Name: "MaxPoolGrad", Infer: inferMaxPoolGrad, Body: maxPoolGradBody, Grad: gradMaxPoolGrad,
 			Forward: kernels(runMaxPoolGrad[float32], runMaxPoolGrad[float64])},
-		Op{Name: "AveragePool", Since: []int{7, 10, 11, 19, 22}, Infer: inferAveragePool, Grad: gradAveragePool,
+		Op{Name: "AveragePool", Since: []int{7, 10, 11, 19, 22}, Axes: axesWindow, Infer: inferAveragePool, Grad: gradAveragePool,
 			Forward: kernels(runAveragePool[float32], runAveragePool[float64])},
 		Op{Domain: Domain, Name: "AveragePoolGrad", Infer: inferAveragePoolGrad, Body: averagePoolGradBody, Grad: gradAveragePoolGrad,
 			Forward: kernels(runAveragePoolGrad[float32], runAveragePoolGrad[float64])},
-		Op{Name: "GlobalAveragePool", Since: []int{1, 22}, Infer: inferGlobalPool, Body: globalPoolBody("ReduceMean")},
-		Op{Name: "GlobalMaxPool", Since: []int{1, 22}, Infer: inferGlobalPool, Body: globalPoolBody("ReduceMax")},
+		Op{Name: "GlobalAveragePool", Since: []int{1, 22}, Axes: axesWindow, Infer: inferGlobalPool, Body: globalPoolBody("ReduceMean")},
+		Op{Name: "GlobalMaxPool", Since: []int{1, 22}, Axes: axesWindow, Infer: inferGlobalPool, Body: globalPoolBody("ReduceMax")},
 	)
 }
 

@@ -12,7 +12,7 @@ import (
 // lie, and operators that return shapes.
 func init() {
 	view := func(name string, since []int, infer func(*graph.Node) error) Op {
-		return Op{Name: name, Since: since, View: true, Infer: infer, Grad: gradView, Forward: forwardView}
+		return Op{Name: name, Since: since, View: true, Axes: axesReshape, Infer: infer, Grad: gradView, Forward: forwardView}
 	}
 	register(
 		view("Identity", []int{1, 13, 14, 16, 19, 21, 23, 24}, inferSame(anyType...)),

@@ -11,8 +11,8 @@ import (
 // Operators that cut parts out of a tensor or put a border around it.
 func init() {
 	register(
-		Op{Name: "Slice", Since: []int{1, 10, 11, 13}, Infer: inferSlice, Grad: gradSlice, Forward: forwardSlice},
-		Op{Name: "Pad", Since: []int{2, 11, 13, 18, 19, 21, 23, 24}, Infer: inferPad, Grad: gradPad, Forward: forwardPad},
+		Op{Name: "Slice", Since: []int{1, 10, 11, 13}, Axes: axesSlice, Infer: inferSlice, Grad: gradSlice, Forward: forwardSlice},
+		Op{Name: "Pad", Since: []int{2, 11, 13, 18, 19, 21, 23, 24}, Axes: axesPad, Infer: inferPad, Grad: gradPad, Forward: forwardPad},
 	)
 }
 

@@ -9,8 +9,8 @@ import (
 func init() {
 	since := []int{1, 11, 13}
 	register(
-		Op{Name: "Softmax", Since: since, InPlace: []int{0}, Infer: inferSoftmax, Grad: gradSoftmax, Forward: forwardSoftmax},
-		Op{Name: "LogSoftmax", Since: since, InPlace: []int{0}, Infer: inferSoftmax, Grad: gradLogSoftmax, Forward: forwardSoftmax},
+		Op{Name: "Softmax", Since: since, InPlace: []int{0}, Axes: axesSoftmax, Infer: inferSoftmax, Grad: gradSoftmax, Forward: forwardSoftmax},
+		Op{Name: "LogSoftmax", Since: since, InPlace: []int{0}, Axes: axesSoftmax, Infer: inferSoftmax, Grad: gradLogSoftmax, Forward: forwardSoftmax},
 	)
 }
 

@@ -16,7 +16,7 @@ type derivative func(b *Builder, dy, x, y *graph.Value) *graph.Value
 func init() {
 	unary := func(name string, since []int, types []onnx.DType, d derivative) Op {
 		return Op{
-			Name: name, Since: since, InPlace: []int{0},
+			Name: name, Since: since, InPlace: []int{0}, Axes: axesFirst,
 			Infer: inferSame(types...), Grad: gradUnary(d), Forward: forwardUnary,
 		}
 	}

@@ -61,6 +61,17 @@ func (im *Model) Param(name string) *Param {
 	return nil
 }
 
+// Floats names all floating-point initializers, for Target.Keep.
+func (im *Model) Floats() map[string]bool {
+	names := map[string]bool{}
+	for _, v := range im.Graph.Inits {
+		if v.DType.IsFloat() {
+			names[v.Name] = true
+		}
+	}
+	return names
+}
+
 // findParams lists the floating-point initializers in the order in which the
 // graph first reads them.
 func (im *Model) findParams(masks map[string]hooked) {
