@@ -354,7 +354,7 @@ func (u *uniform) apply(n *graph.Node, from map[*graph.Value]ops.Axis, position 
 			return 0, nil
 		}
 		known = known && !math.IsNaN(x)
-		stand.Inputs = append(stand.Inputs, single(in, x))
+		stand.Inputs = append(stand.Inputs, element(in, x))
 	}
 	if !known {
 		return math.NaN(), nil
@@ -372,8 +372,8 @@ func (u *uniform) apply(n *graph.Node, from map[*graph.Value]ops.Axis, position 
 	return math.NaN(), nil
 }
 
-// single is a constant of v's rank and type with one element.
-func single(v *graph.Value, x float64) *graph.Value {
+// element is a constant of v's rank and type with one element.
+func element(v *graph.Value, x float64) *graph.Value {
 	shape := slices.Repeat([]int{1}, len(v.Shape))
 	t := onnx.NewTensor(v.DType, shape...)
 	switch d := t.Data.(type) {
