@@ -20,14 +20,29 @@ type Model struct {
 	Notes  []string     // what the import found and did, one sentence each
 }
 
+// Options of an import. The zero value is what Import does.
+type Options struct {
+	// KeepTied leaves equal initializers that the file has once one parameter.
+	KeepTied bool
+
+	// KeepExpressions leaves weights that are computed from other parameters
+	// computed, so that those are trained (weight normalisation: direction and
+	// length). Otherwise the result of each expression is one parameter.
+	KeepExpressions bool
+}
+
 // Import converts a file and undoes what exporters do to parameters: equal
 // initializers that were merged get one copy per use, Identity nodes on
 // initializers disappear, the products that pruning hooks leave behind become
-// a masked weight, half-precision weights get a float32 master copy, and a
-// Softmax at the output is kept for inference but not for the loss.
+// a masked weight, other expressions of constants one parameter,
+// half-precision weights get a float32 master copy, and a Softmax at the
+// output is kept for inference but not for the loss.
 //
 // The error lists every operator that is not implemented.
-func Import(m *onnx.Model) (*Model, error) {
+func Import(m *onnx.Model) (*Model, error) { return Options{}.Import(m) }
+
+// Import is Import with options.
+func (o Options) Import(m *onnx.Model) (*Model, error) {
 	g, err := graph.FromONNX(m)
 	if err != nil {
 		return nil, err
@@ -54,8 +69,15 @@ func Import(m *onnx.Model) (*Model, error) {
 	if err := casts(g); err != nil {
 		return nil, err
 	}
-	im.untie()
+	im.untie(o)
 	masks := im.unhook()
+	if err := im.express(o.KeepExpressions); err != nil {
+		return nil, err
+	}
+	im.retie()
+	if err := g.Sort(); err != nil {
+		return nil, err
+	}
 	if err := im.settle(); err != nil {
 		return nil, err
 	}
@@ -159,8 +181,9 @@ func casts(g *graph.Graph) error {
 // floating-point initializer that has several a copy of its own: exporters
 // merge equal initializers, so that separate parameters of an untrained
 // network look shared. A weight that an embedding Gather and a matrix product
-// share is really tied and stays so.
-func (im *Model) untie() {
+// share is really tied and stays so, as is one that a kept expression reads
+// more than once.
+func (im *Model) untie(o Options) {
 	g := im.Graph
 	before, copies := len(g.Inits), 0
 	for _, n := range slices.Clone(g.Nodes) {
@@ -174,7 +197,7 @@ func (im *Model) untie() {
 		uses := slices.Clone(out.Uses())
 		g.ReplaceUses(out, in)
 		_ = g.RemoveNode(n) // nobody reads it now
-		if !splittable(in) {
+		if !splittable(in) || o.KeepTied {
 			continue
 		}
 		// The Identity carried the name of the parameter that was merged.
@@ -184,8 +207,15 @@ func (im *Model) untie() {
 			g.SetInput(u.Node, u.Slot, own)
 		}
 	}
+	computed := derived{}
+	if o.KeepExpressions {
+		computed = findDerived(g)
+	}
 	for _, v := range slices.Clone(g.Inits) {
-		if !splittable(v) || tied(v) {
+		if !splittable(v) || tied(v) || o.KeepTied {
+			continue
+		}
+		if !slices.ContainsFunc(v.Uses(), func(u graph.Use) bool { return !computed.constant[u.Node] }) {
 			continue
 		}
 		readers := slices.DeleteFunc(slices.Clone(v.Uses()), shapeOnly)

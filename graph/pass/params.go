@@ -93,7 +93,7 @@ func (im *Model) findParams(masks map[string]hooked) {
 	}
 }
 
-// consumer follows a parameter through Transpose and Cast to the node that
+// consumer follows a parameter through nodes that hand it on to the node that
 // gives it its meaning, and says along which of the parameter's axes that
 // node's outputs and inputs run.
 func consumer(v *graph.Value, u graph.Use) (n *graph.Node, slot, outAxis, inAxis int) {
@@ -102,7 +102,7 @@ func consumer(v *graph.Value, u graph.Use) (n *graph.Node, slot, outAxis, inAxis
 		perm[i] = i
 	}
 	n, slot = u.Node, u.Slot
-	for n.Domain == "" && (n.Op == "Transpose" || n.Op == "Cast" || n.Op == "Identity") && len(n.Output(0).Uses()) == 1 {
+	for isView(n) && n.Op != "Gather" && slot == 0 && len(n.Output(0).Uses()) == 1 {
 		if n.Op == "Transpose" {
 			perm = permuted(perm, n.Ints("perm"))
 		}
@@ -114,6 +114,8 @@ func consumer(v *graph.Value, u graph.Use) (n *graph.Node, slot, outAxis, inAxis
 	}
 	out, in := 0, 1 // Conv: [out in/group ...]
 	switch {
+	case (n.Op == "LSTM" || n.Op == "GRU" || n.Op == "RNN") && len(perm) > 2:
+		out, in = 1, 2 // [directions gates*hidden in]
 	case n.Op == "ConvTranspose":
 		out, in = 1, 0
 	case n.Op == "Gemm" && slot == 1 && n.Int("transB", 0) == 0, n.Op == "Gemm" && slot == 0 && n.Int("transA", 0) != 0:
@@ -159,8 +161,9 @@ var slotRoles = map[string][]Role{
 	"Mul":                   {Scale, Scale},
 	"Concat":                {Bias, Bias, Bias, Bias},
 	"Expand":                {Bias},
-	"LSTM":                  {Constant, Weight, Weight, Bias},
-	"GRU":                   {Constant, Weight, Weight, Bias},
+	"LSTM":                  {Constant, Weight, Weight, Bias, Constant, Bias, Bias, Bias},
+	"GRU":                   {Constant, Weight, Weight, Bias, Constant, Bias},
+	"RNN":                   {Constant, Weight, Weight, Bias, Constant, Bias},
 }
 
 // classify sets role and trainability.
