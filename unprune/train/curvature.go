@@ -12,13 +12,19 @@ import (
 
 var _ unprune.Curvature = (*Engine)(nil)
 
-// sampleBatch is the number of samples whose own gradients a program computes
-// at a time, classBatch the number of classes whose gradients it does: more
-// need more memory.
+// What programs compute at a time: samples whose gradients are only multiplied
+// with a direction, numbers in the gradients of single samples, and classes
+// whose gradients are squared. More need more memory.
 const (
-	sampleBatch = 32
-	classBatch  = 10
+	dotsBatch     = 128
+	sampleNumbers = 1 << 26
+	classBatch    = 10
 )
+
+// squaresBatch is the number of samples whose own gradients are formed at a time.
+func (e *Engine) squaresBatch() int {
+	return min(max(1, sampleNumbers/e.weights.Params()), 64)
+}
 
 // second compiles a graph of second-order or per-sample quantities.
 func (e *Engine) second(k programKey, make func(*graph.Graph, autodiff.CurvatureOptions) error) (*compiled, error) {
@@ -49,8 +55,8 @@ func chunks(t unprune.Term, size int, visit func(at int, t unprune.Term) error) 
 
 // samplewise runs a program over samples: many at a time, or one by one if the
 // model does not let their gradients be told apart.
-func (e *Engine) samplewise(t unprune.Term, together, alone func(at int, t unprune.Term) error) error {
-	err := chunks(t, sampleBatch, together)
+func (e *Engine) samplewise(t unprune.Term, batch int, together, alone func(at int, t unprune.Term) error) error {
+	err := chunks(t, batch, together)
 	if errors.Is(err, autodiff.ErrCoupled) {
 		err = chunks(t, 1, alone)
 	}
@@ -60,7 +66,7 @@ func (e *Engine) samplewise(t unprune.Term, together, alone func(at int, t unpru
 // SampleSquares returns sums over samples of gradients and of their squares.
 func (e *Engine) SampleSquares(ctx context.Context, t unprune.Term) (sum, squares unprune.Vector, err error) {
 	sum, squares = make(unprune.Vector, e.weights.Params()), make(unprune.Vector, e.weights.Params())
-	err = e.samplewise(t,
+	err = e.samplewise(t, e.squaresBatch(),
 		func(_ int, t unprune.Term) error {
 			p, err := e.second(programKey{kind: squaresKind, batch: len(t.Index)}, autodiff.TrainSampleSquares)
 			if err != nil {
@@ -132,7 +138,7 @@ func (e *Engine) SampleDots(ctx context.Context, t unprune.Term, directions ...u
 	for i := range out {
 		out[i] = make([]float64, len(t.Index))
 	}
-	err := e.samplewise(t,
+	err := e.samplewise(t, dotsBatch,
 		func(at int, t unprune.Term) error {
 			p, err := e.second(programKey{kind: dotsKind, batch: len(t.Index), count: len(directions)},
 				func(g *graph.Graph, o autodiff.CurvatureOptions) error {

@@ -22,13 +22,14 @@ import (
 // BenchmarkUnlearners times the methods without optimizer steps as
 // testdata/reference_times.py does in PyTorch: 2,000 samples, a tenth of them to
 // forget. UNLEARN_BENCH_MODEL names another network than LeNet-5,
-// UNLEARN_BENCH_SAMPLES and UNLEARN_BENCH_THREADS numbers.
+// UNLEARN_BENCH_SAMPLES, UNLEARN_BENCH_THREADS and UNLEARN_BENCH_STEPS (of
+// certified unlearning, twice) numbers.
 func BenchmarkUnlearners(b *testing.B) {
 	e, d := benchEngine(b)
 	retain, forget := data.Complement(d.Len(), rows(d.Len()/10)), rows(d.Len()/10)
 	methods := []unprune.Unlearner{
 		unlearn.Fisher{}, unlearn.FisherNew{}, unlearn.Influence{Reference: true}, unlearn.Influence{},
-		unlearn.Certified{Repeats: 2, Steps: 50, Batch: 128, Scale: 1000}, unlearn.SSD{},
+		unlearn.Certified{Repeats: 2, Steps: setting(b, "UNLEARN_BENCH_STEPS", 50), Batch: 128, Scale: 1000}, unlearn.SSD{},
 	}
 	start := e.Weights().Clone()
 	for i, u := range methods {

@@ -25,8 +25,8 @@ import (
 // repeats of 100 steps with batches of 128, scale 1.1·λ_max by power iteration,
 // std 0 (set it by the wanted ε and δ).
 type Certified struct {
-	Decay   float64 // λ; 0: 5e-4
-	Gamma   float64 // 0: 0.01
+	Decay   float64 // λ; 0: 5e-4, negative: none
+	Gamma   float64 // 0: 0.01, negative: none
 	Repeats int     // s1; 0: 2
 	Steps   int     // s2; 0: 100
 	Scale   float64 // 0: 1.1 times the largest eigenvalue
@@ -64,7 +64,7 @@ func (u Certified) Unlearn(ctx context.Context, t *unprune.Task) error {
 	if err != nil {
 		return err
 	}
-	u.Decay, u.Gamma, u.Batch = or(u.Decay, 5e-4), or(u.Gamma, 0.01), or(u.Batch, 128)
+	u.Decay, u.Gamma, u.Batch = orNone(u.Decay, 5e-4), orNone(u.Gamma, 0.01), or(u.Batch, 128)
 	u.Repeats, u.Steps = or(u.Repeats, 2), or(u.Steps, 100)
 	n := &newton{u, t, e, e.Weights().Vector(), e.Weights().Parts()}
 	if n.Sample == nil {
@@ -234,8 +234,8 @@ func (u *Certified) Info() Info {
 		Cost:   "n_r training samples and repeats·steps·batch Hessian-vector products; without a given scale 20·4·batch more",
 		Source: "Zhang et al. 2024; SparseModels unlearn/CertifiedUnlearning.py",
 		Options: []Option{
-			number("lambda", &u.Decay, 5e-4, "weight of the regulariser in the loss"),
-			number("gamma", &u.Gamma, 0.01, "convexity added to the Hessian"),
+			number("lambda", &u.Decay, 5e-4, "weight of the regulariser in the loss; negative: none"),
+			number("gamma", &u.Gamma, 0.01, "convexity added to the Hessian; negative: none"),
 			integer("s1", &u.Repeats, 2, "repetitions that are averaged"),
 			integer("s2", &u.Steps, 100, "steps of the series"),
 			number("scale", &u.Scale, 0, "step size is 1/scale; 0: 1.1 times the largest eigenvalue"),

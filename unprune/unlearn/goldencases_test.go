@@ -68,7 +68,7 @@ var runners = map[string]func(t *testing.T, b *bench) error{
 		return b.anneal().prescribe(t).run(t, unlearn.SalUn{RandomLabel: rl, Ratio: b.Hyper.Threshold})
 	},
 	"l1_sparse": func(t *testing.T, b *bench) error {
-		return b.prescribe(t).run(t, unlearn.L1Sparse{Alpha: b.Hyper.Alpha, Free: b.Hyper.NoL1Epochs})
+		return b.prescribe(t).run(t, unlearn.L1Sparse{Alpha: given(b.Hyper.Alpha), Free: b.Hyper.NoL1Epochs})
 	},
 	"fisher": func(t *testing.T, b *bench) error {
 		u := unlearn.Fisher{Alpha: b.Hyper.Alpha, Scale: b.Hyper.Scale, Cap: b.Hyper.ClampMax, Noise: b.recordedNoise(t)}
@@ -85,7 +85,7 @@ var runners = map[string]func(t *testing.T, b *bench) error{
 		h := b.Hyper
 		draws := b.read(t, "extra.npz")["sample_indices"]
 		return b.run(t, unlearn.Certified{
-			Reference: true, Decay: h.WeightDecay, Gamma: h.Gamma, Repeats: h.S1, Steps: h.S2,
+			Reference: true, Decay: given(h.WeightDecay), Gamma: given(h.Gamma), Repeats: h.S1, Steps: h.S2,
 			Scale: h.Scale, Std: h.Std, Noise: b.recordedNoise(t),
 			Sample: func(repeat, step int) []int {
 				size := draws.Shape[2]
@@ -170,6 +170,14 @@ func saliencyCase(t *testing.T, b *bench) error {
 	return nil
 }
 
+// given is an option that a case sets: its zero is meant.
+func given[T int | float64](x T) T {
+	if x == 0 {
+		return -1
+	}
+	return x
+}
+
 func fisherNewCase(t *testing.T, b *bench) error {
 	h := b.Hyper
 	u := unlearn.FisherNew{
@@ -190,7 +198,7 @@ func influenceCase(t *testing.T, b *bench) error {
 func sfronCase(t *testing.T, b *bench) error {
 	h := b.Hyper
 	u := unlearn.SFRon{
-		Iterations: h.NIters, Every: h.ForgetFreq, Alpha: h.ForgetAlpha, Fade: h.Sched, Lambda: h.Lambda,
+		Iterations: h.NIters, Every: h.ForgetFreq, Alpha: h.ForgetAlpha, Fade: h.Sched, Lambda: given(h.Lambda),
 		Threshold: h.Threshold, Clip: h.MaxNorm, Keep: h.EmaBeta, ForgetBatch: h.ForgetBatch,
 	}
 	b.checkMask(t, func(ctx context.Context) (unprune.Vector, error) {
@@ -204,10 +212,7 @@ func sfronCase(t *testing.T, b *bench) error {
 func (b *bench) scrub(t *testing.T) error {
 	h := b.Hyper
 	u := unlearn.SCRUB{
-		Alpha: h.Alpha, Gamma: h.Gamma, Temperature: h.KDT, MaxEpochs: h.MSteps, Smoothing: h.Smoothing, ForgetBatch: h.ForgetBatch,
-	}
-	if h.MSteps == 0 {
-		u.MaxEpochs = -1
+		Alpha: given(h.Alpha), Gamma: given(h.Gamma), Temperature: h.KDT, MaxEpochs: given(h.MSteps), Smoothing: h.Smoothing, ForgetBatch: h.ForgetBatch,
 	}
 	return b.prescribe(t).run(t, u)
 }

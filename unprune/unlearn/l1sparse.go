@@ -13,7 +13,7 @@ import (
 // FT.py FT_l1). Defaults: α 5e-4 (the code gives none; 2e-4 to 5e-4 are usual),
 // E₀ 0, and those of fine-tuning.
 type L1Sparse struct {
-	Alpha float64 // α; 0: 5e-4
+	Alpha float64 // α; 0: 5e-4, negative: none
 	Free  int     // E₀
 }
 
@@ -40,7 +40,7 @@ func (u L1Sparse) Unlearn(ctx context.Context, t *unprune.Task) error {
 
 // alpha is the penalty of an epoch.
 func (u L1Sparse) alpha(epoch, epochs int) float64 {
-	alpha, with := or(u.Alpha, 5e-4), epochs-u.Free
+	alpha, with := orNone(u.Alpha, 5e-4), epochs-u.Free
 	switch {
 	case with == 0:
 		return alpha

@@ -297,6 +297,10 @@ func pick(labels []int64, index []int) []int64 {
 // both lists the rows to forget and then the rows to keep.
 func both(t *unprune.Task) []int { return slices.Concat(t.Forget, t.Retain) }
 
+// orNone is x, or def if x is zero, or zero if x is negative: for options of which
+// zero means something.
+func orNone[T int | float64](x, def T) T { return max(0, or(x, def)) }
+
 // or is x, or def if x is zero: how options take their defaults.
 func or[T int | float64](x, def T) T {
 	if x == 0 {

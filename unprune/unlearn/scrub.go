@@ -28,8 +28,8 @@ import (
 // gamma 1, alpha 0.5, T 2, 3 maximising epochs. Its large-scale notebook: SGD,
 // rate 5e-4, weight decay 5e-4, gamma .99, alpha .001, T 4, 2 of 3 epochs.
 type SCRUB struct {
-	Alpha       float64 // 0: 0.5
-	Gamma       float64 // 0: 1
+	Alpha       float64 // 0: 0.5, negative: none
+	Gamma       float64 // 0: 1, negative: none
 	Temperature float64 // 0: 2
 	MaxEpochs   int     // msteps; 0: 3, negative: none
 	Smoothing   float64
@@ -70,7 +70,7 @@ func (u SCRUB) Unlearn(ctx context.Context, t *unprune.Task) error {
 	order, forget := t.Stream("order"), t.Stream("forget order")
 	var points rewind
 	err = r.epochs(func(epoch int, rate float64) error {
-		if epoch < or(u.MaxEpochs, 3) {
+		if epoch < orNone(u.MaxEpochs, 3) {
 			err := r.pass(ctx, t.Forget, size, rate, forget, func(index []int) unprune.Term {
 				return unprune.Term{Data: t.Data, Index: index, Soft: teach.soft(index, -square)}
 			})
@@ -79,7 +79,7 @@ func (u SCRUB) Unlearn(ctx context.Context, t *unprune.Task) error {
 			}
 		}
 		err := r.pass(ctx, t.Retain, r.batch, rate, order, func(index []int) unprune.Term {
-			return unprune.Term{Data: t.Data, Index: index, Weight: or(u.Gamma, 1), Soft: teach.soft(index, or(u.Alpha, 0.5)*square)}
+			return unprune.Term{Data: t.Data, Index: index, Weight: orNone(u.Gamma, 1), Soft: teach.soft(index, orNone(u.Alpha, 0.5)*square)}
 		})
 		if err == nil && u.Validation != nil {
 			err = points.add(ctx, t)
@@ -148,8 +148,8 @@ func (u *SCRUB) Info() Info {
 		Source: "Kurmanji et al. 2023; meghdadk/SCRUB loops.py train_distill",
 		Recipe: scrub.String(),
 		Options: []Option{
-			number("alpha", &u.Alpha, 0.5, "weight of agreement on retained data (large-scale notebook: 0.001)"),
-			number("gamma", &u.Gamma, 1, "weight of the labels of retained data (large-scale notebook: 0.99)"),
+			number("alpha", &u.Alpha, 0.5, "weight of agreement on retained data, negative: none (large-scale notebook: 0.001)"),
+			number("gamma", &u.Gamma, 1, "weight of the labels of retained data, negative: none (large-scale notebook: 0.99)"),
 			number("temperature", &u.Temperature, 2, "of the softmax (large-scale notebook: 4)"),
 			integer("max-epochs", &u.MaxEpochs, 3, "epochs that begin with a pass over the forgotten data; negative: none"),
 			number("smoothing", &u.Smoothing, 0, "pull towards the starting weights"),

@@ -29,7 +29,7 @@ type SFRon struct {
 	Every       int     // f; 0: 5
 	Alpha       float64 // 0: 25
 	Fade        string  // of alpha: "": cosine; "linear", "quadratic"
-	Lambda      float64 // 0: 0.5
+	Lambda      float64 // 0: 0.5, negative: samples weigh alike
 	Threshold   float64 // γ; 0: 1
 	Clip        float64 // c; 0: 7
 	Keep        float64 // β, the weight of the new value; 0: 1
@@ -71,7 +71,7 @@ func (u SFRon) Unlearn(ctx context.Context, t *unprune.Task) error {
 	for i := range n {
 		before, rate := w.Vector(), r.schedule(i, n)
 		if i%or(u.Every, 5) == 0 {
-			term := unprune.Term{Data: t.Data, Index: forget.next(), Weight: -or(u.Alpha, 25) * fade(i, n), Power: or(u.Lambda, 0.5)}
+			term := unprune.Term{Data: t.Data, Index: forget.next(), Weight: -or(u.Alpha, 25) * fade(i, n), Power: orNone(u.Lambda, 0.5)}
 			if err := r.edited(ctx, rate, edits, term); err != nil {
 				return err
 			}
@@ -186,7 +186,7 @@ func (u *SFRon) Info() Info {
 			integer("every", &u.Every, 5, "iterations per forget step"),
 			number("alpha", &u.Alpha, 25, "weight of the forget step, fading to 0"),
 			choice("fade", &u.Fade, "how alpha fades", "cosine", "linear", "quadratic"),
-			number("lambda", &u.Lambda, 0.5, "power by which samples of large loss weigh less"),
+			number("lambda", &u.Lambda, 0.5, "power by which samples of large loss weigh less; negative: all weigh alike"),
 			number("threshold", &u.Threshold, 1, "least ratio of importances of parameters that forget steps move"),
 			number("clip", &u.Clip, 7, "global norm that forget gradients are clipped to"),
 			number("keep", &u.Keep, 1, "weight of the new value in the moving average"),

@@ -89,7 +89,8 @@ def influence(model, retain, forget, n=1000):
             break
 
 
-def certified(model, retain, forget, s1=2, s2=50, batch=128, scale=1000.0, decay=5e-4, gamma=1e-2):
+def certified(model, retain, forget, s1=2, s2=None, batch=128, scale=1000.0, decay=5e-4, gamma=1e-2):
+    s2 = s2 or STEPS
     params = list(model.parameters())
     g = mean_gradient(model, *retain)
     g = [a + decay * p.detach() for a, p in zip(g, params)]
@@ -129,6 +130,7 @@ def ssd(model, retain, forget):
             p[chosen] *= torch.clamp(b[chosen] / a[chosen], max=1)
 
 
+STEPS = 50  # of certified unlearning, twice
 METHODS = {"fisher": fisher, "fisher-new": fisher_new, "iu": influence, "cu": certified, "ssd": ssd}
 
 
@@ -141,7 +143,9 @@ def main():
     arg.add_argument("--methods", default=",".join(METHODS))
     arg.add_argument("--export")
     arg.add_argument("--cpu", action="store_true", help="time of the processor instead of the clock: for busy machines")
+    arg.add_argument("--steps", type=int, default=STEPS)
     a = arg.parse_args()
+    globals()["STEPS"] = a.steps
     clock = time.process_time if a.cpu else time.perf_counter
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
