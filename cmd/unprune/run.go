@@ -37,13 +37,32 @@ type runOptions struct {
 
 // unlearnOptions choose the unlearner and its budget.
 type unlearnOptions struct {
-	name   string
-	epochs int
-	rate   float64
+	name    string
+	epochs  int
+	rate    float64
+	options []string // name=value
+}
+
+// unlearner is the chosen one with its options set.
+func (o *unlearnOptions) unlearner() (unprune.Unlearner, error) {
+	options := map[string]string{}
+	for _, s := range o.options {
+		name, value, found := strings.Cut(s, "=")
+		if !found {
+			return nil, usagef("--option %q: want name=value; --unlearner list explains the options", s)
+		}
+		options[name] = value
+	}
+	u, err := unlearn.New(o.name, options)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return u, nil
 }
 
 func (o *unlearnOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&o.name, "unlearner", "ft", "unlearner: "+strings.Join(unlearnerNames(), ", ")+"; list explains them")
+	f.StringArrayVar(&o.options, "option", nil, "option of the unlearner as `name=value`; may be repeated, --unlearner list explains them")
 	f.IntVar(&o.epochs, "unlearn-epochs", 4, "its epochs (in each round of the loop: 1 unless set)")
 	f.Float64Var(&o.rate, "unlearn-lr", 0, "its peak learning rate (default: for ft twice --lr when rescoring and --tune-lr in the loop, else the published one)")
 }
@@ -174,9 +193,9 @@ func (a *app) unprune(ctx context.Context, path string, o runOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	u, err := unlearn.ByName(o.unlearn.name)
+	u, err := o.unlearn.unlearner()
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	r, err := o.request.open(a, path, needs{train: true, forget: true})
 	if err != nil {

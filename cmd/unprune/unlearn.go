@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/unprune/unprune/sparsity"
-	"github.com/unprune/unprune/unprune/unlearn"
 )
 
 // unlearnCommandOptions are the flags of "unprune unlearn".
@@ -59,9 +58,9 @@ does; the result is then no longer sparse.`,
 }
 
 func (a *app) unlearn(ctx context.Context, path string, o unlearnCommandOptions) error {
-	u, err := unlearn.ByName(o.unlearn.name)
+	u, err := o.unlearn.unlearner()
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	r, err := o.request.open(a, path, needs{train: true, forget: true})
 	if err != nil {
