@@ -26,6 +26,18 @@ type judgedRow struct {
 	Seconds  float64  `json:"seconds"`
 }
 
+// metrics is what a certificate says of the row.
+func (r judgedRow) metrics() map[string]float64 {
+	m := map[string]float64{"ra": r.RA, "sparsity": r.Sparsity, "iou_original": r.IoU, "passes": r.Passes}
+	if r.UA != nil {
+		m["ua"] = *r.UA
+	}
+	if r.TA != nil {
+		m["ta"] = *r.TA
+	}
+	return m
+}
+
 type judgedRows struct {
 	Rows []judgedRow `json:"rows"`
 }

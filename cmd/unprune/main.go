@@ -89,7 +89,7 @@ func exitCode(err error) int {
 }
 
 // packagePrefix is what our packages begin their errors with.
-var packagePrefix = regexp.MustCompile(`(^|: )(onnx|npz|graph|ops|pass|autodiff|exec|ort|sparsity|data|train|unlearn|unprune|study|evalmetrics): `)
+var packagePrefix = regexp.MustCompile(`(^|: )(onnx|npz|graph|ops|pass|autodiff|exec|ort|sparsity|data|train|unlearn|unprune|study|bound|evalmetrics): `)
 
 // sentence is an error as one line for people: joined errors are strung
 // together, and which package speaks is left out.

@@ -33,6 +33,7 @@ type runOptions struct {
 	gold      bool
 	report    string
 	tableFile string
+	certify   certifyOptions
 }
 
 // unlearnOptions choose the unlearner and its budget.
@@ -135,6 +136,7 @@ Runtime computes the same outputs as the native executor (exit code 3 if not).`,
 				f.BoolVar(&o.gold, "gold", false, "also compute the gold standard and all baselines, and compare")
 				f.StringVar(&o.tableFile, "table", "", "with --gold: write the comparison as JSON to this `file`")
 			}},
+			{"Evidence", o.certify.add},
 		},
 		run: func(ctx context.Context, args []string) error {
 			if o.unlearn.name == "list" {
@@ -186,6 +188,9 @@ func (o *runOptions) check() error {
 	case o.tableFile != "" && !o.gold:
 		return usagef("--table is the comparison with the gold standard; add --gold")
 	}
+	if err := o.certify.check(); err != nil {
+		return err
+	}
 	return checkWritable(o.report, o.tableFile)
 }
 
@@ -225,7 +230,22 @@ func (a *app) unprune(ctx context.Context, path string, o runOptions) error {
 			return err
 		}
 	}
+	if err := o.certify.write(ctx, a, r, o.method(), rows.Rows[1].metrics()); err != nil {
+		return err
+	}
 	return a.print(rows, rows.text)
+}
+
+// method is what a certificate says of how the model was made to forget.
+func (o *runOptions) method() map[string]string {
+	rescore := o.rescore
+	switch {
+	case o.loops():
+		rescore = "magnitude"
+	case rescore == "":
+		rescore = "blend"
+	}
+	return map[string]string{"rescore": rescore, "unlearner": o.unlearn.name, "forget": o.request.data.forget}
 }
 
 // answer un-prunes.
@@ -281,6 +301,13 @@ func (a *app) unpruneAndCompare(ctx context.Context, r *request, o runOptions, u
 		if err := a.writeReport(o.report, o.request.data.forget, []part{{filepath.Base(r.path), r.problem, t}}, []written{w}); err != nil {
 			return err
 		}
+	}
+	rows, err := r.judge(ctx, namedResult{study.Unpruned, res})
+	if err != nil {
+		return err
+	}
+	if err := o.certify.write(ctx, a, r, o.method(), rows.Rows[0].metrics()); err != nil {
+		return err
 	}
 	return a.print(t, func(w io.Writer) { writeComparison(w, t) })
 }
