@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/unprune/unprune/graph/kernel"
+	"github.com/unprune/unprune/onnx"
 	"github.com/unprune/unprune/unprune"
 )
 
@@ -35,7 +37,7 @@ type Influence struct {
 	Reference bool
 }
 
-// gradientMemory bounds, in numbers of 8 bytes, what gradients are kept.
+// gradientMemory bounds the numbers in the gradients that are kept.
 const gradientMemory = 1 << 29
 
 // Name is "iu".
@@ -150,49 +152,87 @@ func (u Influence) inverse(ctx context.Context, t *unprune.Task, rows []int, v u
 	}
 	batches := unprune.Batches(rows, batch)
 	batches = batches[:min(len(batches), memory)]
-	var g []unprune.Vector
+	var g gradients = &stored[float32]{}
+	if t.Engine.Weights().Parts()[0].Tensor.DType == onnx.Float64 {
+		g = &stored[float64]{}
+	}
 	for i, index := range batches {
 		gi, err := meanGradient(ctx, t, index, batch)
 		if err != nil {
 			return nil, err
 		}
-		g = append(g, gi)
+		g.add(gi)
 		t.Report("iu", i+1, len(batches))
 	}
-	a := gram(g)
-	along := make([]float64, len(g)) // G·v
-	for i, gi := range g {
+	along := g.times(v)
+	a := g.gram()
+	for i := range a {
 		a[i][i] += damping * n
-		along[i] = gi.Dot(v)
 	}
 	if err := solve(a, along); err != nil {
 		return nil, err
 	}
 	k := append(unprune.Vector(nil), v...)
-	for i, gi := range g {
-		k.Axpy(-along[i], gi)
-	}
+	g.subtract(k, along)
 	k.Scale(1 / damping)
 	return k, nil
 }
 
-// gram is the lower triangle of G·Gᵀ, computed a stretch of columns at a time so
-// that the rows stay in cache.
-func gram(g []unprune.Vector) [][]float64 {
-	const stretch = 2048
-	a := make([][]float64, len(g))
+// gradients are the rows of G.
+type gradients interface {
+	add(g unprune.Vector)
+	gram() [][]float64                            // the lower triangle of G·Gᵀ
+	times(v unprune.Vector) []float64             // G·v
+	subtract(k unprune.Vector, weights []float64) // k -= Gᵀ·weights
+}
+
+// stored keeps gradients in the precision that they were computed in. Products
+// are summed up in double precision, a stretch of columns at a time, which also
+// stays in cache.
+type stored[T float32 | float64] struct{ rows [][]T }
+
+const stretch = 2048
+
+func (s *stored[T]) add(g unprune.Vector) {
+	row := make([]T, len(g))
+	for i, x := range g {
+		row[i] = T(x)
+	}
+	s.rows = append(s.rows, row)
+}
+
+func (s *stored[T]) gram() [][]float64 {
+	a := make([][]float64, len(s.rows))
 	for i := range a {
 		a[i] = make([]float64, i+1)
 	}
-	for at := 0; at < len(g[0]); at += stretch {
-		end := min(at+stretch, len(g[0]))
+	for at := 0; at < len(s.rows[0]); at += stretch {
+		end := min(at+stretch, len(s.rows[0]))
 		for i := range a {
 			for j := range a[i] {
-				a[i][j] += g[i][at:end].Dot(g[j][at:end])
+				a[i][j] += float64(kernel.Dot(s.rows[i][at:end], s.rows[j][at:end], 0))
 			}
 		}
 	}
 	return a
+}
+
+func (s *stored[T]) times(v unprune.Vector) []float64 {
+	out := make([]float64, len(s.rows))
+	for i, row := range s.rows {
+		for j, x := range row {
+			out[i] += float64(float64(x) * v[j])
+		}
+	}
+	return out
+}
+
+func (s *stored[T]) subtract(k unprune.Vector, weights []float64) {
+	for i, row := range s.rows {
+		for j, x := range row {
+			k[j] -= float64(weights[i] * float64(x))
+		}
+	}
 }
 
 // solve replaces x by the solution y of A·y = x, A positive definite and given by
