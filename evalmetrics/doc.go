@@ -1,7 +1,6 @@
 // Package evalmetrics measures what a model forgot and what it kept:
 // accuracies, agreement of masks, divergence of outputs, distance of weights,
-// membership attacks,
-// cost.
+// attacks on membership, cost.
 //
 // All functions are pure and work on slices: a matrix of outputs is one slice
 // in row-major order, [samples, classes]. Each comment gives the formula, the

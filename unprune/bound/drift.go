@@ -40,6 +40,25 @@ type Coupled struct {
 	Progress unprune.Progress
 }
 
+// Of is the coupled run of a problem's dense training, from its initial weights
+// in the data order of its seed. Only plain gradient descent, with or without
+// momentum, is covered.
+func Of(p *unprune.Problem) (Coupled, error) {
+	o := p.Recipe.Optimizer
+	switch {
+	case p.Theta0 == nil:
+		return Coupled{}, fmt.Errorf("bound: the drift starts at the initial weights (theta_0); give them")
+	case o.Kind != "sgd" || o.Nesterov:
+		return Coupled{}, fmt.Errorf("bound: the drift of %s is not bounded; it is for gradient descent with or without momentum, not Nesterov's", o.Kind)
+	}
+	return Coupled{
+		Engine: p.Engine, Data: p.Train, Forget: p.Forget, Theta0: p.Theta0,
+		Batch: p.Recipe.Batch, Epochs: p.Recipe.Epochs, Schedule: unprune.Cosine(p.Recipe.Rate),
+		Momentum: o.Momentum, WeightDecay: o.WeightDecay,
+		Order: unprune.Stream{Rand: data.Stream(p.Seed, "bound", "order")}, Progress: p.Progress,
+	}, nil
+}
+
 // A Step is what was measured at one step of the coupled run. θ, φ are the
 // weights before it, d = θ-φ, restricted to the gold's mask where it has one;
 // L_r is the loss of the batch's retained samples, weight decay included.

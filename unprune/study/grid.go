@@ -82,7 +82,7 @@ func (g *Grid) setting(ctx context.Context, j *journal, s Setting) error {
 		return err
 	}
 	for _, m := range g.Spec.methods() {
-		key, err := contentKey(c.identity, s, m, g.Spec.Attack)
+		key, err := contentKey(c.identity, s, m, g.Spec.Attack, g.Spec.SameOrder)
 		if err != nil {
 			return err
 		}
@@ -123,6 +123,7 @@ type cell struct {
 // with.
 type reference struct {
 	original, gold, independent *unprune.Result
+	sameOrder                   *unprune.Result // nil unless the study compares with it
 }
 
 // describe settles what the setting is, without computing.
@@ -190,6 +191,21 @@ func (c *cell) retrained(ctx context.Context, rows []int, name string) (*unprune
 	})
 }
 
+// counterfactual returns the gold of the original's data order from the store.
+func (c *cell) counterfactual(ctx context.Context) (*unprune.Result, error) {
+	key, err := contentKey(c.identity, c.forget, "same-order gold")
+	if err != nil {
+		return nil, err
+	}
+	return c.store.get(ctx, key, func(ctx context.Context) (*unprune.Result, error) {
+		p, _, err := c.problem()
+		if err != nil {
+			return nil, err
+		}
+		return p.Counterfactual(ctx)
+	})
+}
+
 // prepare trains, or finds, what the setting is compared with.
 func (c *cell) prepare(ctx context.Context) error {
 	if c.ready != nil {
@@ -210,6 +226,11 @@ func (c *cell) prepare(ctx context.Context) error {
 	} {
 		if *part.to, err = c.retrained(ctx, part.rows, part.name); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	if c.grid.Spec.SameOrder {
+		if ready.sameOrder, err = c.counterfactual(ctx); err != nil {
+			return err
 		}
 	}
 	c.ready = ready
@@ -255,6 +276,10 @@ func (c *cell) compareMasks(f *Figures, r *unprune.Result) error {
 	var m meter
 	f.IoUOriginal = m.iou(r.Masks, c.ready.original.Masks)
 	f.Contrast = f.IoU - m.iou(r.Masks, c.ready.independent.Masks)
+	if c.ready.sameOrder != nil {
+		iou := m.iou(r.Masks, c.ready.sameOrder.Masks)
+		f.IoUSameOrder = &iou
+	}
 	if m.err != nil {
 		return m.err
 	}
@@ -282,7 +307,7 @@ func (c *cell) make(ctx context.Context, p *unprune.Problem, m Method) (*unprune
 	case RuleGold2:
 		return c.retrained(ctx, p.Retain, "second gold")
 	case RuleSameOrder:
-		return p.Counterfactual(ctx)
+		return c.counterfactual(ctx)
 	}
 	u, err := m.unlearner()
 	if err != nil {
@@ -317,8 +342,12 @@ func (c *cell) make(ctx context.Context, p *unprune.Problem, m Method) (*unprune
 			m.Short = p.ShortEpochs()
 		}
 		return p.ShortRetrain(ctx, m.Short, m.Epochs, rate(peak))
-	case RuleReplay:
-		return p.Replay(ctx, unprune.Replay{Epochs: m.Short, Extra: m.Extra, Keep: m.Keep, Finish: u, Tune: m.Epochs, TuneRate: rate(2 * peak)})
+	case RuleReplay, RuleReplayOther:
+		r := unprune.Replay{Epochs: m.Short, Extra: m.Extra, Keep: m.Keep, Finish: u, Tune: m.Epochs, TuneRate: rate(2 * peak)}
+		if m.Rule == RuleReplayOther {
+			r.Drop = sample(p.Train, p.Retain, len(p.Forget), p.Seed)
+		}
+		return p.Replay(ctx, r)
 	case RuleBlend, RuleControl:
 		b := unprune.Blend{C: m.Weight, Epochs: m.Short, Keep: m.Keep, Finish: u, Tune: m.Epochs, TuneRate: rate(2 * peak)}
 		if m.Rule == RuleControl {
@@ -337,13 +366,16 @@ func (c *cell) make(ctx context.Context, p *unprune.Problem, m Method) (*unprune
 type Figures struct {
 	IoU         float64 `json:"iou_gold"`
 	IoUOriginal float64 `json:"iou_original"`
-	Contrast    float64 `json:"contrast"` // see Diagnostics
-	KLTest      float64 `json:"kl_test"`
-	KLForget    float64 `json:"kl_forget"`
-	UA          float64 `json:"ua"`
-	RA          float64 `json:"ra"`
-	TA          float64 `json:"ta"`
-	Passes      float64 `json:"passes"`
+
+	IoUSameOrder *float64 `json:"iou_same_order_gold,omitempty"`
+
+	Contrast float64 `json:"contrast"` // see Diagnostics
+	KLTest   float64 `json:"kl_test"`
+	KLForget float64 `json:"kl_forget"`
+	UA       float64 `json:"ua"`
+	RA       float64 `json:"ra"`
+	TA       float64 `json:"ta"`
+	Passes   float64 `json:"passes"`
 
 	Swap   *Swap   `json:"swap,omitempty"`
 	Attack *Attack `json:"attack,omitempty"`

@@ -34,6 +34,7 @@ forget: [class:1, random:0.2]
 seeds: [0, 1, 2]
 recipe: {epochs: 30, batch: 8, lr: 0.05, tune-epochs: 2, tune-lr: 0.02}
 baseline: fixed
+same-order: true
 attack: 20
 methods:
   - {rule: original}
@@ -43,6 +44,7 @@ methods:
   - {rule: blend, epochs: 2}
   - {rule: blend-control, epochs: 2}
   - {rule: replay, extra: 0.5}
+  - {rule: replay-control}
   - {rule: short-retrain}
   - {rule: gold}
   - {rule: gold2}
@@ -190,8 +192,8 @@ func TestNothingTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Per seed an original and an independent run, which all requests share,
-	// and two golds per request.
-	if n := 3 * (2 + 2*2); len(networks) != n {
+	// and three golds per request.
+	if n := 3 * (2 + 2*3); len(networks) != n {
 		t.Errorf("%d networks are kept, want %d", len(networks), n)
 	}
 	g.Progress = func(stage string, _, _ int) {
@@ -274,7 +276,7 @@ func TestSummary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(s.Groups) != 2 || len(s.Groups[0].Lines) != 14 || s.Groups[0].Seeds != 3 {
+	if len(s.Groups) != 2 || len(s.Groups[0].Lines) != 15 || s.Groups[0].Seeds != 3 {
 		t.Fatalf("%d groups, %+v", len(s.Groups), s.Groups[0])
 	}
 	for _, l := range s.Groups[0].Lines {

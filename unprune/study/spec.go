@@ -39,6 +39,10 @@ type Spec struct {
 	Methods  []Block `yaml:"methods"`
 	Baseline string  `yaml:"baseline"` // label of the method that others are compared with in pairs
 
+	// SameOrder compares the masks with the gold that shares the original's data
+	// order, too: the one that replay aims at.
+	SameOrder bool `yaml:"same-order"`
+
 	// Attack is the number of shadow members, and of non-members, of the
 	// membership attack on every answer; 0: none.
 	Attack int `yaml:"attack"`
@@ -96,6 +100,7 @@ const (
 	RuleBlend        = "blend"           // rescoring
 	RuleControl      = "blend-control"   // rescoring with nothing forgotten
 	RuleReplay       = "replay"          // rescoring in the original's data order
+	RuleReplayOther  = "replay-control"  // the same with as many other samples left out
 	RuleFixed        = "fixed"           // unlearn with the mask held
 	RuleRewind       = "rewind"          // the same from part of the way back
 	RuleShort        = "short-retrain"   // retrain with a small budget
@@ -107,7 +112,7 @@ const (
 )
 
 var rules = []string{
-	RuleLoop, RuleBlend, RuleControl, RuleReplay, RuleFixed, RuleRewind, RuleShort,
+	RuleLoop, RuleBlend, RuleControl, RuleReplay, RuleReplayOther, RuleFixed, RuleRewind, RuleShort,
 	RuleOriginal, RuleGold, RuleGold2, RuleSameOrder, RuleNothingSaved,
 }
 

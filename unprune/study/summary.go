@@ -40,6 +40,12 @@ func swapped(of func(*Swap) float64) func(Figures) float64 {
 
 var columns = []column{
 	{"iou_gold", "IoU to gold", 3, func(f Figures) float64 { return f.IoU }},
+	{"iou_same_order_gold", "IoU to same-order gold", 3, func(f Figures) float64 {
+		if f.IoUSameOrder == nil {
+			return math.NaN()
+		}
+		return *f.IoUSameOrder
+	}},
 	{"contrast", "contrast", 3, func(f Figures) float64 { return f.Contrast }},
 	{"kl_test", "KL test", 3, func(f Figures) float64 { return f.KLTest }},
 	{"kl_forget", "KL forget", 3, func(f Figures) float64 { return f.KLForget }},
