@@ -96,7 +96,7 @@ func (a *app) writeTables(s *study.Spec, dir string) error {
 	if err != nil {
 		return err
 	}
-	sum, err := study.Summarize(records, s.Baseline)
+	sum, err := study.Summarize(records, s)
 	if err != nil {
 		return err
 	}

@@ -272,7 +272,7 @@ func TestSummary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := study.Summarize(records, g.Spec.Baseline)
+	s, err := study.Summarize(records, g.Spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,6 +321,7 @@ func TestReadSpecErrors(t *testing.T) {
 		"baseline":      {"baseline: fixed", "baseline: none", "none"},
 		"no data":       {"train: golden", "", "train"},
 		"initial":       {"name: tiny", "initial: mine", "mine"},
+		"column":        {"name: tiny", "columns: [speed]", "speed"},
 		"schedule":      {"name: paper,", "name: paper, schedule: odd,", "odd"},
 	} {
 		_, err := study.ReadSpec(strings.NewReader(strings.Replace(tinySpec, c.from, c.to, 1)))

@@ -36,8 +36,9 @@ type Spec struct {
 	// (the default), or "file", the weights in the model's file.
 	Initial string `yaml:"initial"`
 
-	Methods  []Block `yaml:"methods"`
-	Baseline string  `yaml:"baseline"` // label of the method that others are compared with in pairs
+	Methods  []Block  `yaml:"methods"`
+	Columns  []string `yaml:"columns"`  // of the tables for people, by name in the CSV table; empty: all
+	Baseline string   `yaml:"baseline"` // label of the method that others are compared with in pairs
 
 	// SameOrder compares the masks with the gold that shares the original's data
 	// order, too: the one that replay aims at.
@@ -248,6 +249,11 @@ func (s *Spec) check() error {
 		return fmt.Errorf("study: initial %q: want fresh or file", s.Initial)
 	case s.Attack < 0:
 		return fmt.Errorf("study: attack %d: want a number of samples, or 0 for none", s.Attack)
+	}
+	for _, name := range s.Columns {
+		if !slices.ContainsFunc(columns, func(c column) bool { return c.name == name }) {
+			return fmt.Errorf("study: column %q: want one of those in summary.csv, such as %s", name, columns[0].name)
+		}
 	}
 	for _, name := range s.Pruners {
 		if _, err := sparsity.ByName(name); err != nil {

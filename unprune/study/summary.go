@@ -62,6 +62,7 @@ var columns = []column{
 // A Summary is a study's records, gathered over seeds.
 type Summary struct {
 	Baseline string
+	Columns  []string // that tables for people show; empty: all
 	Groups   []Group
 }
 
@@ -86,10 +87,10 @@ type Line struct {
 // pairedColumns are compared with the baseline.
 var pairedColumns = []string{"iou_gold", "kl_forget"}
 
-// Summarize gathers records. Groups and methods keep the order in which they
-// first appear.
-func Summarize(records []Record, baseline string) (*Summary, error) {
-	s := &Summary{Baseline: baseline}
+// Summarize gathers the records of a study. Groups and methods keep the order
+// in which they first appear.
+func Summarize(records []Record, spec *Spec) (*Summary, error) {
+	s := &Summary{Baseline: spec.Baseline, Columns: spec.Columns}
 	group := func(x Setting) Setting { x.Seed = 0; return x }
 	var order []Setting
 	byGroup := map[Setting][]Record{}
@@ -101,7 +102,7 @@ func Summarize(records []Record, baseline string) (*Summary, error) {
 		byGroup[g] = append(byGroup[g], r)
 	}
 	for _, key := range order {
-		g, err := newGroup(byGroup[key], baseline)
+		g, err := newGroup(byGroup[key], spec.Baseline)
 		if err != nil {
 			return nil, err
 		}
@@ -195,7 +196,9 @@ func (g Group) title() string {
 // deviation.
 func (s *Summary) table(g Group, plusMinus string) (heads []string, rows [][]string) {
 	heads = []string{"method"}
-	shown := g.shown()
+	shown := slices.DeleteFunc(g.shown(), func(c column) bool {
+		return len(s.Columns) > 0 && !slices.Contains(s.Columns, c.name)
+	})
 	for _, c := range shown {
 		heads = append(heads, c.title)
 	}
