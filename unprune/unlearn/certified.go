@@ -23,10 +23,12 @@ import (
 //
 // The series converges for Scale > λ_max/2. Defaults: decay 5e-4, gamma 0.01, 2
 // repeats of 100 steps with batches of 128, scale 1.1·λ_max by power iteration,
-// std 0 (set it by the wanted ε and δ).
+// std 0 (set it by the wanted ε and δ). Where the loss has negative curvature
+// λ_min, which lets the series grow like (1+|λ_min|/Scale)^Steps, gamma is
+// 2·|λ_min| if neither it nor the scale is given.
 type Certified struct {
 	Decay   float64 // λ; 0: 5e-4, negative: none
-	Gamma   float64 // 0: 0.01, negative: none
+	Gamma   float64 // 0: 0.01, or what negative curvature asks for; negative: none
 	Repeats int     // s1; 0: 2
 	Steps   int     // s2; 0: 100
 	Scale   float64 // 0: 1.1 times the largest eigenvalue
@@ -64,7 +66,7 @@ func (u Certified) Unlearn(ctx context.Context, t *unprune.Task) error {
 	if err != nil {
 		return err
 	}
-	u.Decay, u.Gamma, u.Batch = orNone(u.Decay, 5e-4), orNone(u.Gamma, 0.01), or(u.Batch, 128)
+	u.Decay, u.Batch = orNone(u.Decay, 5e-4), or(u.Batch, 128)
 	u.Repeats, u.Steps = or(u.Repeats, 2), or(u.Steps, 100)
 	n := &newton{u, t, e, e.Weights().Vector(), e.Weights().Parts()}
 	if n.Sample == nil {
@@ -109,12 +111,8 @@ func (n *newton) step(ctx context.Context) (unprune.Vector, error) {
 		return nil, err
 	}
 	n.addGradient(g)
-	if n.Scale == 0 {
-		top, err := n.largest(ctx)
-		if err != nil {
-			return nil, err
-		}
-		n.Scale = 1.1 * top
+	if err := n.prepare(ctx); err != nil {
+		return nil, err
 	}
 	total := make(unprune.Vector, len(g))
 	for repeat := range n.Repeats {
@@ -142,22 +140,57 @@ func (n *newton) converging(ctx context.Context, step int, h, g unprune.Vector) 
 	if norm := h.Norm(); norm <= 10*float64(step+2)*g.Norm() {
 		return nil
 	}
-	top, err := n.largest(ctx)
+	low, high, err := n.spectrum(ctx)
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("the series diverges at step %d: scale is %.4g, the largest eigenvalue of the Hessian about %.4g by power iteration; "+
-		"choose a scale of at least %.4g, and a larger gamma if the loss has negative curvature; the weights are unchanged", step+1, n.Scale, top, 1.1*top)
+	gamma := max(n.Gamma, -2*low)
+	return fmt.Errorf("the series diverges at step %d: scale is %.4g and gamma %.4g, while the eigenvalues of the Hessian reach from about %.4g to %.4g by power iteration; "+
+		"choose a gamma of at least %.4g and a scale of at least %.4g; the weights are unchanged",
+		step+1, n.Scale, n.Gamma, low, high, gamma, 1.1*(high+gamma))
 }
 
-// powerSteps is the length of the power iteration.
+// prepare takes the default of gamma, and without a given scale chooses it, and
+// what gamma must be at least, by the spectrum.
+func (n *newton) prepare(ctx context.Context) error {
+	gamma := n.Gamma
+	n.Gamma = orNone(gamma, 0.01)
+	if n.Scale != 0 {
+		return nil
+	}
+	low, high, err := n.spectrum(ctx)
+	if err != nil {
+		return err
+	}
+	if least := -2 * low; gamma == 0 && least > n.Gamma {
+		n.Gamma = least
+		n.task.Warn("cu: the loss has negative curvature, about %.3g: gamma is %.3g so that the series converges", low, n.Gamma)
+	}
+	n.Scale = 1.1 * (high + n.Gamma)
+	return nil
+}
+
+// powerSteps is the length of a power iteration.
 const powerSteps = 20
 
-// largest estimates the largest absolute eigenvalue of the Hessian on a batch by
-// power iteration.
-func (n *newton) largest(ctx context.Context) (float64, error) {
-	rows := n.task.Retain[:min(len(n.task.Retain), 4*n.Batch)]
-	positions := make([]int, len(rows))
+// spectrum estimates the smallest and the largest eigenvalue of the Hessian
+// without gamma, on some retained samples: the one of larger magnitude by power
+// iteration, the other by power iteration on the Hessian shifted by it.
+func (n *newton) spectrum(ctx context.Context) (low, high float64, err error) {
+	gamma := n.Gamma
+	n.Gamma = 0
+	defer func() { n.Gamma = gamma }()
+	first, err := n.dominant(ctx, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	second, err := n.dominant(ctx, first)
+	return min(first, first+second), max(first, first+second), err
+}
+
+// dominant is the eigenvalue of largest magnitude of the Hessian minus shift·I.
+func (n *newton) dominant(ctx context.Context, shift float64) (float64, error) {
+	positions := make([]int, min(len(n.task.Retain), 4*n.Batch))
 	for i := range positions {
 		positions[i] = i
 	}
@@ -167,15 +200,17 @@ func (n *newton) largest(ctx context.Context) (float64, error) {
 	}
 	value := 0.0
 	for range powerSteps {
-		v.Scale(1 / v.Norm())
+		length := v.Norm()
+		if length == 0 {
+			return 0, nil
+		}
+		v.Scale(1 / length)
 		next, err := n.product(ctx, positions, v)
 		if err != nil {
 			return 0, err
 		}
-		if value = next.Norm(); value == 0 {
-			return 1, nil
-		}
-		v = next
+		next.Axpy(-shift, v)
+		value, v = v.Dot(next), next
 	}
 	return value, nil
 }
@@ -231,11 +266,11 @@ func (u *Certified) Info() Info {
 	return Info{
 		About:  "one Newton step on the retained data, and noise that hides the rest",
 		Good:   "comes with a theory (its conditions do not hold for deep networks); needs no forgotten sample",
-		Cost:   "n_r training samples and repeats·steps·batch Hessian-vector products; without a given scale 20·4·batch more",
+		Cost:   "n_r training samples and repeats·steps·batch Hessian-vector products; unless scale is given 2·20·min(4·batch, n_r) more",
 		Source: "Zhang et al. 2024; SparseModels unlearn/CertifiedUnlearning.py",
 		Options: []Option{
 			number("lambda", &u.Decay, 5e-4, "weight of the regulariser in the loss; negative: none"),
-			number("gamma", &u.Gamma, 0.01, "convexity added to the Hessian; negative: none"),
+			number("gamma", &u.Gamma, 0.01, "convexity added to the Hessian; more by default where the curvature is negative; negative: none"),
 			integer("s1", &u.Repeats, 2, "repetitions that are averaged"),
 			integer("s2", &u.Steps, 100, "steps of the series"),
 			number("scale", &u.Scale, 0, "step size is 1/scale; 0: 1.1 times the largest eigenvalue"),
