@@ -260,7 +260,7 @@ func (c *cell) answer(ctx context.Context, m Method) (*Figures, error) {
 	}
 	f := &Figures{
 		IoU: row.IoU, KLTest: row.KLTest, KLForget: row.KLForget, UA: row.UA, RA: row.RA, TA: row.TA,
-		Passes: float64(r.Cost.Backward) / float64(len(p.Retain)),
+		Passes: passes(r.Cost, len(p.Retain)),
 	}
 	if err := c.compareMasks(f, r); err != nil {
 		return nil, err
