@@ -17,6 +17,10 @@ type Coupled struct {
 	Mixed bool
 }
 
+// CoupledName is what the command line calls it. It is no Pruner: it decides
+// for groups, not for the layers that have members of them.
+const CoupledName = "group-l2"
+
 // Prune keeps, of each group with a layer among the given ones, all but
 // round-half-even(share·units), one unit at least, and returns the masks of
 // every parameter of the groups: of layers, biases and normalisations.

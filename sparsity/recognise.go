@@ -95,6 +95,12 @@ func recogniseLayer(l Layer, m *Mask) LayerPattern {
 			return p
 		}
 	}
+	if m.Count() > 0 && whole(l, m) {
+		f, c := l.UnitMask(Filter, m), l.UnitMask(Channel, m)
+		p.Unit, p.Shape = Filter, Filters
+		p.Evidence = fmt.Sprintf("all zeros lie in %d of %d filters and %d of %d channels", f.Len()-f.Count(), f.Len(), c.Len()-c.Count(), c.Len())
+		return p
+	}
 	if p.block(l, m) || p.ofM(l, m) {
 		return p
 	}
@@ -108,6 +114,13 @@ func recogniseLayer(l Layer, m *Mask) LayerPattern {
 		p.Evidence += fmt.Sprintf("; every output unit keeps %d to %d", least, most)
 	}
 	return p
+}
+
+// whole reports whether the zeros are whole filters and channels: what removing
+// units together with all that reads them leaves.
+func whole(l Layer, m *Mask) bool {
+	filters := l.WeightMask(Filter, l.UnitMask(Filter, m))
+	return filters.And(l.WeightMask(Channel, l.UnitMask(Channel, m))).Equal(m)
 }
 
 // smallest is the least magnitude of a weight that stays; 0 if none does or
@@ -316,18 +329,21 @@ func (p *Pattern) fitsERK(layers []Layer) bool {
 	return fits == len(layers)
 }
 
+// commonUnit is the unit that explains all pruned layers. Where some lost
+// filters, those that lost channels alone read them.
 func commonUnit(layers []LayerPattern) Unit {
-	unit, any := Weight, false
+	found := map[Unit]bool{}
 	for _, l := range layers {
-		switch {
-		case l.Shape == NoZeros:
-		case !any:
-			unit, any = l.Unit, true
-		case unit != l.Unit:
-			return Weight
+		if l.Shape != NoZeros {
+			found[l.Unit] = true
 		}
 	}
-	return unit
+	for _, u := range []Unit{Weight, Filter, Channel} {
+		if found[u] {
+			return u
+		}
+	}
+	return Weight
 }
 
 // commonShare looks for one share that rounds to the pruned counts of all
@@ -336,7 +352,7 @@ func commonShare(layers []LayerPattern) (lo, hi float64) {
 	hi = 1
 	for _, l := range layers {
 		kept, n := l.units()
-		if l.Shape == NoZeros {
+		if l.Shape == NoZeros || kept == n {
 			continue
 		}
 		slack := 1.0
@@ -354,7 +370,7 @@ func commonShare(layers []LayerPattern) (lo, hi float64) {
 func shares(layers []LayerPattern) (least, most float64) {
 	least = 1
 	for _, l := range layers {
-		if kept, n := l.units(); l.Shape != NoZeros {
+		if kept, n := l.units(); l.Shape != NoZeros && kept < n {
 			s := 1 - density(kept, n)
 			least, most = math.Min(least, s), math.Max(most, s)
 		}
@@ -403,7 +419,7 @@ func (p Pattern) Contradicts(layers []Layer, pruner Pruner) error {
 			continue
 		}
 		u, scope := pruner.Unit(), pruner.Scope()
-		if u != Weight && !layers[i].WeightMask(u, layers[i].UnitMask(u, m)).Equal(m) {
+		if u != Weight && !whole(layers[i], m) {
 			return fmt.Errorf("sparsity: pruner %s removes whole %ss, but %q has zeros outside of such (%s)", pruner.Name(), u, l.Name, l.Evidence)
 		}
 		if u == Weight && l.Unit != Weight {

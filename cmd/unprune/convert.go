@@ -23,18 +23,23 @@ type convertOptions struct {
 	external, embed bool
 	threshold       int
 	strip           bool
+	compact         bool
+	expand          string
 }
 
 func convertCommand(a *app) *cobra.Command {
 	var o convertOptions
 	return a.command(spec{
 		use: "convert MODEL", group: groupFiles, min: 1, max: 1,
-		short: "Store the same model in another way: sparse or dense, embedded or external data",
-		long: `Convert changes how a model's weights are stored and nothing else.
+		short: "Store the same model in another way: sparse, compacted, embedded or external data",
+		long: `Convert changes how a model is stored, not what it computes.
 
 --sparse turns initializers below a third of density into sparse ones, which are
 then smaller; not every reader takes them. --dense undoes that. --external puts
 large initializers into a file beside the model, --embed brings them back.
+--compact takes out channels, hidden units and heads that pruning has emptied,
+through every layer that reads them: the outputs stay the same, file and latency
+shrink. --expand ORIGINAL puts a compacted model back into the original's width.
 --strip-metadata drops documentation and metadata, in which exporters leave
 stack traces with paths of the machine that exported.`,
 		example: `  unprune convert pruned.onnx --sparse -o small.onnx
@@ -43,21 +48,25 @@ stack traces with paths of the machine that exported.`,
 			f.StringVarP(&o.output, "output", "o", "", "output `file`")
 			f.BoolVar(&o.sparse, "sparse", false, "dense initializers to sparse ones, where that pays")
 			f.BoolVar(&o.dense, "dense", false, "sparse initializers to dense ones")
+			f.BoolVar(&o.compact, "compact", false, "take out what structured pruning has emptied")
+			f.StringVar(&o.expand, "expand", "", "undo --compact, given the `original` or any other state of the uncompacted network")
 			f.BoolVar(&o.external, "external", false, "large initializers into a second file")
 			f.BoolVar(&o.embed, "embed", false, "everything into one file")
 			f.IntVar(&o.threshold, "threshold", 4096, "`bytes` from which an initializer is large")
 			f.BoolVar(&o.strip, "strip-metadata", false, "drop documentation and metadata")
 		},
-		run: func(_ context.Context, args []string) error { return a.convert(args[0], o) },
+		run: func(ctx context.Context, args []string) error { return a.convert(ctx, args[0], o) },
 	})
 }
 
-func (a *app) convert(path string, o convertOptions) error {
+func (a *app) convert(ctx context.Context, path string, o convertOptions) error {
 	switch {
 	case o.output == "":
 		return usagef("convert: -o is missing: name the output file")
 	case o.sparse && o.dense, o.external && o.embed:
 		return usagef("convert: --sparse and --dense, --external and --embed exclude each other")
+	case o.compact && o.expand != "":
+		return usagef("convert: --compact and --expand exclude each other")
 	case o.threshold < 1:
 		return usagef("--threshold %d: want a positive number of bytes", o.threshold)
 	}
@@ -67,6 +76,16 @@ func (a *app) convert(path string, o convertOptions) error {
 	m, err := readFile(path)
 	if err != nil {
 		return err
+	}
+	if o.compact {
+		if m, err = a.compact(ctx, path, m); err != nil {
+			return err
+		}
+	}
+	if o.expand != "" {
+		if m, err = a.expand(path, m, o.expand); err != nil {
+			return err
+		}
 	}
 	if o.sparse {
 		toSparse(m, pays)

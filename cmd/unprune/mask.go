@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/unprune/unprune/evalmetrics"
 	"github.com/unprune/unprune/sparsity"
@@ -38,18 +39,26 @@ type maskDiffs struct {
 
 func maskCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "mask", GroupID: groupLook, Short: "Work with masks: mask diff A B",
+		Use: "mask", GroupID: groupLook, Short: "Work with masks: compare and combine them",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("mask: there is no command %q; there is \"mask diff\"", args[0])
+				return usagef("mask: there is no command %q; there are diff, union, intersection, difference, embed", args[0])
 			}
 			return cmd.Help()
 		},
 	}
+	cmd.AddCommand(a.maskEmbedCommand())
+	for _, c := range maskCombinations {
+		cmd.AddCommand(a.maskCombineCommand(c))
+	}
+	page := ""
 	cmd.AddCommand(a.command(spec{
 		use: "diff A B", min: 2, max: 2,
 		short: "Show what moved between two masks, given as models or mask files",
+		flags: func(f *pflag.FlagSet) {
+			f.StringVar(&page, "html", "", "`file` for a page with a heat map per layer")
+		},
 		run: func(_ context.Context, args []string) error {
 			ma, err := a.masksOf(args[0])
 			if err != nil {
@@ -62,6 +71,11 @@ func maskCommand(a *app) *cobra.Command {
 			d, err := diffMasks(ma, mb)
 			if err != nil {
 				return fmt.Errorf("%s and %s: %w", args[0], args[1], err)
+			}
+			if page != "" {
+				if err := a.writeMaskPage(page, args, ma, mb); err != nil {
+					return err
+				}
 			}
 			return a.print(d, d.text)
 		},
@@ -97,12 +111,20 @@ func (d *maskDiffs) text(w io.Writer) {
 	})
 }
 
-// masksOf reads a mask file, or reads masks off the zeros of a model.
+// masksOf reads a mask file, or the masks that a model holds, or reads masks
+// off its zeros.
 func (a *app) masksOf(path string) (*sparsity.Masks, error) {
 	if strings.HasSuffix(path, ".npz") {
 		return readMaskFile(path)
 	}
-	im, err := a.readNetwork(path)
+	m, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if masks, err := sparsity.StoredMasks(m); masks != nil || err != nil {
+		return masks, err
+	}
+	im, err := a.importModel(path, m)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,8 @@ type recipeOptions struct {
 	sparsity float64
 	rounds   int
 	skip     []string
+	schedule string
+	budget   string
 }
 
 // addTraining adds the flags of dense training.
@@ -46,8 +48,10 @@ func (o *recipeOptions) addTraining(f *pflag.FlagSet) {
 func (o *recipeOptions) addPruning(f *pflag.FlagSet) {
 	f.StringVar(&o.pruner, "pruner", "", "pruner: "+strings.Join(prunerNames(), ", ")+" (default: recognised from the zeros)")
 	f.Float64Var(&o.sparsity, "sparsity", 0, "share of the weights (or filters) to prune, 0 to 1 (default: as in the model)")
-	f.StringSliceVar(&o.skip, "skip", nil, "`layers` that are not pruned (default: those without a zero)")
+	f.StringSliceVar(&o.skip, "skip", nil, "`layers` that are not pruned: names, patterns with * and ?, first, last (default: those without a zero)")
 	f.IntVar(&o.rounds, "prune-rounds", 1, "rounds of iterative pruning, each but the first rewinding to the initial weights (LTH); 1: one-shot")
+	f.StringVar(&o.schedule, "schedule", "iterative", "how the rounds share the pruning: iterative (the same share of what is alive) or cubic (much early, little late)")
+	f.StringVar(&o.budget, "budget", "", "how the layers share it: uniform or erk (default: as the pruner does)")
 	f.IntVar(&o.tuneEpochs, "tune-epochs", 4, "epochs of fine-tuning after pruning, mask fixed")
 	f.Float64Var(&o.tuneRate, "tune-lr", 0, "their peak learning rate (default: 0.4 of --lr)")
 }
@@ -57,7 +61,7 @@ func prunerNames() []string {
 	for _, p := range sparsity.Pruners() {
 		names = append(names, p.Name())
 	}
-	return names
+	return append(names, sparsity.CoupledName)
 }
 
 // embeddedRecipe is how an embedded network was made; ok is false for files.
@@ -113,13 +117,28 @@ func (o *recipeOptions) check() error {
 	if o.sparsity != 0 && !(o.sparsity > 0 && o.sparsity < 1) {
 		return usagef("--sparsity %g: want a number between 0 and 1", o.sparsity)
 	}
+	if _, err := sparsity.ScheduleByName(o.schedule); o.schedule != "" && err != nil {
+		return usageError{err}
+	}
+	if _, err := sparsity.BudgetByName(o.budget); o.budget != "" && err != nil {
+		return usageError{err}
+	}
 	if o.pruner == "" {
 		return nil
 	}
-	if _, err := sparsity.ByName(o.pruner); err != nil {
+	if _, err := o.named(); err != nil {
 		return usageError{err}
 	}
 	return nil
+}
+
+// named is the pruner that was asked for. Groups are pruned once, by "unprune
+// prune"; afterwards their filters are filters.
+func (o *recipeOptions) named() (sparsity.Pruner, error) {
+	if o.pruner == sparsity.CoupledName {
+		return sparsity.FilterL2, nil
+	}
+	return sparsity.ByName(o.pruner)
 }
 
 func (o *recipeOptions) updateRule() ops.Optimizer {
@@ -147,6 +166,18 @@ func (o *recipeOptions) recipe(a *app, layers []sparsity.Layer) (unprune.Recipe,
 	if err := o.choosePruner(a, &r, layers, pattern); err != nil {
 		return r, nil, err
 	}
+	if o.budget != "" {
+		budget, err := sparsity.BudgetByName(o.budget)
+		if err != nil {
+			return r, nil, err
+		}
+		r.Pruner = sparsity.Budgeted{Pruner: r.Pruner, Budget: budget}
+	}
+	if o.schedule != "" {
+		if r.Schedule, err = sparsity.ScheduleByName(o.schedule); err != nil {
+			return r, nil, err
+		}
+	}
 	skip, err := o.skipped(layers, pattern)
 	if err != nil {
 		return r, nil, err
@@ -173,7 +204,7 @@ func (o *recipeOptions) recipe(a *app, layers []sparsity.Layer) (unprune.Recipe,
 
 func (o *recipeOptions) choosePruner(a *app, r *unprune.Recipe, layers []sparsity.Layer, pattern sparsity.Pattern) (err error) {
 	if o.pruner != "" {
-		if r.Pruner, err = sparsity.ByName(o.pruner); err != nil {
+		if r.Pruner, err = o.named(); err != nil {
 			return err
 		}
 		if doubt := pattern.Contradicts(layers, r.Pruner); doubt != nil {
@@ -193,14 +224,11 @@ func (o *recipeOptions) choosePruner(a *app, r *unprune.Recipe, layers []sparsit
 // skipped is the set of layers that are not pruned.
 func (o *recipeOptions) skipped(layers []sparsity.Layer, pattern sparsity.Pattern) (map[string]bool, error) {
 	skip := map[string]bool{}
-	for _, name := range o.skip {
-		if pattern.Masks.Get(name) == nil {
-			var names []string
-			for _, l := range layers {
-				names = append(names, l.Name)
-			}
-			return nil, usagef("--skip %s: there is no such layer; there are %s", name, strings.Join(names, ", "))
-		}
+	_, named, err := sparsity.Skip(layers, o.skip)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--skip: %w", err)}
+	}
+	for _, name := range named {
 		skip[name] = true
 	}
 	if len(o.skip) == 0 && !pattern.Dense {
