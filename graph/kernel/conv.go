@@ -26,9 +26,10 @@ const (
 type Conv[T Float] struct {
 	Geom ConvGeom
 
-	flags   int
-	method  method[T]
-	weights weightPacker[T]
+	flags     int
+	depthwise *depthwise[T] // instead of what follows, for such a convolution
+	method    method[T]
+	weights   weightPacker[T]
 }
 
 // NewConv prepares a convolution.
@@ -41,6 +42,10 @@ func newConv[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Conv[T] {
 	c := &Conv[T]{Geom: g}
 	if opt.ReLU {
 		c.flags = rectify
+	}
+	if depthwisePays(&g) {
+		c.depthwise = newDepthwiseConv(tl, &g)
+		return c
 	}
 	c.method = newMethod(correlation[T]{
 		tiling: tl, groups: g.Group, m: g.OutC / g.Group, channels: g.C / g.Group, images: g.N,
@@ -60,6 +65,10 @@ func (c *Conv[T]) Run(t *Team, x, w, bias, y []T) {
 	if bias != nil {
 		need(len(bias), c.Geom.OutC, "bias")
 		flags |= addRowBias
+	}
+	if c.depthwise != nil {
+		c.depthwise.runCorrelation(t, x, w, bias, y, flags)
+		return
 	}
 	run(c.method, t, c.weights.pack(t, w), x, bias, y, flags)
 }

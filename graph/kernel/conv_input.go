@@ -10,8 +10,9 @@ package kernel
 type ConvGradInput[T Float] struct {
 	Geom ConvGeom
 
-	parts []*gradInputPart[T]
-	empty bool // some pixels of x reach no y, and have gradient zero
+	depthwise *depthwise[T] // instead of what follows, for such a convolution
+	parts     []*gradInputPart[T]
+	empty     bool // some pixels of x reach no y, and have gradient zero
 }
 
 // gradInputPart computes the pixels of one phase.
@@ -29,6 +30,10 @@ func NewConvGradInput[T Float](g ConvGeom, opt ConvOptions) *ConvGradInput[T] {
 
 func newConvGradInput[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *ConvGradInput[T] {
 	cg := &ConvGradInput[T]{Geom: g.withDefaults()}
+	if depthwisePays(&cg.Geom) {
+		cg.depthwise = newDepthwiseGradInput(tl, &cg.Geom)
+		return cg
+	}
 	for _, p := range cg.Geom.phases() {
 		if len(p.taps) == 0 {
 			cg.empty = true
@@ -60,6 +65,10 @@ func (cg *ConvGradInput[T]) Run(t *Team, dy, w, dx []T) {
 	need(len(dy), cg.Geom.ySize(), "dy")
 	need(len(w), cg.Geom.wSize(), "w")
 	need(len(dx), cg.Geom.xSize(), "dx")
+	if cg.depthwise != nil {
+		cg.depthwise.runCorrelation(t, dy, w, nil, dx, 0)
+		return
+	}
 	if cg.empty {
 		clear(dx[:cg.Geom.xSize()])
 	}
@@ -72,6 +81,10 @@ func (cg *ConvGradInput[T]) Run(t *Team, dy, w, dx []T) {
 // channels of x, columns are channels of y and taps.
 func (part *gradInputPart[T]) packStrip(w []T, group, row, rows int, dst []T) {
 	p, kernel := part.method.description(), part.geom.KH*part.geom.KW
+	if kernel == 1 { // the weights are a matrix
+		p.tiling.copyRows(p.channels, w[group*p.channels*p.m+row:], p.m, dst, packedRow, rows)
+		return
+	}
 	for o := range p.channels {
 		from := w[((group*p.channels+o)*p.m+row)*kernel:]
 		to := dst[o*p.taps*packedRow:]

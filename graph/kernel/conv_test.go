@@ -23,6 +23,9 @@ func convCases() []ConvGeom {
 		{N: 1, C: 3, H: 35, W: 35, OutC: 8, KH: 11, KW: 11, StrideH: 4, StrideW: 4, PadT: 2, PadL: 2, PadB: 2, PadR: 2},
 		{N: 2, C: 4, H: 12, W: 20, OutC: 6, KH: 3, KW: 3, DilH: 2, DilW: 3, PadT: 2, PadL: 3, PadB: 1},
 		{N: 2, C: 4, H: 10, W: 10, OutC: 4, KH: 3, KW: 3, StrideH: 2, StrideW: 2, DilH: 2, DilW: 2, PadT: 2, PadL: 2},
+		{N: 19, C: 5, H: 7, W: 9, OutC: 5, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 5},
+		{N: 64, C: 3, H: 16, W: 16, OutC: 3, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 3},
+		{N: 33, C: 4, H: 2, W: 1, OutC: 4, KH: 5, KW: 3, DilH: 2, PadT: 4, PadL: 2, PadB: 4, PadR: 1, Group: 4},
 		{N: 2, C: 6, H: 10, W: 11, OutC: 9, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 3},
 		{N: 2, C: 8, H: 9, W: 9, OutC: 8, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 8},
 		{N: 18, C: 40, H: 4, W: 4, OutC: 19, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 1},
@@ -37,7 +40,7 @@ func convCases() []ConvGeom {
 		{N: 2, C: 100, H: 6, W: 6, OutC: 100, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
-	for len(cases) < 64 {
+	for len(cases) < 67 {
 		group := 1 + rng.IntN(3)
 		g := ConvGeom{
 			N: 1 + rng.IntN(5), C: group * (1 + rng.IntN(6)), H: 1 + rng.IntN(14), W: 1 + rng.IntN(20),
@@ -148,11 +151,12 @@ func testConv[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom, wish
 
 // steadyGeoms are large enough for several units in every kernel: two that
 // Winograd's transforms compute, by groups and by steps, one that is computed
-// pixel by pixel, and one whose input gradient has phases.
+// pixel by pixel, a depthwise one, and one whose input gradient has phases.
 var steadyGeoms = []ConvGeom{
 	{N: 7, C: 32, H: 16, W: 16, OutC: 48, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 	{N: 40, C: 80, H: 8, W: 8, OutC: 112, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 	{N: 40, C: 64, H: 2, W: 2, OutC: 80, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+	{N: 20, C: 24, H: 9, W: 9, OutC: 24, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 24},
 	{N: 9, C: 24, H: 12, W: 12, OutC: 40, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 }
 

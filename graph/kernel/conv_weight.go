@@ -24,7 +24,8 @@ type ConvGradWeight[T Float] struct {
 	parts       int // that the batches are cut into
 	sums        []T // [part][OutC][channels*taps] when parts > 1
 
-	winograd *winogradGradWeight[T] // instead, where that is faster
+	winograd  *winogradGradWeight[T] // instead of the rest, where that is faster
+	depthwise *depthwise[T]          // likewise
 
 	x, dy, dw   []T
 	body, total func(w *Worker, unit int)
@@ -50,6 +51,9 @@ func NewConvGradWeight[T Float](g ConvGeom, opt ConvOptions) *ConvGradWeight[T] 
 
 func newConvGradWeight[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *ConvGradWeight[T] {
 	g = g.withDefaults()
+	if depthwisePays(&g) {
+		return &ConvGradWeight[T]{Geom: g, depthwise: newDepthwiseGradWeight(tl, &g)}
+	}
 	s := g.forward()
 	if useWinogradGrad(tl, &g, &s, opt.Winograd) {
 		return &ConvGradWeight[T]{Geom: g, winograd: newWinogradGradWeight(tl, &g, &s)}
@@ -88,6 +92,10 @@ func (cg *ConvGradWeight[T]) Run(t *Team, x, dy, dw []T) {
 	need(len(x), cg.Geom.xSize(), "x")
 	need(len(dy), cg.Geom.ySize(), "dy")
 	need(len(dw), cg.Geom.wSize(), "dw")
+	if cg.depthwise != nil {
+		cg.depthwise.runGradWeight(t, x, dy, dw)
+		return
+	}
 	if cg.winograd != nil {
 		cg.winograd.run(t, x, dy, dw)
 		return

@@ -389,6 +389,26 @@ func winograd_sum_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol
 //go:noescape
 func winograd_output_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int, bias []float32, floor float32)
 
+// Sums up links for places > 0 places and 16 images; see linkedFunc.
+//
+//go:noescape
+func linked_f32_avx512(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
+
+// Adds the products of links for taps > 0 taps and 16 images; see linkedDotFunc.
+//
+//go:noescape
+func linked_dot_f32_avx512(taps int, links []int32, x []float32, y []float32, dst []float32)
+
+// Sums up links for places > 0 places and 16 images; see linkedFunc.
+//
+//go:noescape
+func linked_f32_avx2(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
+
+// Adds the products of links for taps > 0 taps and 16 images; see linkedDotFunc.
+//
+//go:noescape
+func linked_dot_f32_avx2(taps int, links []int32, x []float32, y []float32, dst []float32)
+
 // Runs n rounds of 12 independent vector multiply-adds.
 func peak_f32_avx512(n int)
 

@@ -10589,6 +10589,156 @@ tile:
 	VZEROUPPER
 	RET
 
+// func linked_f32_avx512(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
+// Requires: AVX, AVX512F
+TEXT ·linked_f32_avx512(SB), NOSPLIT, $0-120
+	MOVQ         places+0(FP), AX
+	MOVQ         links_base+8(FP), CX
+	MOVQ         w_base+32(FP), DX
+	MOVQ         src_base+56(FP), BX
+	MOVQ         dst_base+80(FP), SI
+	MOVQ         dstNext+104(FP), DI
+	SHLQ         $0x02, DI
+	VBROADCASTSS start+112(FP), Z0
+	VBROADCASTSS floor+116(FP), Z1
+
+place:
+	VMOVUPS Z0, Z2
+	MOVLQSX (CX), R8
+	ADDQ    $0x04, CX
+	TESTQ   R8, R8
+	JZ      summed
+
+link:
+	MOVLQSX      (CX), R9
+	MOVLQSX      4(CX), R10
+	VBROADCASTSS (DX)(R9*4), Z3
+	VFMADD231PS  (BX)(R10*4), Z3, Z2
+	ADDQ         $0x08, CX
+	DECQ         R8
+	JNZ          link
+
+summed:
+	VMAXPS  Z2, Z1, Z2
+	VMOVUPS Z2, (SI)
+	ADDQ    DI, SI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func linked_dot_f32_avx512(taps int, links []int32, x []float32, y []float32, dst []float32)
+// Requires: AVX, AVX512F
+TEXT ·linked_dot_f32_avx512(SB), NOSPLIT, $0-104
+	MOVQ taps+0(FP), AX
+	MOVQ links_base+8(FP), CX
+	MOVQ x_base+32(FP), DX
+	MOVQ y_base+56(FP), BX
+	MOVQ dst_base+80(FP), SI
+
+tap:
+	VMOVUPS (SI), Z0
+	MOVLQSX (CX), DI
+	ADDQ    $0x04, CX
+	TESTQ   DI, DI
+	JZ      summed
+
+link:
+	MOVLQSX     (CX), R8
+	MOVLQSX     4(CX), R9
+	VMOVUPS     (DX)(R8*4), Z1
+	VFMADD231PS (BX)(R9*4), Z1, Z0
+	ADDQ        $0x08, CX
+	DECQ        DI
+	JNZ         link
+
+summed:
+	VMOVUPS Z0, (SI)
+	ADDQ    $0x40, SI
+	DECQ    AX
+	JNZ     tap
+	VZEROUPPER
+	RET
+
+// func linked_f32_avx2(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
+// Requires: AVX, FMA3
+TEXT ·linked_f32_avx2(SB), NOSPLIT, $0-120
+	MOVQ         places+0(FP), AX
+	MOVQ         links_base+8(FP), CX
+	MOVQ         w_base+32(FP), DX
+	MOVQ         src_base+56(FP), BX
+	MOVQ         dst_base+80(FP), SI
+	MOVQ         dstNext+104(FP), DI
+	SHLQ         $0x02, DI
+	VBROADCASTSS start+112(FP), Y0
+	VBROADCASTSS floor+116(FP), Y1
+
+place:
+	VMOVUPS Y0, Y2
+	VMOVUPS Y0, Y3
+	MOVLQSX (CX), R8
+	ADDQ    $0x04, CX
+	TESTQ   R8, R8
+	JZ      summed
+
+link:
+	MOVLQSX      (CX), R9
+	MOVLQSX      4(CX), R10
+	VBROADCASTSS (DX)(R9*4), Y4
+	VFMADD231PS  (BX)(R10*4), Y4, Y2
+	VFMADD231PS  32(BX)(R10*4), Y4, Y3
+	ADDQ         $0x08, CX
+	DECQ         R8
+	JNZ          link
+
+summed:
+	VMAXPS  Y2, Y1, Y2
+	VMOVUPS Y2, (SI)
+	VMAXPS  Y3, Y1, Y3
+	VMOVUPS Y3, 32(SI)
+	ADDQ    DI, SI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func linked_dot_f32_avx2(taps int, links []int32, x []float32, y []float32, dst []float32)
+// Requires: AVX, FMA3
+TEXT ·linked_dot_f32_avx2(SB), NOSPLIT, $0-104
+	MOVQ taps+0(FP), AX
+	MOVQ links_base+8(FP), CX
+	MOVQ x_base+32(FP), DX
+	MOVQ y_base+56(FP), BX
+	MOVQ dst_base+80(FP), SI
+
+tap:
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	MOVLQSX (CX), DI
+	ADDQ    $0x04, CX
+	TESTQ   DI, DI
+	JZ      summed
+
+link:
+	MOVLQSX     (CX), R8
+	MOVLQSX     4(CX), R9
+	VMOVUPS     (DX)(R8*4), Y2
+	VFMADD231PS (BX)(R9*4), Y2, Y0
+	VMOVUPS     32(DX)(R8*4), Y2
+	VFMADD231PS 32(BX)(R9*4), Y2, Y1
+	ADDQ        $0x08, CX
+	DECQ        DI
+	JNZ         link
+
+summed:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	ADDQ    $0x40, SI
+	DECQ    AX
+	JNZ     tap
+	VZEROUPPER
+	RET
+
 // func peak_f32_avx512(n int)
 // Requires: AVX, AVX512F
 TEXT ·peak_f32_avx512(SB), NOSPLIT, $0-8

@@ -20,6 +20,7 @@ type BatchNormSpec struct {
 // A channel is one unit; sums of its rows are added in float64.
 type BatchNorm[T Float] struct {
 	spec                                      BatchNormSpec
+	tiling                                    *tiling[T] // for its copyRows
 	params                                    BatchNormParams[T]
 	running                                   BatchNormRunning[T]
 	mean, invStd, y, x, dy, dx, dScale, dBias []T
@@ -36,7 +37,7 @@ type BatchNormRunning[T Float] struct{ Mean, Var, NewMean, NewVar []T }
 
 // NewBatchNorm prepares the normalisation.
 func NewBatchNorm[T Float](spec BatchNormSpec) *BatchNorm[T] {
-	b := &BatchNorm[T]{spec: spec}
+	b := &BatchNorm[T]{spec: spec, tiling: tilings[T]()[0]}
 	b.train, b.infer, b.trainGrad, b.inferGrad = b.trainUnit, b.inferUnit, b.trainGradUnit, b.inferGradUnit
 	return b
 }
@@ -116,12 +117,7 @@ func (b *BatchNorm[T]) in(w *Worker, slot int, x []T, c int) channel[T] {
 		return v
 	}
 	long := scratchOf[T](w, slot, s.N*s.Spatial)
-	for i := range s.N {
-		at := v.first + i*v.stride
-		for j, a := range x[at : at+s.Spatial] {
-			long[i*s.Spatial+j] = a
-		}
-	}
+	b.tiling.copyRows(s.N, x[v.first:], v.stride, long, s.Spatial, s.Spatial)
 	return channel[T]{long, 1, len(long), 0, 0}
 }
 
@@ -141,13 +137,7 @@ func (b *BatchNorm[T]) done(v channel[T], y []T, c int) {
 		return
 	}
 	s := &b.spec
-	for i := range s.N {
-		at := (i*s.Channels + c) * s.Spatial
-		to := y[at : at+s.Spatial]
-		for j := range to {
-			to[j] = v.data[i*s.Spatial+j]
-		}
-	}
+	b.tiling.copyRows(s.N, v.data, s.Spatial, y[c*s.Spatial:], s.Channels*s.Spatial, s.Spatial)
 }
 
 func (b *BatchNorm[T]) trainUnit(w *Worker, c int) {

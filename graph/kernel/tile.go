@@ -37,7 +37,9 @@ type tiling[T Float] struct {
 	transpose func(rows, cols int, src []T, srcRow int, dst []T, dstRow int)
 	window    func(picks []pick, src []T, base, planes, srcPlane int, dst []T, dstRow, dstPlane int)
 
-	winograd *winogradLoops[T]
+	winograd  *winogradLoops[T]
+	linked    linkedFunc[T]
+	linkedDot linkedDotFunc[T]
 }
 
 // tile returns the function for a tile of the given size.
@@ -72,7 +74,7 @@ func newGoTiling[T Float]() *tiling[T] {
 	t := &tiling[T]{
 		name: "4x16_go", rows: 4, cols: 16, lanes: 16,
 		copyRows: copyRows[T], transpose: transpose[T], window: window[T],
-		winograd: newGoWinograd[T](),
+		winograd: newGoWinograd[T](), linked: linked[T], linkedDot: linkedDot[T],
 	}
 	for rows := 1; rows <= t.rows; rows++ {
 		t.tiles = append(t.tiles, []tileFunc[T]{

@@ -10,14 +10,14 @@ func availableTilings() []*tiling[float32] {
 		list = append(list, &tiling[float32]{
 			name: "8x48_avx512", rows: 8, cols: 48, lanes: 8, tiles: avx512Tiles,
 			copyRows: copyRowsAVX512, transpose: avx512Transposes.transpose, window: window_f32_avx512,
-			winograd: &avx512Winograd,
+			winograd: &avx512Winograd, linked: linked_f32_avx512, linkedDot: linked_dot_f32_avx512,
 		})
 	}
 	if HasAVX2 {
 		list = append(list, &tiling[float32]{
 			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles,
 			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, window: window_f32_avx2,
-			winograd: &avx2Winograd,
+			winograd: &avx2Winograd, linked: linked_f32_avx2, linkedDot: linked_dot_f32_avx2,
 		})
 	}
 	return list

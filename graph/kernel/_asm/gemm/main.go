@@ -1,5 +1,6 @@
 // Command gemm writes the assembly of package kernel's matrix products, of the
-// packing that feeds them and of Winograd's transforms.
+// packing that feeds them, of Winograd's transforms and of depthwise
+// convolutions.
 package main
 
 import (
@@ -35,6 +36,8 @@ func main() {
 	}
 	winograd(avx512{})
 	winograd(&avx2{})
+	depthwise(avx512{})
+	depthwise(&avx2{})
 	peak(avx512{})
 	peak(&avx2{})
 	Generate()

@@ -109,8 +109,7 @@ func tileTransform(set vectorSet, name string, m matrix, finish bool) {
 	if finish {
 		bias, floor = set.vector(), set.vector()
 		set.load(Mem{Base: Load(Param("bias").Base(), GP64())}, bias, false)
-		at, _ := Param("floor").Resolve()
-		VBROADCASTSS(at.Addr, floor)
+		broadcastParam("floor", floor)
 	}
 	size := set.lanes() * 4
 	half := Mem{Base: GP64()}

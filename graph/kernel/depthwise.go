@@ -1,0 +1,199 @@
+package kernel
+
+// A depthwise convolution has one channel in and out per group: no matrix
+// product, only sums of a few terms. Its kernels bring the images of a channel
+// side by side, [place][image], and follow links: which taps connect which
+// places. Padding, strides and dilation are in the links alone.
+
+// linkedFunc sums up, for each of some places in order and 16 images,
+//
+//	dst[place*dstNext + i] = max(floor, start + sum over links of w[tap] * src[from + i])
+//
+// links holds for each place their number and then pairs (tap, from).
+type linkedFunc[T Float] func(places int, links []int32, w, src, dst []T, dstNext int, start, floor T)
+
+// linkedDotFunc adds, for each of some taps in order and 16 images,
+//
+//	dst[16*tap + i] += sum over links of x[one + i] * y[other + i]
+//
+// links holds for each tap their number and then pairs (one, other).
+type linkedDotFunc[T Float] func(taps int, links []int32, x, y, dst []T)
+
+func linked[T Float](places int, links []int32, w, src, dst []T, dstNext int, start, floor T) {
+	for p := range places {
+		count := int(links[0])
+		for i := range pickLanes {
+			sum := start
+			for l := range count {
+				sum += w[links[1+2*l]] * src[int(links[2+2*l])+i]
+			}
+			if sum < floor {
+				sum = floor
+			}
+			dst[p*dstNext+i] = sum
+		}
+		links = links[1+2*count:]
+	}
+}
+
+func linkedDot[T Float](taps int, links []int32, x, y, dst []T) {
+	for t := range taps {
+		count := int(links[0])
+		for i := range pickLanes {
+			sum := dst[t*pickLanes+i]
+			for l := range count {
+				sum += x[int(links[1+2*l])+i] * y[int(links[2+2*l])+i]
+			}
+			dst[t*pickLanes+i] = sum
+		}
+		links = links[1+2*count:]
+	}
+}
+
+// link says that a tap connects a place of x with a place of y.
+type link struct{ tap, x, y int }
+
+// links lists all links of a convolution.
+func (g *ConvGeom) links() []link {
+	s := g.forward()
+	var list []link
+	for y := range g.OH * g.OW {
+		for tap, t := range s.taps {
+			if x, inside := s.read(y, t); inside {
+				list = append(list, link{tap, x, y})
+			}
+		}
+	}
+	return list
+}
+
+// encode groups links by what key gives, 0 to groups-1, and writes those of
+// each group as linkedFunc wants them.
+func encode(list []link, groups int, key, first, second func(link) int) []int32 {
+	grouped := make([][]int32, groups)
+	for _, l := range list {
+		k := key(l)
+		grouped[k] = append(grouped[k], int32(first(l)), int32(second(l)))
+	}
+	var code []int32
+	for _, g := range grouped {
+		code = append(append(code, int32(len(g)/2)), g...)
+	}
+	return code
+}
+
+// depthwise computes a depthwise convolution or one of its gradients, a
+// channel per unit.
+type depthwise[T Float] struct {
+	tiling     *tiling[T]
+	images     int
+	channels   int
+	taps       int
+	pitch      int // images, rounded up
+	xSize      int // places of a plane
+	ySize      int
+	links      []int32
+	x, w, y    []T // x and y: what is read and written, or both read for the gradient of w
+	bias       []T
+	flags      int
+	correlate  func(w *Worker, unit int)
+	gradWeight func(w *Worker, unit int)
+}
+
+// depthwisePays tells whether a convolution is depthwise, with enough images
+// to fill vectors.
+func depthwisePays(g *ConvGeom) bool {
+	const small = 1 << 16 // places and links count in int32
+	return g.Group == g.C && g.C == g.OutC && g.Group > 1 && 2*g.N >= pickLanes &&
+		g.H*g.W < small && g.OH*g.OW < small && g.N < 1<<12
+}
+
+func newDepthwise[T Float](tl *tiling[T], g *ConvGeom) *depthwise[T] {
+	d := &depthwise[T]{
+		tiling: tl, images: g.N, channels: g.C, taps: g.KH * g.KW, pitch: roundUp(g.N, pickLanes),
+		xSize: g.H * g.W, ySize: g.OH * g.OW,
+	}
+	d.correlate, d.gradWeight = d.correlateUnit, d.gradWeightUnit
+	return d
+}
+
+// newDepthwiseConv prepares y from x.
+func newDepthwiseConv[T Float](tl *tiling[T], g *ConvGeom) *depthwise[T] {
+	d := newDepthwise(tl, g)
+	d.links = encode(g.links(), d.ySize,
+		func(l link) int { return l.y }, func(l link) int { return l.tap }, func(l link) int { return l.x * d.pitch })
+	return d
+}
+
+// newDepthwiseGradInput prepares dx from dy; x and y change sides.
+func newDepthwiseGradInput[T Float](tl *tiling[T], g *ConvGeom) *depthwise[T] {
+	d := newDepthwise(tl, g)
+	d.links = encode(g.links(), d.xSize,
+		func(l link) int { return l.x }, func(l link) int { return l.tap }, func(l link) int { return l.y * d.pitch })
+	d.xSize, d.ySize = d.ySize, d.xSize
+	return d
+}
+
+// newDepthwiseGradWeight prepares dw from x and dy.
+func newDepthwiseGradWeight[T Float](tl *tiling[T], g *ConvGeom) *depthwise[T] {
+	d := newDepthwise(tl, g)
+	d.links = encode(g.links(), d.taps,
+		func(l link) int { return l.tap }, func(l link) int { return l.x * d.pitch }, func(l link) int { return l.y * d.pitch })
+	return d
+}
+
+func (d *depthwise[T]) runCorrelation(t *Team, x, w, bias, y []T, flags int) {
+	d.x, d.w, d.bias, d.y, d.flags = x, w, bias, y, flags
+	t.For(d.channels, d.correlate)
+	d.x, d.w, d.bias, d.y = nil, nil, nil, nil
+}
+
+func (d *depthwise[T]) runGradWeight(t *Team, x, y, w []T) {
+	d.x, d.w, d.y = x, w, y
+	t.For(d.channels, d.gradWeight)
+	d.x, d.w, d.y = nil, nil, nil
+}
+
+// beside lays out a channel of src as [place][image], with zeros for the
+// images that fill up the last vector.
+func (d *depthwise[T]) beside(w *Worker, slot int, src []T, channel, size int) []T {
+	out := scratchOf[T](w, slot, size*d.pitch)
+	if d.pitch != d.images {
+		for p := range size {
+			clear(out[p*d.pitch+d.images : (p+1)*d.pitch])
+		}
+	}
+	d.tiling.transpose(d.images, size, src[channel*size:], d.channels*size, out, d.pitch)
+	return out
+}
+
+func (d *depthwise[T]) correlateUnit(w *Worker, channel int) {
+	in := d.beside(w, slotA, d.x, channel, d.xSize)
+	out := scratchOf[T](w, slotB, d.ySize*d.pitch)
+	var start T
+	if d.bias != nil {
+		start = d.bias[channel]
+	}
+	weights := d.w[channel*d.taps : (channel+1)*d.taps]
+	for n := 0; n < d.images; n += pickLanes {
+		d.tiling.linked(d.ySize, d.links, weights, in[n:], out[n:], d.pitch, start, floorOf[T](d.flags))
+	}
+	d.tiling.transpose(d.ySize, d.images, out, d.pitch, d.y[channel*d.ySize:], d.channels*d.ySize)
+}
+
+func (d *depthwise[T]) gradWeightUnit(w *Worker, channel int) {
+	x := d.beside(w, slotA, d.x, channel, d.xSize)
+	y := d.beside(w, slotB, d.y, channel, d.ySize)
+	sums := scratchOf[T](w, slotC, d.taps*pickLanes)
+	clear(sums)
+	for n := 0; n < d.images; n += pickLanes {
+		d.tiling.linkedDot(d.taps, d.links, x[n:], y[n:], sums)
+	}
+	for tap := range d.taps {
+		var sum T
+		for _, v := range sums[tap*pickLanes : (tap+1)*pickLanes] {
+			sum += v
+		}
+		d.w[channel*d.taps+tap] = sum
+	}
+}
