@@ -119,9 +119,10 @@ func (s Stream) Order(rows []int) []int {
 	return out
 }
 
-// Batches splits rows into runs of size; the last may be smaller.
+// Batches splits rows into runs of size, at least 1; the last may be smaller.
 func Batches(rows []int, size int) [][]int {
 	var out [][]int
+	size = max(1, size)
 	for start := 0; start < len(rows); start += size {
 		out = append(out, rows[start:min(start+size, len(rows))])
 	}

@@ -2,6 +2,7 @@ package unlearn
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 
@@ -48,6 +49,11 @@ func (FisherNew) Needs() unprune.Needs {
 
 // Unlearn draws the new parameters.
 func (u FisherNew) Unlearn(ctx context.Context, t *unprune.Task) error {
+	for _, c := range u.Classes {
+		if c < 0 || c >= t.Engine.Classes() {
+			return fmt.Errorf("unlearn: fisher-new: there is no class %d; the model has classes 0 to %d", c, t.Engine.Classes()-1)
+		}
+	}
 	draw, err := noise(t, u.Name(), u.Noise)
 	if err != nil {
 		return err

@@ -91,7 +91,7 @@ func (u Influence) influence(ctx context.Context, t *unprune.Task) (unprune.Vect
 // recursion is the published code's: k = v - c·g_0, o = s·g_0.
 func (u Influence) recursion(ctx context.Context, e unprune.Curvature, t *unprune.Task, rows []int, v unprune.Vector) (unprune.Vector, error) {
 	batch, n := or(u.Batch, 1), float64(or(u.N, 1000))
-	batches := unprune.Batches(rows[:min(len(rows), batch*(int(n)+2))], batch)
+	batches := unprune.Batches(rows[:max(1, min(len(rows), batch*(int(n)+2)))], batch)
 	g0, err := meanGradient(ctx, t, batches[0], batch)
 	if err != nil {
 		return nil, err

@@ -61,12 +61,26 @@ func number(name string, field *float64, def float64, about string) Option {
 func integer(name string, field *int, def int, about string) Option {
 	return Option{name, strconv.Itoa(def), about, func(value string) error {
 		i, err := strconv.Atoi(value)
-		if err != nil {
-			return fmt.Errorf("want a whole number")
+		if err != nil || i < 0 {
+			return fmt.Errorf("want a whole number, not negative")
 		}
 		*field = i
 		return nil
 	}}
+}
+
+// choiceOfEpochs is integer with the word none for -1.
+func choiceOfEpochs(name string, field *int, def int, about string) Option {
+	o := integer(name, field, def, about)
+	count := o.Set
+	o.Set = func(value string) error {
+		if value == "none" {
+			*field = -1
+			return nil
+		}
+		return count(value)
+	}
+	return o
 }
 
 func integers(name string, field *[]int, about string) Option {

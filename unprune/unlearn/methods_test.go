@@ -448,6 +448,7 @@ func TestOptions(t *testing.T) {
 		{"salun", "ratio", "0", "stands for the default"},
 		{"salun", "freeze", "soft", "want one of strict, leaky"},
 		{"sfron", "every", "1.5", "want a whole number"},
+		{"ssd", "batch", "-1", "not negative"},
 		{"sfron", "strict", "perhaps", "want true or false"},
 		{"fisher-new", "classes", "1;2", "commas"},
 	} {

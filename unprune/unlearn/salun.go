@@ -24,6 +24,9 @@ type Saliency struct {
 
 // Mask returns the set: 1 inside, 0 outside.
 func (s Saliency) Mask(ctx context.Context, t *unprune.Task) (unprune.Vector, error) {
+	if !(s.Ratio >= 0 && s.Ratio <= 1) {
+		return nil, fmt.Errorf("unlearn: saliency ratio %g: want a share from 0 to 1", s.Ratio)
+	}
 	size := or(s.Batch, or(t.Batch, 256))
 	var terms []unprune.Term
 	for _, index := range unprune.Batches(t.Forget, size) {
@@ -48,9 +51,6 @@ func (s Saliency) Mask(ctx context.Context, t *unprune.Task) (unprune.Vector, er
 
 // hold restricts the steps of a run to the set.
 func (s Saliency) hold(ctx context.Context, r *run) error {
-	if s.Ratio < 0 || s.Ratio > 1 {
-		return fmt.Errorf("unlearn: %s: saliency ratio %g: want a share from 0 to 1", r.name, s.Ratio)
-	}
 	mask, err := s.Mask(ctx, r.Task)
 	if err != nil {
 		return err

@@ -151,7 +151,7 @@ func (u *SCRUB) Info() Info {
 			number("alpha", &u.Alpha, 0.5, "weight of agreement on retained data, negative: none (large-scale notebook: 0.001)"),
 			number("gamma", &u.Gamma, 1, "weight of the labels of retained data, negative: none (large-scale notebook: 0.99)"),
 			number("temperature", &u.Temperature, 2, "of the softmax (large-scale notebook: 4)"),
-			integer("max-epochs", &u.MaxEpochs, 3, "epochs that begin with a pass over the forgotten data; negative: none"),
+			choiceOfEpochs("max-epochs", &u.MaxEpochs, 3, "epochs that begin with a pass over the forgotten data; none: no epoch"),
 			number("smoothing", &u.Smoothing, 0, "pull towards the starting weights"),
 			integer("forget-batch", &u.ForgetBatch, 0, "batch of forgotten samples; 0: as for retained ones"),
 		},
