@@ -112,7 +112,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check of the result did not hol
 	for _, make := range []func(*app) *cobra.Command{
 		demoCommand, runCommand, unlearnCommand, retrainCommand,
 		trainCommand, pruneCommand,
-		evalCommand, compareCommand, inspectCommand, inferCommand, verifyCommand, maskCommand, benchCommand, studyCommand, instabilityCommand, boundCommand, certificateCommand,
+		evalCommand, compareCommand, inspectCommand, inferCommand, verifyCommand, maskCommand, benchCommand, studyCommand, attackCommand, instabilityCommand, boundCommand, certificateCommand,
 		convertCommand, gradientCommand, runtimeCommand, versionCommand, completionCommand,
 	} {
 		root.AddCommand(make(a))
