@@ -31,6 +31,7 @@ type corpusFile struct {
 	Batches               []int
 	Training              bool // normalises by batch statistics
 	Classifies            bool
+	Random                bool // draws its own noise: its outputs are not compared
 }
 
 // corpusChecks are what is asked of every file, in the order of the table's
@@ -175,7 +176,7 @@ func (c *corpus) outputs(t *testing.T, f corpusFile, im *pass.Model, data tensor
 	}
 	for i, out := range im.Graph.Outputs {
 		want := data[fmt.Sprintf("y%d.%d", n, i)]
-		if want == nil {
+		if want == nil || f.Random {
 			continue // running statistics that a training export hands out
 		}
 		if err := close(got[out.Name], want); err != nil {
@@ -213,8 +214,9 @@ func keepParams(im *pass.Model) map[string]bool {
 }
 
 // step compares loss and gradients of one training step. A network can be so
-// badly conditioned that two float32 executors differ: where they do, what
-// float64 computes decides which one is wrong.
+// badly conditioned that two float32 executors differ: where they do, the
+// native one may be off by a few times as much as ONNX Runtime is from what
+// float64 gives.
 func (c *corpus) step(t *testing.T, im *pass.Model, data tensors, n int) error {
 	g, feeds, err := corpusStep(im, im.Trunk(), data, n)
 	if err != nil {
@@ -252,11 +254,7 @@ func (c *corpus) step(t *testing.T, im *pass.Model, data tensors, n int) error {
 	if err != nil {
 		return err
 	}
-	err = sameGradients(names, native, exact, 1)
-	if err != nil && sameGradients(names, other, exact, 1) != nil {
-		return sameGradients(names, native, exact, 2*largestError(names, other, exact))
-	}
-	return err
+	return sameGradients(names, native, exact, 8*largestError(names, other, exact))
 }
 
 func gradNames(im *pass.Model) []string {

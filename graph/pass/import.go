@@ -51,10 +51,18 @@ func (o Options) Import(m *onnx.Model) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	sequences(g)
+	dropped := dropouts(g)
+	if err := g.Sort(); err != nil {
+		return nil, err
+	}
 	if err := unknown(g); err != nil {
 		return nil, err
 	}
 	im := &Model{Graph: g}
+	if dropped > 0 {
+		im.note("%d dropouts were exported in parts (random numbers compared with a rate): they are Dropout now, which only training applies", dropped)
+	}
 	if calls > 0 {
 		im.note("%d calls of local functions are inlined", calls)
 	}

@@ -114,7 +114,8 @@ def make_file(folder, name, family, dialect, model, batches):
         arrays |= {f"y{n}.{i}": y for i, y in enumerate(outputs)}
     np.savez_compressed(path.with_suffix(".npz"), **arrays)
     entry |= {"batches": sizes, "training": training and not dynamo, "classifies": family.classifies}
-    return entry | {"nodes": len(onnx.load(path, load_external_data=False).graph.node)}
+    operators = [n.op_type for n in onnx.load(path, load_external_data=False).graph.node]
+    return entry | {"nodes": len(operators), "random": "RandomUniformLike" in operators}
 
 
 def main():
