@@ -209,7 +209,10 @@ func (o *requestOptions) writeMasks(masks *sparsity.Masks) error {
 // writeModel writes the network with the engine's weights, sparse where that
 // is asked for and pays.
 func writeModel(path string, im *pass.Model, masks *sparsity.Masks, sparse bool) error {
-	m := im.Graph.ToONNX()
+	m, err := im.ToONNX()
+	if err != nil {
+		return err
+	}
 	if sparse {
 		toSparse(m, func(t *onnx.Tensor) bool {
 			mask := masks.Get(t.Name)

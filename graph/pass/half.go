@@ -10,24 +10,24 @@ import (
 // single makes a graph that stores or computes in half precision compute in
 // float32: initializers get a float32 master copy, inputs are converted behind
 // the signature and outputs in front of it, and conversions to half precision
-// go to float32. It returns the number of initializers converted.
-func single(g *graph.Graph) (int, error) {
-	count := 0
+// go to float32. It returns the types that the initializers had.
+func single(g *graph.Graph) (map[string]onnx.DType, error) {
+	stored := map[string]onnx.DType{}
 	for _, v := range g.Inits {
 		if !half(v.DType) {
 			continue
 		}
 		full, err := onnx.Convert(v.Const, onnx.Float32)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		full.Name = v.Name
+		stored[v.Name] = v.DType
 		v.Const, v.DType, v.Info = full, onnx.Float32, nil
-		count++
 	}
 	for _, n := range g.Nodes {
 		if err := singleNode(n); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
 	for _, in := range g.Inputs {
@@ -38,11 +38,11 @@ func single(g *graph.Graph) (int, error) {
 	for _, out := range slices.Clone(g.Outputs) {
 		if half(out.DType) && out.Producer() != nil {
 			if err := halfOutput(g, out); err != nil {
-				return 0, err
+				return nil, err
 			}
 		}
 	}
-	return count, g.Sort()
+	return stored, g.Sort()
 }
 
 func half(dt onnx.DType) bool { return dt == onnx.Float16 || dt == onnx.BFloat16 }
@@ -95,4 +95,40 @@ func halfOutput(g *graph.Graph, out *graph.Value) error {
 		return err
 	}
 	return g.Rename(to, name)
+}
+
+// ToONNX writes the model as a file. Parameters that the file had in half
+// precision are rounded back to it, each followed by a Cast to float32, in
+// which the nodes compute; those whose Stored is cleared are written as
+// float32.
+func (im *Model) ToONNX() (*onnx.Model, error) {
+	g := im.Graph.Clone()
+	for _, p := range im.Params {
+		v := g.Value(p.Name())
+		if !half(p.Stored) || v == nil || v.Const == nil || v.DType != onnx.Float32 {
+			continue
+		}
+		rounded, err := onnx.Convert(p.Tensor(), p.Stored)
+		if err != nil {
+			return nil, err
+		}
+		rounded.Name = v.Name
+		cast := g.AddNode("", "Cast", nil, 1, onnx.AttrInt("to", int64(onnx.Float32)))
+		out := cast.Outputs[0]
+		if err := g.Rename(out, g.Unique(v.Name+"_fp32")); err != nil {
+			return nil, err
+		}
+		out.DType, out.Shape = onnx.Float32, v.Shape.Clone()
+		g.ReplaceUses(v, out)
+		g.SetInput(cast, 0, v)
+		v.Const, v.DType, v.Info = rounded, p.Stored, nil
+	}
+	if err := g.Sort(); err != nil {
+		return nil, err
+	}
+	m := g.ToONNX()
+	m.Graph.ValueInfo = slices.DeleteFunc(m.Graph.ValueInfo, func(vi *onnx.ValueInfo) bool {
+		return vi.Type != nil && vi.Type.Tensor != nil && half(vi.Type.Tensor.Elem) // they are computed in float32
+	})
+	return m, nil
 }

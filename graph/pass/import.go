@@ -29,6 +29,10 @@ type Options struct {
 	// computed, so that those are trained (weight normalisation: direction and
 	// length). Otherwise the result of each expression is one parameter.
 	KeepExpressions bool
+
+	// Dims gives extents to axes of inputs that the file only names, beyond
+	// the batch: {"sequence": 128}.
+	Dims map[string]int
 }
 
 // Import converts a file and undoes what exporters do to parameters: equal
@@ -45,6 +49,9 @@ func Import(m *onnx.Model) (*Model, error) { return Options{}.Import(m) }
 func (o Options) Import(m *onnx.Model) (*Model, error) {
 	g, err := graph.FromONNX(m)
 	if err != nil {
+		return nil, err
+	}
+	if err := bindDims(g, o.Dims); err != nil {
 		return nil, err
 	}
 	calls, err := inlineFunctions(g)
@@ -71,8 +78,8 @@ func (o Options) Import(m *onnx.Model) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if halves > 0 {
-		im.note("%d half-precision weights are trained as float32 master copies", halves)
+	if len(halves) > 0 {
+		im.note("%d half-precision initializers are float32 master copies from here on; the file that is written has them in half precision again", len(halves))
 	}
 	if err := casts(g); err != nil {
 		return nil, err
@@ -93,7 +100,8 @@ func (o Options) Import(m *onnx.Model) (*Model, error) {
 	if err := im.findLogits(); err != nil {
 		return nil, err
 	}
-	im.findParams(masks)
+	im.findParams(masks, halves)
+	im.noteFolded()
 	return im, nil
 }
 

@@ -38,6 +38,17 @@ type Param struct {
 	// the exporter's layout: Gemm with transB stores [out in], MatMul [in out].
 	OutAxis, InAxis int
 
+	// Label is the parameter's name in PyTorch, LabelFrom where that was found.
+	// It is Name where the file does not tell.
+	Label, LabelFrom string
+
+	// Parts names the equal parts of the output axis, nil if there are none.
+	Parts []string
+
+	// Stored is the half-precision type of the parameter in the file, whose
+	// float32 master copy Value holds; Undefined if the file has what is here.
+	Stored onnx.DType
+
 	// Mask and Dense are set for weights that pruning hooks masked.
 	Mask, Dense *onnx.Tensor
 }
@@ -73,25 +84,60 @@ func (im *Model) Floats() map[string]bool {
 }
 
 // findParams lists the floating-point initializers in the order in which the
-// graph first reads them.
-func (im *Model) findParams(masks map[string]hooked) {
+// graph first reads them. halves are the types of those that were stored in
+// half precision, by the name that their tensors have in the file.
+func (im *Model) findParams(masks map[string]hooked, halves map[string]onnx.DType) {
 	seen := map[*graph.Value]bool{}
+	batch := commonBatch(im.Graph)
 	for _, n := range im.Graph.Nodes {
 		for slot, v := range n.Inputs {
 			if v == nil || v.Const == nil || !v.DType.IsFloat() || seen[v] || shapeOnly(graph.Use{Node: n, Slot: slot}) {
 				continue
 			}
 			seen[v] = true
-			p := &Param{Value: v}
+			p := &Param{Value: v, Stored: halves[v.Const.Name]}
 			p.Node, p.Slot, p.OutAxis, p.InAxis = consumer(v, graph.Use{Node: n, Slot: slot})
-			p.classify()
+			p.classify(batch)
+			p.Parts = p.findParts()
 			if h, ok := masks[v.Name]; ok {
 				p.Mask, p.Dense = h.mask, h.dense
 			}
 			im.Params = append(im.Params, p)
 		}
 	}
+	im.label()
+	im.warnFixed()
 }
+
+// warnFixed says which constants a fixed batch keeps from being trained.
+func (im *Model) warnFixed() {
+	var names []string
+	for _, p := range im.Params {
+		if p.Why == whyFixed {
+			names = append(names, fmt.Sprintf("%q", p.Name()))
+		}
+	}
+	if len(names) > 0 {
+		im.note("%s cannot be trained: %s", strings.Join(names, ", "), whyFixed)
+	}
+}
+
+// noteFolded says that batch normalisation went into convolutions, as plain
+// exports have it.
+func (im *Model) noteFolded() {
+	folded := 0
+	for _, p := range im.Params {
+		if p.Node.Op == "Conv" && p.Slot == 2 && (strings.HasSuffix(p.Name(), ".weight_bias") || strings.HasPrefix(p.Name(), "onnx::Conv_")) {
+			folded++
+		}
+	}
+	if folded > 0 {
+		im.note("batch normalisation is folded into %d convolutions: they are trained as they are, at a smaller learning rate, and initial weights must come from an export that folds it too", folded)
+	}
+}
+
+// whyFixed is why an expanded constant is not trained.
+const whyFixed = "its leading extent is the batch that the file fixes, so that it holds a copy per sample; export the model with a dynamic batch (dynamic_shapes or dynamic_axes)"
 
 // consumer follows a parameter through nodes that hand it on to the node that
 // gives it its meaning, and says along which of the parameter's axes that
@@ -166,8 +212,9 @@ var slotRoles = map[string][]Role{
 	"RNN":                   {Constant, Weight, Weight, Bias, Constant, Bias},
 }
 
-// classify sets role and trainability.
-func (p *Param) classify() {
+// classify sets role and trainability. batch is the batch that the file
+// fixes, 0 if it does not.
+func (p *Param) classify(batch int) {
 	v := p.Value
 	p.Role = Constant
 	if roles := slotRoles[p.Node.Op]; p.Node.Domain == "" && p.Slot < len(roles) {
@@ -185,6 +232,12 @@ func (p *Param) classify() {
 		p.Why = fmt.Sprintf("%v is not trained; convert the file to float32", v.DType)
 	case len(v.Shape) == 0:
 		p.Why = "a scalar constant"
+	case p.groupStandIn():
+		p.Why = "the ones or zeros of a group normalisation; its scale and shift follow behind"
+	case p.Role == Bias && len(v.Shape) > 1 && additiveMask(v.Const):
+		p.Why = "an attention mask"
+	case p.repeatsBatch(batch):
+		p.Why = whyFixed
 	case (p.Role == Bias || p.Role == Scale) && v.Const.Len() == 1 && len(v.Shape) <= 1 && !strings.Contains(v.Name, "."):
 		p.Why = "a scalar constant"
 	default:

@@ -13,6 +13,9 @@ import (
 type Target struct {
 	Batch int // leading extent of every input
 
+	// Dims gives extents to further axes of inputs, by the file's names.
+	Dims map[string]int
+
 	// Training puts batch normalisation and dropout into training mode,
 	// whatever mode the file was exported in; otherwise they are in inference
 	// mode.
@@ -35,6 +38,9 @@ func Specialise(g *graph.Graph, t Target) (*graph.Graph, error) {
 		return nil, fmt.Errorf("pass: batch size %d: want at least 1", t.Batch)
 	}
 	c := g.Clone()
+	if err := bindDims(c, t.Dims); err != nil {
+		return nil, err
+	}
 	for _, in := range c.Inputs {
 		if err := bindBatch(c, in, t.Batch); err != nil {
 			return nil, err
@@ -77,7 +83,7 @@ func bindBatch(g *graph.Graph, in *graph.Value, batch int) error {
 	}
 	for i, d := range in.Shape[min(1, len(in.Shape)):] {
 		if d < 0 {
-			return fmt.Errorf("pass: input %q: axis %d has no fixed extent; only the batch (axis 0) may be dynamic", in.Name, i+1)
+			return fmt.Errorf("pass: input %q: axis %d%s has no fixed extent; only the batch (axis 0) may be dynamic: give it one by its name", in.Name, i+1, paramText(in, i+1))
 		}
 	}
 	if len(in.Shape) == 0 || in.Shape[0] == batch {

@@ -294,7 +294,8 @@ func (e *Engine) momentum(stat string) float64 {
 	return e.model.Param(stat).Node.Float("momentum", 0.9)
 }
 
-// Export writes the weights into the model's graph, as float32.
+// Export writes the weights into the model's graph, as float32; the model's
+// ToONNX rounds those that its file has in half precision.
 func (e *Engine) Export() {
 	for _, name := range e.weights.Names {
 		p := e.model.Param(name)
