@@ -35,12 +35,14 @@ func goldenDir() string {
 // hyper is the union of the hyper-parameters of the cases.
 type hyper struct {
 	Alpha         float64
+	Betas         []float64
 	Batch         int
 	ClassToForget int     `json:"class_to_forget"`
 	ClampMax      float64 `json:"noise_std_clamp_max"`
 	Dampening     float64 `json:"dampening_constant"`
 	DecreasingLR  string  `json:"decreasing_lr"`
 	EmaBeta       float64 `json:"ema_beta"`
+	Eps           float64
 	Epochs        int
 	Exponent      float64
 	ForgetAlpha   float64 `json:"forget_alpha"`
@@ -102,8 +104,9 @@ type goldenCase struct {
 	NotComparable struct{ Tensors map[string]float64 } `json:"not_comparable"`
 	ParamOrder    []string                             `json:"param_order"`
 	Tolerance     struct {
-		After64   float64
-		PerTensor map[string]struct{ Atol float64 } `json:"per_tensor"`
+		After64    float64
+		Comparable float64                           `json:"atol_comparable"` // largest tolerance without the tensors that are not comparable
+		PerTensor  map[string]struct{ Atol float64 } `json:"per_tensor"`
 	}
 	dir string
 }
@@ -241,10 +244,15 @@ func (b *bench) recordedNoise(t *testing.T) unlearn.Noise {
 	}
 }
 
-// sibling is the case of another algorithm for the same model.
-func (b *bench) sibling(t *testing.T, algorithm string) *goldenCase {
+// salunRatio is the saliency ratio of the SalUn case for the same model, whose
+// mask the case uses; without such a case 0, the published one.
+func (b *bench) salunRatio(t *testing.T) float64 {
 	t.Helper()
-	return readCase(t, filepath.Join(filepath.Dir(b.dir), algorithm+"_"+b.Model))
+	dir := filepath.Join(filepath.Dir(b.dir), "salun_"+b.Model)
+	if _, err := os.Stat(dir); err != nil {
+		return 0
+	}
+	return readCase(t, dir).Hyper.Saliency
 }
 
 // checkMask compares a mask over all parameters with the recorded one.

@@ -25,7 +25,7 @@ var runners = map[string]func(t *testing.T, b *bench) error{
 		return b.prescribe(t).run(t, unlearn.FineTune{})
 	},
 	"ft_salun_mask": func(t *testing.T, b *bench) error {
-		s := unlearn.Saliency{Ratio: b.sibling(t, "salun").Hyper.Saliency, Batch: b.Hyper.ForgetBatch, Freeze: true}
+		s := unlearn.Saliency{Ratio: b.salunRatio(t), Batch: b.Hyper.ForgetBatch, Freeze: true}
 		var err error
 		if b.moving, err = s.Mask(t.Context(), b.task); err != nil {
 			return err
@@ -256,6 +256,9 @@ func (b *bench) prescribe(t *testing.T) *bench {
 		o.Kind, o.Momentum = "adamw", 0
 	case strings.HasPrefix(kind, "adam"):
 		o.Kind, o.Momentum = "adam", 0
+	}
+	if len(h.Betas) == 2 && o.Kind != "sgd" {
+		o.Beta1, o.Beta2, o.Epsilon = h.Betas[0], h.Betas[1], h.Eps
 	}
 	b.task.Optimizer = o
 	return b
