@@ -63,6 +63,7 @@ type pool struct {
 	rows, cols []reach
 	spans      []span
 	isGlobal   bool // one window that is the image
+	isPlain    bool // windows of 2 by 2 that do not overlap, all within the image
 }
 
 func newPool(s PoolSpec) pool {
@@ -74,6 +75,8 @@ func newPool(s PoolSpec) pool {
 	p.spans = spans(s)
 	p.isGlobal = s.OH == 1 && s.OW == 1 && s.DilationH == 1 && s.DilationW == 1 && p.rows[0].padded == s.H &&
 		p.rows[0].taps == s.H && p.cols[0].padded == s.W && p.cols[0].taps == s.W
+	p.isPlain = s.KernelH == 2 && s.KernelW == 2 && s.StrideH == 2 && s.StrideW == 2 && s.DilationH == 1 && s.DilationW == 1 &&
+		s.PadTop == 0 && s.PadLeft == 0 && min(s.OH, s.OW) > 0 && 2*s.OH <= s.H && 2*s.OW <= s.W
 	return p
 }
 
@@ -132,6 +135,9 @@ func (p *MaxPool[T]) forwardUnit(w *Worker, unit int) {
 	n := s.OH * s.OW
 	best, where := scratchOf[T](w, 0, n+poolLanes), w.Int32(0, n+poolLanes)
 	for i, last := p.planes(unit); i < last; i++ {
+		if p.isPlain && p.forwardPlain(i, where) {
+			continue
+		}
 		Fill(best, T(math.Inf(-1)))
 		Fill(where, -1)
 		x := plane(p.x, i, s.H*s.W)
@@ -141,6 +147,22 @@ func (p *MaxPool[T]) forwardUnit(w *Worker, unit int) {
 		copy(plane(p.y, i, n), best)
 		copy(plane(p.index, i, n), where)
 	}
+}
+
+// forwardPlain pools a plane by windows of 2 by 2 in one pass, where that is
+// implemented. where is scratch memory.
+func (p *MaxPool[T]) forwardPlain(i int, where []int32) bool {
+	s := &p.spec
+	x, y := asFloat32(p.x), asFloat32(p.y)
+	if x == nil || vecInUse.pool2x2 == nil {
+		return false
+	}
+	if p.index != nil {
+		where = plane(p.index, i, s.OH*s.OW)
+	}
+	x, y = plane(x, i, s.H*s.W), plane(y, i, s.OH*s.OW)
+	vecInUse.pool2x2(&y[0], &where[0], &x[0], s.OH, s.OW, s.W)
+	return true
 }
 
 // row shows every tap to those outputs of a row whose window has it in the image.

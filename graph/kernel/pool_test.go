@@ -25,6 +25,7 @@ var poolCases = []PoolSpec{
 	{Planes: 2, H: 5, W: 6, OH: 4, OW: 7, KernelH: 3, KernelW: 2, PadTop: 1, PadLeft: 1, PadRight: 1},
 	{Planes: 2, H: 9, W: 9, OH: 5, OW: 5, KernelH: 3, KernelW: 3, DilationH: 2, DilationW: 2},
 	{Planes: 5, H: 1, W: 30, OH: 1, OW: 10, KernelH: 1, KernelW: 3, StrideW: 3},
+	{Planes: 2, H: 6, W: 33, OH: 3, OW: 16, KernelH: 2, KernelW: 2, StrideH: 2, StrideW: 2},
 	{Planes: 7, H: 4, W: 4, OH: 1, OW: 1, KernelH: 4, KernelW: 4},
 	{Planes: 9, H: 128, W: 100, OH: 64, OW: 50, KernelH: 2, KernelW: 2, StrideH: 2, StrideW: 2},
 	{Planes: 1, H: 2, W: 2, OH: 3, OW: 3, KernelH: 1, KernelW: 1, PadTop: 1}, // windows that see nothing

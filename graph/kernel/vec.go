@@ -55,6 +55,7 @@ type vecLoops struct {
 	elementwise [elementwiseLoops]func(z, x, y *float32, n int, a, b, c float32)
 	reduction   [reductionLoops]func(x, y *float32, n int, a float32) float32
 	step        [stepLoops]func(w, dw, m, s, t *float32, n int, coef *float32)
+	pool2x2     func(y *float32, index *int32, x *float32, rows, cols, width int)
 	poolTap     [poolStrides]func(y *float32, index *int32, x *float32, n int, first int32)
 }
 

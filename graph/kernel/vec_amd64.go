@@ -60,6 +60,7 @@ var vecAVX512 = vecLoops{
 		stepAdam:           adam_f32_avx512,
 		stepAdamMasked:     adamMasked_f32_avx512,
 	},
+	pool2x2: pool2x2_f32_avx512,
 	poolTap: poolTaps,
 }
 

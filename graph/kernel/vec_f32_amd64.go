@@ -383,3 +383,8 @@ func poolTap1_f32_avx2(y *float32, index *int32, x *float32, n int, first int32)
 //
 //go:noescape
 func poolTap2_f32_avx2(y *float32, index *int32, x *float32, n int, first int32)
+
+// pool2x2_f32_avx512 writes the maxima of rows > 0 rows of cols > 0 windows, and where in x they were.
+//
+//go:noescape
+func pool2x2_f32_avx512(y *float32, index *int32, x *float32, rows int, cols int, width int)

@@ -6148,3 +6148,125 @@ DATA vec_00000007<>+52(SB)/4, $0x00000007
 DATA vec_00000007<>+56(SB)/4, $0x00000007
 DATA vec_00000007<>+60(SB)/4, $0x00000007
 GLOBL vec_00000007<>(SB), RODATA|NOPTR, $64
+
+// func pool2x2_f32_avx512(y *float32, index *int32, x *float32, rows int, cols int, width int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·pool2x2_f32_avx512(SB), NOSPLIT, $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         index+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         rows+24(FP), BX
+	MOVQ         width+40(FP), SI
+	VMOVDQU32    vec_evens<>+0(SB), Z0
+	VMOVDQU32    vec_00000001<>+0(SB), Z3
+	VPADDD       Z3, Z0, Z1
+	VPBROADCASTD SI, Z2
+	VMOVDQA32    Z0, Z4
+
+row:
+	MOVQ      cols+32(FP), DI
+	MOVQ      DX, R8
+	LEAQ      (DX)(SI*4), R9
+	VMOVDQA32 Z4, Z5
+
+block:
+	MOVQ DI, R10
+	CMPQ R10, $0x10
+	JLE  masks
+	MOVQ $0x00000010, R10
+
+masks:
+	MOVQ      $-1, R11
+	MOVQ      $-1, R12
+	SHLXQ     R10, R11, R11
+	NOTQ      R11
+	KMOVW     R11, K1
+	ADDQ      R10, R10
+	SHLXQ     R10, R12, R12
+	NOTQ      R12
+	KMOVW     R12, K2
+	SHRQ      $0x10, R12
+	KMOVW     R12, K3
+	VMOVUPS.Z (R8), K2, Z6
+	VMOVUPS.Z 64(R8), K3, Z7
+	VMOVAPS   Z6, Z8
+	VPERMT2PS Z7, Z0, Z6
+	VPERMT2PS Z7, Z1, Z8
+	VMOVUPS.Z (R9), K2, Z7
+	VMOVUPS.Z 64(R9), K3, Z9
+	VMOVAPS   Z7, Z10
+	VPERMT2PS Z9, Z0, Z7
+	VPERMT2PS Z9, Z1, Z10
+	VMOVDQA32 Z5, Z9
+	VCMPPS    $0x1e, Z6, Z8, K2
+	VCMPPS    $0x03, Z8, Z8, K3
+	KORW      K3, K2, K2
+	VPADDD    Z3, Z5, Z11
+	VMOVAPS   Z8, K2, Z6
+	VMOVDQA32 Z11, K2, Z9
+	VCMPPS    $0x1e, Z6, Z7, K2
+	VCMPPS    $0x03, Z7, Z7, K3
+	KORW      K3, K2, K2
+	VPADDD    Z2, Z5, Z8
+	VMOVAPS   Z7, K2, Z6
+	VMOVDQA32 Z8, K2, Z9
+	VCMPPS    $0x1e, Z6, Z10, K2
+	VCMPPS    $0x03, Z10, Z10, K3
+	KORW      K3, K2, K2
+	VPADDD    Z2, Z5, Z7
+	VPADDD    Z3, Z7, Z7
+	VMOVAPS   Z10, K2, Z6
+	VMOVDQA32 Z7, K2, Z9
+	VMOVUPS   Z6, K1, (AX)
+	VMOVDQU32 Z9, K1, (CX)
+	SHRQ      $0x01, R10
+	LEAQ      (AX)(R10*4), AX
+	LEAQ      (CX)(R10*4), CX
+	ADDQ      $0x80, R8
+	ADDQ      $0x80, R9
+	VPADDD    vec_00000020<>+0(SB), Z5, Z5
+	SUBQ      R10, DI
+	JNZ       block
+	LEAQ      (DX)(SI*8), DX
+	VPADDD    Z2, Z4, Z4
+	VPADDD    Z2, Z4, Z4
+	DECQ      BX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+DATA vec_evens<>+0(SB)/4, $0x00000000
+DATA vec_evens<>+4(SB)/4, $0x00000002
+DATA vec_evens<>+8(SB)/4, $0x00000004
+DATA vec_evens<>+12(SB)/4, $0x00000006
+DATA vec_evens<>+16(SB)/4, $0x00000008
+DATA vec_evens<>+20(SB)/4, $0x0000000a
+DATA vec_evens<>+24(SB)/4, $0x0000000c
+DATA vec_evens<>+28(SB)/4, $0x0000000e
+DATA vec_evens<>+32(SB)/4, $0x00000010
+DATA vec_evens<>+36(SB)/4, $0x00000012
+DATA vec_evens<>+40(SB)/4, $0x00000014
+DATA vec_evens<>+44(SB)/4, $0x00000016
+DATA vec_evens<>+48(SB)/4, $0x00000018
+DATA vec_evens<>+52(SB)/4, $0x0000001a
+DATA vec_evens<>+56(SB)/4, $0x0000001c
+DATA vec_evens<>+60(SB)/4, $0x0000001e
+GLOBL vec_evens<>(SB), RODATA|NOPTR, $64
+
+DATA vec_00000020<>+0(SB)/4, $0x00000020
+DATA vec_00000020<>+4(SB)/4, $0x00000020
+DATA vec_00000020<>+8(SB)/4, $0x00000020
+DATA vec_00000020<>+12(SB)/4, $0x00000020
+DATA vec_00000020<>+16(SB)/4, $0x00000020
+DATA vec_00000020<>+20(SB)/4, $0x00000020
+DATA vec_00000020<>+24(SB)/4, $0x00000020
+DATA vec_00000020<>+28(SB)/4, $0x00000020
+DATA vec_00000020<>+32(SB)/4, $0x00000020
+DATA vec_00000020<>+36(SB)/4, $0x00000020
+DATA vec_00000020<>+40(SB)/4, $0x00000020
+DATA vec_00000020<>+44(SB)/4, $0x00000020
+DATA vec_00000020<>+48(SB)/4, $0x00000020
+DATA vec_00000020<>+52(SB)/4, $0x00000020
+DATA vec_00000020<>+56(SB)/4, $0x00000020
+DATA vec_00000020<>+60(SB)/4, $0x00000020
+GLOBL vec_00000020<>(SB), RODATA|NOPTR, $64

@@ -27,5 +27,6 @@ func main() {
 	}
 	poolTap(1)
 	poolTap(2)
+	pool2x2()
 	Generate()
 }

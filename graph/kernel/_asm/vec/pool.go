@@ -8,8 +8,8 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// poolLanes is the number of outputs a pooling loop handles at a time. Images
-// are small, so it exists in AVX2 alone.
+// poolLanes is the number of outputs that poolTap handles at a time. Images are
+// small, so it exists in AVX2 alone.
 const poolLanes = 8
 
 // poolTap writes the loop that shows one tap of a maximum pooling window to a
@@ -114,6 +114,109 @@ func laneMultiples(stride int) Mem {
 			DATA(4*i, U32(i*stride))
 		}
 		multiples[stride] = m
+	}
+	return m
+}
+
+// pool2x2 writes maximum pooling of a plane by windows of 2 by 2 that do not
+// overlap, the usual kind, in one pass: rows of cols outputs each, where a row
+// of x has width elements.
+func pool2x2() {
+	TEXT("pool2x2_f32_avx512", NOSPLIT, "func(y *float32, index *int32, x *float32, rows, cols, width int)")
+	Doc("pool2x2_f32_avx512 writes the maxima of rows > 0 rows of cols > 0 windows, and where in x they were.")
+	Pragma("noescape")
+	y, index, x := Load(Param("y"), GP64()), Load(Param("index"), GP64()), Load(Param("x"), GP64())
+	rows, width := Load(Param("rows"), GP64()), Load(Param("width"), GP64())
+	even, odd, down, one, rowAt := ZMM(), ZMM(), ZMM(), ZMM(), ZMM()
+	VMOVDQU32(laneTable("vec_evens", 0, 2), even)
+	VMOVDQU32(bits(1), one)
+	VPADDD(one, even, odd)
+	VPBROADCASTD(width.(reg.GPVirtual).As32(), down)
+	VMOVDQA32(even, rowAt)
+
+	Label("row")
+	left, from, second := GP64(), GP64(), GP64()
+	Load(Param("cols"), left)
+	MOVQ(x, from)
+	LEAQ(Mem{Base: x, Index: width, Scale: 4}, second)
+	at := ZMM()
+	VMOVDQA32(rowAt, at)
+
+	Label("block")
+	write, low, high := K(), K(), K()
+	count := GP64()
+	MOVQ(left, count)
+	CMPQ(count, Imm(16))
+	JLE(LabelRef("masks"))
+	MOVQ(U32(16), count)
+	Label("masks")
+	lanes, elements := GP64(), GP64()
+	MOVQ(I32(-1), lanes)
+	MOVQ(I32(-1), elements)
+	SHLXQ(count, lanes, lanes)
+	NOTQ(lanes)
+	KMOVW(lanes.As32(), write)
+	ADDQ(count, count)
+	SHLXQ(count, elements, elements)
+	NOTQ(elements)
+	KMOVW(elements.As32(), low)
+	SHRQ(Imm(16), elements)
+	KMOVW(elements.As32(), high)
+
+	var taps []reg.VecVirtual
+	for _, line := range []reg.Register{from, second} {
+		a, b, c := ZMM(), ZMM(), ZMM()
+		VMOVUPS_Z(Mem{Base: line}, low, a)
+		VMOVUPS_Z(Mem{Base: line, Disp: 64}, high, b)
+		VMOVAPS(a, c)
+		VPERMT2PS(b, even, a)
+		VPERMT2PS(b, odd, c)
+		taps = append(taps, a, c)
+	}
+	best, where := taps[0], ZMM()
+	VMOVDQA32(at, where)
+	for i, v := range taps[1:] {
+		larger, nan, here := K(), K(), ZMM()
+		VCMPPS(Imm(greaterThan), best, v, larger)
+		VCMPPS(Imm(unordered), v, v, nan)
+		KORW(nan, larger, larger)
+		switch i {
+		case 0:
+			VPADDD(one, at, here)
+		case 1:
+			VPADDD(down, at, here)
+		case 2:
+			VPADDD(down, at, here)
+			VPADDD(one, here, here)
+		}
+		VMOVAPS(v, larger, best)
+		VMOVDQA32(here, larger, where)
+	}
+	VMOVUPS(best, write, Mem{Base: y})
+	VMOVDQU32(where, write, Mem{Base: index})
+	SHRQ(Imm(1), count)
+	LEAQ(Mem{Base: y, Index: count, Scale: 4}, y)
+	LEAQ(Mem{Base: index, Index: count, Scale: 4}, index)
+	ADDQ(Imm(128), from)
+	ADDQ(Imm(128), second)
+	VPADDD(bits(32), at, at)
+	SUBQ(count, left)
+	JNZ(LabelRef("block"))
+
+	LEAQ(Mem{Base: x, Index: width, Scale: 8}, x)
+	VPADDD(down, rowAt, rowAt)
+	VPADDD(down, rowAt, rowAt)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+// laneTable is 16 lanes that rise from first by step, in memory.
+func laneTable(name string, first, step int) Mem {
+	m := GLOBL(name, 8|16) // RODATA|NOPTR
+	for i := range 16 {
+		DATA(4*i, U32(first+i*step))
 	}
 	return m
 }
