@@ -131,9 +131,18 @@ func loadCorpusFile(path string) (*pass.Model, tensors, error) {
 func corpusFeeds(g *graph.Graph, data tensors, n int) tensors {
 	feeds := tensors{}
 	for i, in := range g.Inputs {
-		feeds[in.Name] = data[fmt.Sprintf("x%d.%d", n, i)]
+		feeds[in.Name] = cloned(data[fmt.Sprintf("x%d.%d", n, i)])
 	}
 	return feeds
+}
+
+// cloned is a copy of floating-point inputs, which steps scale.
+func cloned(t *onnx.Tensor) *onnx.Tensor {
+	x, ok := t.Data.([]float32)
+	if !ok {
+		return t
+	}
+	return onnx.FromSlice(slices.Clone(x), t.Shape...)
 }
 
 // run executes a specialised graph; the noise of dropout drops nothing.
@@ -213,14 +222,31 @@ func keepParams(im *pass.Model) map[string]bool {
 	return keep
 }
 
-// step compares loss and gradients of one training step. A network can be so
-// badly conditioned that two float32 executors differ: where they do, the
-// native one may be off by a few times as much as ONNX Runtime is from what
-// float64 gives.
+// step compares loss and gradients of one training step. Where a ReLU's input
+// is within rounding of zero, two executors may differ and both be right; that
+// does not happen again with inputs that are a little larger.
 func (c *corpus) step(t *testing.T, im *pass.Model, data tensors, n int) error {
-	g, feeds, err := corpusStep(im, im.Trunk(), data, n)
+	var err error
+	for _, scale := range []float32{1, 1.01, 1.02} {
+		if err = c.stepAt(t, im, data, n, scale); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// stepAt is a step on inputs that are multiplied by scale.
+func (c *corpus) stepAt(t *testing.T, im *pass.Model, data tensors, n int, scale float32) error {
+	g, feeds, err := corpusStep(im, data, n)
 	if err != nil {
 		return err
+	}
+	for _, in := range im.Graph.Inputs {
+		if x, ok := feeds[in.Name].Data.([]float32); ok {
+			for i := range x {
+				x[i] *= scale
+			}
+		}
 	}
 	m, err := pass.Portable(g)
 	if err != nil {
@@ -239,22 +265,11 @@ func (c *corpus) step(t *testing.T, im *pass.Model, data tensors, n int) error {
 		return err
 	}
 	defer s.Close()
-	other, err := s.Run(t.Context(), feeds)
+	want, err := s.Run(t.Context(), feeds)
 	if err != nil {
 		return err
 	}
-	names := append([]string{autodiff.LossName}, gradNames(im)...)
-	if err := sameGradients(names, native, other, 1); err == nil {
-		return nil
-	}
-	if g, feeds, err = corpusStep(im, pass.Double(im.Trunk()), data, n); err != nil {
-		return err
-	}
-	exact, err := c.run(t, g, feeds)
-	if err != nil {
-		return err
-	}
-	return sameGradients(names, native, exact, 8*largestError(names, other, exact))
+	return sameGradients(append([]string{autodiff.LossName}, gradNames(im)...), native, want)
 }
 
 func gradNames(im *pass.Model) []string {
@@ -267,8 +282,8 @@ func gradNames(im *pass.Model) []string {
 
 // corpusStep makes the graph that computes loss and gradients for a batch
 // of n, and its feeds.
-func corpusStep(im *pass.Model, trunk *graph.Graph, data tensors, n int) (*graph.Graph, tensors, error) {
-	g, err := pass.Specialise(trunk, pass.Target{Batch: n, Training: true, Keep: keepParams(im)})
+func corpusStep(im *pass.Model, data tensors, n int) (*graph.Graph, tensors, error) {
+	g, err := pass.Specialise(im.Trunk(), pass.Target{Batch: n, Training: true, Keep: keepParams(im)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -299,15 +314,8 @@ func corpusStep(im *pass.Model, trunk *graph.Graph, data tensors, n int) (*graph
 		return nil, nil, err
 	}
 	for _, in := range g.Inputs {
-		t := feeds[in.Name]
-		if t == nil {
+		if feeds[in.Name] == nil {
 			return nil, nil, fmt.Errorf("the training graph has an input %q that nothing feeds", in.Name)
-		}
-		if t.DType == in.DType {
-			continue
-		}
-		if feeds[in.Name], err = onnx.Convert(t, in.DType); err != nil {
-			return nil, nil, err
 		}
 	}
 	return g, feeds, nil
@@ -315,60 +323,32 @@ func corpusStep(im *pass.Model, trunk *graph.Graph, data tensors, n int) (*graph
 
 // sameGradients allows each tensor an error relative to its largest entry, and
 // to the network's largest gradient: one that is zero but for rounding has no
-// digits to compare. Both are scaled by slack.
-func sameGradients(names []string, got, want tensors, slack float64) error {
-	if slack = max(slack, 1); largestOf(names, want) == 0 {
+// digits to compare.
+func sameGradients(names []string, got, want tensors) error {
+	const tol, floor = 1e-3, 1e-5
+	largest := 0.0
+	for _, name := range names[1:] {
+		largest = max(largest, magnitude(want[name]))
+	}
+	if largest == 0 {
 		return errors.New("every gradient is zero")
 	}
 	for _, name := range names {
-		if e := gradientError(name, names, got, want); !(e <= slack) {
-			return fmt.Errorf("%s is off by %.2g times what is allowed (largest entry %g)", name, e, magnitude(want[name]))
+		a, b := onnx.Of[float32](got[name]), onnx.Of[float32](want[name])
+		allowed := max(tol*magnitude(want[name]), floor*largest)
+		for i := range b {
+			if d := math.Abs(float64(a[i]) - float64(b[i])); !(d <= allowed) {
+				return fmt.Errorf("%s[%d] is %g, ONNX Runtime has %g (largest entry %g)", name, i, a[i], b[i], magnitude(want[name]))
+			}
 		}
 	}
 	return nil
 }
 
-// gradientError is the largest error of a tensor in units of what is allowed.
-func gradientError(name string, names []string, got, want tensors) float64 {
-	const tol, floor = 1e-3, 1e-5
-	allowed := max(tol*magnitude(want[name]), floor*largestOf(names, want))
-	worst := 0.0
-	for i := range want[name].Len() {
-		if d := math.Abs(number(got[name], i)-number(want[name], i)) / allowed; !(d <= worst) {
-			worst = d
-		}
-	}
-	return worst
-}
-
-func largestError(names []string, got, want tensors) float64 {
-	worst := 0.0
-	for _, name := range names {
-		worst = max(worst, gradientError(name, names, got, want))
-	}
-	return worst
-}
-
-// largestOf is the largest entry of all gradients.
-func largestOf(names []string, of tensors) float64 {
-	largest := 0.0
-	for _, name := range names[1:] {
-		largest = max(largest, magnitude(of[name]))
-	}
-	return largest
-}
-
-func number(t *onnx.Tensor, i int) float64 {
-	if x, ok := t.Data.([]float64); ok {
-		return x[i]
-	}
-	return float64(onnx.Of[float32](t)[i])
-}
-
 func magnitude(t *onnx.Tensor) float64 {
 	largest := 0.0
-	for i := range t.Len() {
-		largest = max(largest, math.Abs(number(t, i)))
+	for _, x := range onnx.Of[float32](t) {
+		largest = max(largest, math.Abs(float64(x)))
 	}
 	return largest
 }

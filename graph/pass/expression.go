@@ -6,6 +6,7 @@ import (
 
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/onnx"
 )
 
 // views are the operators that hand a parameter on as it is or pick from it.
@@ -41,7 +42,7 @@ func findDerived(g *graph.Graph) derived {
 			if in == nil {
 				continue
 			}
-			constant = constant && (in.Const != nil || d.constant[in.Producer()])
+			constant = constant && (in.Const != nil || d.constant[in.Producer()] || extents(n) != nil)
 			if !shapeOnly(graph.Use{Node: n, Slot: slot}) {
 				carries = carries || splittable(in) || d.carries[in.Producer()]
 			}
@@ -49,6 +50,30 @@ func findDerived(g *graph.Graph) derived {
 		d.constant[n], d.carries[n] = constant, constant && carries
 	}
 	return d
+}
+
+// extents are what Shape returns where the extents it is asked for are known,
+// whatever the batch: the width of a recurrent layer's state, by which the file
+// cuts weights into gates. It is nil everywhere else.
+func extents(n *graph.Node) []int64 {
+	if n.Op != "Shape" || n.Domain != "" || n.Input(0) == nil || n.Input(0).Shape == nil {
+		return nil
+	}
+	rank := len(n.Input(0).Shape)
+	bound := func(i int) int {
+		if i < 0 {
+			i += rank
+		}
+		return min(max(i, 0), rank)
+	}
+	list := []int64{}
+	for i := bound(n.Int("start", 0)); i < bound(n.Int("end", rank)); i++ {
+		if n.Input(0).Shape[i] < 0 {
+			return nil
+		}
+		list = append(list, int64(n.Input(0).Shape[i]))
+	}
+	return list
 }
 
 // expression collects what the node n is computed from, nil if that is beyond
@@ -61,7 +86,7 @@ func (d derived) expression(n *graph.Node) *expression {
 		seen[n] = true
 		for slot, in := range n.Inputs {
 			switch {
-			case in == nil:
+			case in == nil || extents(n) != nil:
 			case in.Producer() != nil && !seen[in.Producer()]:
 				if len(seen) >= maxExpression || !visit(in.Producer()) {
 					return false
@@ -84,14 +109,20 @@ func (d derived) asItIs(e *expression) bool {
 	return len(e.leaves) == 1 && !slices.ContainsFunc(e.nodes, func(n *graph.Node) bool { return d.carries[n] && !isView(n) })
 }
 
+// inside reports whether only expressions that are no views read v.
+func (d derived) inside(v *graph.Value) bool {
+	return !slices.ContainsFunc(v.Uses(), func(u graph.Use) bool { return !d.constant[u.Node] || isView(u.Node) })
+}
+
 // express makes one parameter of every expression of parameters that the rest
 // of the graph reads (weight normalisation, gates put into another order), and
 // removes biases that are computed to be zero. With keep, expressions of
-// parameters stay in the graph and what they read is trained.
-func (im *Model) express(keep bool) error {
+// parameters stay in the graph. It returns what the expressions that stay read.
+func (im *Model) express(keep bool) ([]*graph.Value, error) {
 	g := im.Graph
 	d := findDerived(g)
 	var folded, kept []string
+	var leaves []*graph.Value
 	for _, n := range slices.Clone(g.Nodes) {
 		out := n.Output(0)
 		if !d.constant[n] || out == nil || !d.readOutside(g, out) {
@@ -99,7 +130,7 @@ func (im *Model) express(keep bool) error {
 		}
 		if !d.carries[n] {
 			if err := dropZeroBias(g, n, d); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
@@ -108,16 +139,15 @@ func (im *Model) express(keep bool) error {
 			continue
 		}
 		name := e.name()
-		if keep {
-			kept = append(kept, name)
-			continue
-		}
-		done, err := e.evaluate(g)
-		if err != nil {
-			return err
+		done := false
+		if !keep {
+			var err error
+			if done, err = e.evaluate(g); err != nil {
+				return nil, err
+			}
 		}
 		if !done {
-			kept = append(kept, name)
+			kept, leaves = append(kept, name), append(leaves, e.leaves...)
 			continue
 		}
 		folded = append(folded, name)
@@ -125,7 +155,7 @@ func (im *Model) express(keep bool) error {
 		g.ReplaceUses(out, own)
 	}
 	if len(folded)+len(kept) == 0 {
-		return nil
+		return nil, nil
 	}
 	g.Prune()
 	im.takeNames(folded)
@@ -135,7 +165,7 @@ func (im *Model) express(keep bool) error {
 	if len(kept) > 0 {
 		im.note("%d weights are expressions of others and stay so, differentiably: %s", len(kept), strings.Join(kept, ", "))
 	}
-	return nil
+	return leaves, nil
 }
 
 // readOutside reports whether something that is no expression reads v.
@@ -158,13 +188,19 @@ func (e *expression) evaluate(g *graph.Graph) (bool, error) {
 		if n.Output(0) == nil {
 			continue // another expression has it computed
 		}
+		if list := extents(n); list != nil {
+			out := n.Output(0)
+			out.DType, out.Shape = onnx.Int64, graph.Shape{len(list)}
+			replaceByConst(g, n, []*onnx.Tensor{onnx.FromSlice(list, len(list))})
+			continue
+		}
 		if err := ops.Infer(n); err != nil {
 			return false, err
 		}
 		if slices.ContainsFunc(n.Outputs, func(v *graph.Value) bool { return v != nil && v.Shape.Size() > limit }) {
 			return false, nil
 		}
-		if n.Op == "Shape" || n.Op == "Size" {
+		if shapeOnly(graph.Use{Node: n}) {
 			if err := foldShape(g, n); err != nil {
 				return false, err
 			}

@@ -73,7 +73,9 @@ func (o Options) Import(m *onnx.Model) (*Model, error) {
 	if calls > 0 {
 		im.note("%d calls of local functions are inlined", calls)
 	}
-	constants(g)
+	if err := constants(g); err != nil {
+		return nil, err
+	}
 	halves, err := single(g)
 	if err != nil {
 		return nil, err
@@ -85,8 +87,8 @@ func (o Options) Import(m *onnx.Model) (*Model, error) {
 		return nil, err
 	}
 	im.untie(o)
-	masks := im.unhook()
-	if err := im.express(o.KeepExpressions); err != nil {
+	known := origins{masks: im.unhook(), halves: halves}
+	if known.computing, err = im.express(o.KeepExpressions); err != nil {
 		return nil, err
 	}
 	im.retie()
@@ -100,7 +102,7 @@ func (o Options) Import(m *onnx.Model) (*Model, error) {
 	if err := im.findLogits(); err != nil {
 		return nil, err
 	}
-	im.findParams(masks, halves)
+	im.findParams(known)
 	im.noteFolded()
 	return im, nil
 }
@@ -139,20 +141,35 @@ func unknown(g *graph.Graph) error {
 	return errors.Join(errs...)
 }
 
-// constants turns Constant nodes that hold a tensor into initializers, so that
-// the exporters' two ways of writing a constant become one.
-func constants(g *graph.Graph) {
+// constants turns Constant nodes that hold numbers into initializers, so that
+// the exporters' ways of writing a constant become one.
+func constants(g *graph.Graph) error {
 	for _, n := range slices.Clone(g.Nodes) {
 		out := n.Output(0)
 		if n.Op != "Constant" || n.Domain != "" || out == nil || slices.Contains(g.Outputs, out) {
 			continue
 		}
-		if a := n.Attr("value"); a != nil && a.T != nil {
-			out.DType, out.Shape, out.Const = a.T.DType, append(graph.Shape{}, a.T.Shape...), a.T
-			g.MakeConst(out)
-			_ = g.RemoveNode(n) // it has no output left
+		var t *onnx.Tensor
+		switch a := n.Attr("value"); {
+		case a != nil && a.T != nil:
+			t = a.T
+		case n.Attr("value_int") != nil, n.Attr("value_ints") != nil, n.Attr("value_float") != nil, n.Attr("value_floats") != nil:
+			if err := ops.Infer(n); err != nil {
+				return err
+			}
+			tensors, err := ops.Eval(n)
+			if err != nil {
+				return err
+			}
+			t = tensors[0]
+		default:
+			continue
 		}
+		out.DType, out.Shape, out.Const = t.DType, append(graph.Shape{}, t.Shape...), t
+		g.MakeConst(out)
+		_ = g.RemoveNode(n) // it has no output left
 	}
+	return nil
 }
 
 // casts settles conversions whose result is known: CastLike becomes Cast; a
@@ -197,8 +214,8 @@ func casts(g *graph.Graph) error {
 // floating-point initializer that has several a copy of its own: exporters
 // merge equal initializers, so that separate parameters of an untrained
 // network look shared. A weight that an embedding Gather and a matrix product
-// share is really tied and stays so, as is one that a kept expression reads
-// more than once.
+// share is really tied and stays so, as is one that expressions read: the
+// direction of weight normalisation, once divided and once measured.
 func (im *Model) untie(o Options) {
 	g := im.Graph
 	before, copies := len(g.Inits), 0
@@ -223,15 +240,9 @@ func (im *Model) untie(o Options) {
 			g.SetInput(u.Node, u.Slot, own)
 		}
 	}
-	computed := derived{}
-	if o.KeepExpressions {
-		computed = findDerived(g)
-	}
+	d := findDerived(g)
 	for _, v := range slices.Clone(g.Inits) {
-		if !splittable(v) || tied(v) || o.KeepTied {
-			continue
-		}
-		if !slices.ContainsFunc(v.Uses(), func(u graph.Use) bool { return !computed.constant[u.Node] }) {
+		if !splittable(v) || tied(v) || o.KeepTied || d.inside(v) {
 			continue
 		}
 		readers := slices.DeleteFunc(slices.Clone(v.Uses()), shapeOnly)

@@ -83,10 +83,16 @@ func (im *Model) Floats() map[string]bool {
 	return names
 }
 
+// origins is what the import saw of parameters before it rewrote the graph.
+type origins struct {
+	masks     map[string]hooked     // by parameter
+	halves    map[string]onnx.DType // types in the file, by the tensor's name there
+	computing []*graph.Value        // read by expressions that stay in the graph
+}
+
 // findParams lists the floating-point initializers in the order in which the
-// graph first reads them. halves are the types of those that were stored in
-// half precision, by the name that their tensors have in the file.
-func (im *Model) findParams(masks map[string]hooked, halves map[string]onnx.DType) {
+// graph first reads them.
+func (im *Model) findParams(known origins) {
 	seen := map[*graph.Value]bool{}
 	batch := commonBatch(im.Graph)
 	for _, n := range im.Graph.Nodes {
@@ -95,11 +101,14 @@ func (im *Model) findParams(masks map[string]hooked, halves map[string]onnx.DTyp
 				continue
 			}
 			seen[v] = true
-			p := &Param{Value: v, Stored: halves[v.Const.Name]}
+			p := &Param{Value: v, Stored: known.halves[v.Const.Name]}
 			p.Node, p.Slot, p.OutAxis, p.InAxis = consumer(v, graph.Use{Node: n, Slot: slot})
 			p.classify(batch)
 			p.Parts = p.findParts()
-			if h, ok := masks[v.Name]; ok {
+			if slices.Contains(known.computing, v) && v.DType == onnx.Float32 {
+				p.Role, p.Trainable, p.Why = Scale, true, ""
+			}
+			if h, ok := known.masks[v.Name]; ok {
 				p.Mask, p.Dense = h.mask, h.dense
 			}
 			im.Params = append(im.Params, p)
