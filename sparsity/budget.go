@@ -116,7 +116,7 @@ func (p Budgeted) Prune(scores []Scores, alive *Masks, share float64) (*Masks, e
 		exact[i] *= float64(len(s.Values))
 	}
 	target.Keep = apportion(exact, target.Keep, want)
-	return cutWithin(scores, alive, target)
+	return CutWithin(scores, alive, target)
 }
 
 // apportion rounds the wanted numbers down, at most to what there is, and

@@ -70,5 +70,5 @@ func (p NM) Prune(scores []Scores, alive *Masks, share float64) (*Masks, error) 
 			target.Keep[g] = min(target.Keep[g], (p.N*inputs+p.M-1)/p.M)
 		}
 	}
-	return cutWithin(scores, alive, target)
+	return CutWithin(scores, alive, target)
 }

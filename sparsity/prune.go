@@ -89,12 +89,12 @@ func pruneCount(scores []Scores, scope Scope, alive *Masks, share float64, count
 	for g, n := range target.Keep {
 		target.Keep[g] = n - count(n, share)
 	}
-	return cutWithin(scores, alive, target)
+	return CutWithin(scores, alive, target)
 }
 
-// cutWithin cuts to the target, which is no more than is alive (nil: all);
+// CutWithin cuts to the target, which is no more than is alive (nil: all);
 // nothing comes back to life.
-func cutWithin(scores []Scores, alive *Masks, target Target) (*Masks, error) {
+func CutWithin(scores []Scores, alive *Masks, target Target) (*Masks, error) {
 	if alive == nil {
 		return Cut(scores, target)
 	}

@@ -99,5 +99,5 @@ func (pl Plan) finish(p Pruner, scores []Scores, masks, alive *Masks, share floa
 	for g, n := range target.Keep {
 		target.Keep[g] = min(n-RoundHalfEven(n, share), left.Keep[g])
 	}
-	return cutWithin(scores, masks, target)
+	return CutWithin(scores, masks, target)
 }

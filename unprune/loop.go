@@ -183,14 +183,9 @@ func (l *Loop) cut(ctx context.Context, t *Task, target sparsity.Target, masks *
 	if err != nil {
 		return nil, err
 	}
-	out, err := sparsity.Cut(scores, target)
+	out, err := sparsity.CutWithin(scores, masks, target)
 	if err != nil {
 		return nil, err
-	}
-	for name, m := range out.All() { // equal scores of 0 must not bring a pruned weight back
-		if have := masks.Get(name); have != nil {
-			out.Set(name, m.And(have))
-		}
 	}
 	return out, t.Engine.SetMasks(out)
 }

@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "rewrite golden files")
 func TestRegistryGolden(t *testing.T) {
 	const path = "testdata/ops.golden"
 	var b bytes.Buffer
-	fmt.Fprintln(&b, "# operator: versions; gradient (rule, body, none); kernel; body. Written by go test -update.")
+	fmt.Fprintln(&b, "# operator: versions; gradient (rule, body, none); kernel; body; axes rule. Written by go test -update.")
 	for _, op := range ops.All() {
 		name := op.Name
 		if op.Domain != "" {
@@ -30,7 +30,7 @@ func TestRegistryGolden(t *testing.T) {
 		case op.Body != nil && op.NoGrad == "":
 			gradient = "body"
 		}
-		fmt.Fprintf(&b, "%s: %v; gradient %s; kernel %s; body %s\n", name, op.Since, gradient, yes(op.Forward != nil), yes(op.Body != nil))
+		fmt.Fprintf(&b, "%s: %v; gradient %s; kernel %s; body %s; axes %s\n", name, op.Since, gradient, yes(op.Forward != nil), yes(op.Body != nil), yes(op.Axes != nil))
 	}
 	if *update {
 		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
