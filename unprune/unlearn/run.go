@@ -237,7 +237,7 @@ func (r *run) warnRounding(grads map[string]*onnx.Tensor) {
 		}
 	}
 	if len(names) > 0 && r.Snap == 0 {
-		r.Warn("%s: the gradient of %q is zero but for rounding, and %s turns rounding into steps of the full rate; snap such gradients to zero (Task.Snap), or use SGD",
+		r.Warn("%s: the gradient of %q is zero but for rounding, and %s turns rounding into steps of the full rate; use SGD, or snap such gradients to zero (Task.Snap)",
 			r.name, names, r.optimizer.Kind)
 	}
 }
