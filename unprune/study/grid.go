@@ -82,7 +82,11 @@ func (g *Grid) setting(ctx context.Context, j *journal, s Setting) error {
 		return err
 	}
 	for _, m := range g.Spec.methods() {
-		key, err := contentKey(c.identity, s, m, g.Spec.Attack, g.Spec.SameOrder)
+		parts := []any{c.identity, s, m, g.Spec.Attack}
+		if g.Spec.SameOrder {
+			parts = append(parts, true)
+		}
+		key, err := contentKey(parts...)
 		if err != nil {
 			return err
 		}
