@@ -162,6 +162,13 @@ func axesCopy(n *graph.Node, a *Axes) error {
 	return err
 }
 
+// axesZero is axesFirst for functions that are known to be 0 at 0.
+func axesZero(n *graph.Node, a *Axes) error {
+	err := axesFirst(n, a)
+	a.Carry = CarryZero
+	return err
+}
+
 // axesWindow ties batch and channels: pools.
 func axesWindow(n *graph.Node, a *Axes) error {
 	for i := range 2 {
@@ -200,6 +207,24 @@ func axesConv(n *graph.Node, a *Axes) error {
 	}
 	padded := n.Str("auto_pad", "NOTSET") != "NOTSET" || slices.ContainsFunc(n.Ints("pads"), func(p int) bool { return p != 0 })
 	a.Sums = append(a.Sums, Sum{X: Axis{x, 1}, W: Axis{w, 1}, Out: Axis{w, 0}, Y: Axis{y, 1}, Bias: n.Input(2), Group: group, Padded: padded})
+	return nil
+}
+
+// axesConvTranspose: x [N C ...], w [C M/group ...], y [N M ...], of one group;
+// in groups nothing can go.
+func axesConvTranspose(n *graph.Node, a *Axes) error {
+	x, w, y := n.Inputs[0], n.Inputs[1], n.Outputs[0]
+	if n.Int("group", 1) != 1 {
+		return nil
+	}
+	a.same(x, 0, y, 0)
+	a.same(x, 1, w, 0)
+	a.same(w, 1, y, 1)
+	if bias := n.Input(2); bias != nil {
+		a.same(bias, 0, y, 1)
+	}
+	// At the border fewer products are added than inside: as with padding.
+	a.Sums = append(a.Sums, Sum{X: Axis{x, 1}, W: Axis{w, 0}, Out: Axis{w, 1}, Y: Axis{y, 1}, Bias: n.Input(2), Group: 1, Padded: true})
 	return nil
 }
 

@@ -25,6 +25,9 @@ func TestCoupling(t *testing.T) {
 		{"depthwise with two outputs a channel", func(b *Builder, x *graph.Value) *graph.Value {
 			return b.OpA("Conv", []*onnx.Attr{onnx.AttrInt("group", 8)}, x, weights(b, 16, 1, 1, 1))
 		}, "abcdefgh"},
+		{"a transposed convolution", func(b *Builder, x *graph.Value) *graph.Value {
+			return b.Op("ConvTranspose", x, weights(b, 8, 3, 2, 2))
+		}, "abcdefgh"},
 		{"in groups of four", func(b *Builder, x *graph.Value) *graph.Value {
 			return b.OpA("Conv", []*onnx.Attr{onnx.AttrInt("group", 2)}, x, weights(b, 6, 4, 1, 1))
 		}, "abcdabcd"},

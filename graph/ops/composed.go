@@ -12,7 +12,7 @@ import (
 func init() {
 	composed := func(name string, since []int, body func(b *Builder, n *graph.Node, x *graph.Value) *graph.Value) Op {
 		return Op{
-			Name: name, Since: since, Infer: inferSame(floats...),
+			Name: name, Since: since, Axes: axesZero, Infer: inferSame(floats...),
 			Body: func(b *Builder, n *graph.Node) (values, error) {
 				return values{body(b, n, n.Inputs[0])}, nil
 			},
@@ -44,7 +44,7 @@ func init() {
 			return b.Mul(x, b.Op("Sigmoid", b.Mul(x, b.Scalar(n.Float("alpha", 1), x))))
 		}),
 		Op{Name: "SwiGLU", Since: []int{28}, Infer: inferSwiGLU, Body: swiGLUBody},
-		Op{Name: "Shrink", Since: []int{9}, Infer: inferSame(numbers...), Body: shrinkBody},
+		Op{Name: "Shrink", Since: []int{9}, Axes: axesFirst, Infer: inferSame(numbers...), Body: shrinkBody},
 		Op{
 			Name: "Hardmax", Since: []int{1, 11, 13}, NoGrad: "the result is a position, constant in pieces",
 			Infer: inferSoftmax, Body: hardmaxBody,

@@ -22,7 +22,7 @@ func init() {
 	register(
 		Op{Name: "Conv", Since: []int{1, 11, 22}, Infer: inferConv, Grad: gradConv, Axes: axesConv,
 			Forward: kernels(runConv[float32], runConv[float64])},
-		Op{Name: "ConvTranspose", Since: []int{1, 11, 22}, Infer: inferConvTranspose, Body: convTransposeBody},
+		Op{Name: "ConvTranspose", Since: []int{1, 11, 22}, Infer: inferConvTranspose, Axes: axesConvTranspose, Body: convTransposeBody},
 		Op{Domain: Domain, Name: "ConvGradInput", Infer: inferConvGradInput, Grad: gradConvGradInput,
 			Body: convGradInputBody, Forward: kernels(runConvGradInput[float32], runConvGradInput[float64])},
 		Op{Domain: Domain, Name: "ConvGradWeight", Infer: inferConvGradWeight, Grad: gradConvGradWeight,

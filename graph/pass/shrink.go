@@ -110,7 +110,7 @@ func (s *shrinker) fix(n, small *graph.Node) error {
 		return nil
 	}
 	switch n.Op {
-	case "Conv", "ConvTranspose":
+	case "Conv":
 		x, w := small.Inputs[0], small.Inputs[1]
 		group := len(s.kept(ops.Axis{Value: x, Index: 1})) / len(s.kept(ops.Axis{Value: w, Index: 1}))
 		n.SetAttr(onnx.AttrInt("group", int64(group)))

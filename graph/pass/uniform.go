@@ -356,7 +356,7 @@ func (u *uniform) apply(n *graph.Node, from map[*graph.Value]ops.Axis, position 
 		known = known && !math.IsNaN(x)
 		stand.Inputs = append(stand.Inputs, element(in, x))
 	}
-	if !known {
+	if !known || !foldable(n) {
 		return math.NaN(), nil
 	}
 	if err := ops.Infer(&stand); err != nil {
