@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -27,6 +28,8 @@ type app struct {
 
 	seed     uint64
 	threads  int
+	dim      []string       // as given
+	dims     map[string]int // extents of dynamic axes by name
 	quiet    bool
 	json     bool
 	logLevel string
@@ -95,6 +98,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check of the result did not hol
 	f := root.PersistentFlags()
 	f.Uint64Var(&a.seed, "seed", 0, "seed of everything random; equal seeds give equal bytes")
 	f.IntVar(&a.threads, "threads", 0, "threads to compute with; results do not depend on it (default: one per core)")
+	f.StringSliceVar(&a.dim, "dim", nil, "extent of a dynamic axis beyond the batch, as `name=extent` with the model's name for it")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
 	f.BoolVar(&a.json, "json", false, "print results as JSON on standard output, and nothing else there")
 	f.StringVar(&a.logLevel, "log-level", "info", "how much to tell on standard error: debug, info, warn or error")
@@ -218,6 +222,9 @@ func (a *app) begin(cmd *cobra.Command, args []string) ([]string, error) {
 	if a.quiet {
 		level = slog.LevelError
 	}
+	if err := a.readDims(); err != nil {
+		return nil, err
+	}
 	if a.threads < 0 {
 		return nil, usagef("--threads %d: want a positive number, or 0 for one per core", a.threads)
 	}
@@ -227,6 +234,20 @@ func (a *app) begin(cmd *cobra.Command, args []string) ([]string, error) {
 	a.bars = newBars(a.stderr, a.quiet)
 	a.log = slog.New(&lineHandler{w: a.bars.writer(), level: level})
 	return args, nil
+}
+
+// readDims reads the values of --dim.
+func (a *app) readDims() error {
+	a.dims = map[string]int{}
+	for _, d := range a.dim {
+		name, extent, _ := strings.Cut(d, "=")
+		n, err := strconv.Atoi(extent)
+		if err != nil || n < 1 || name == "" {
+			return usagef("--dim %s: want name=extent, such as sequence=128", d)
+		}
+		a.dims[name] = n
+	}
+	return nil
 }
 
 // team is a team of the given number of threads, which lives as long as the

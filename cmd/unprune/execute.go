@@ -154,7 +154,7 @@ func randomFeeds(inputs []*graph.Value, batch int, r *rand.Rand) (tensors, error
 		shape := slices.Clone([]int(in.Shape))
 		for i, d := range shape {
 			if d < 0 && i > 0 {
-				return nil, fmt.Errorf("input %q has shape %v: only the batch may be dynamic", in.Name, shape)
+				return nil, fmt.Errorf("input %q has shape %v: only the batch may be dynamic; give the other axes extents with --dim name=extent", in.Name, shape)
 			}
 			if d < 0 {
 				shape[i] = batch

@@ -48,14 +48,18 @@ type operatorInfo struct {
 }
 
 type paramInfo struct {
-	Name      string  `json:"name"`
-	Role      string  `json:"role"`
-	Shape     []int   `json:"shape"`            // as stored
-	Logical   []int   `json:"logical"`          // weights: [out, in, ...]
-	Layout    string  `json:"layout,omitempty"` // weights: how the file stores them
-	Trainable bool    `json:"trainable"`
-	Why       string  `json:"why,omitempty"` // when not trainable
-	Sparsity  float64 `json:"sparsity"`      // share of zeros
+	Name      string   `json:"name"`
+	Label     string   `json:"label"`      // in PyTorch
+	LabelFrom string   `json:"label_from"` // where that was found
+	Role      string   `json:"role"`
+	Shape     []int    `json:"shape"`            // as stored
+	Logical   []int    `json:"logical"`          // weights: [out, in, ...]
+	Layout    string   `json:"layout,omitempty"` // weights: how the file stores them
+	Parts     []string `json:"parts,omitempty"`  // of the output axis, equal ones
+	Stored    string   `json:"stored,omitempty"` // half-precision type in the file
+	Trainable bool     `json:"trainable"`
+	Why       string   `json:"why,omitempty"` // when not trainable
+	Sparsity  float64  `json:"sparsity"`      // share of zeros
 }
 
 func inspectCommand(a *app) *cobra.Command {
@@ -83,7 +87,7 @@ func (a *app) inspect(path string) error {
 	}
 	in := newInspection(path, m, g)
 	if len(in.Missing) == 0 {
-		im, err := pass.Import(m)
+		im, err := pass.Options{Dims: a.dims}.Import(m)
 		if err != nil {
 			return fmt.Errorf("model %s: %w", path, err)
 		}
@@ -162,7 +166,11 @@ func newParamInfo(p *pass.Param) paramInfo {
 	t := p.Tensor()
 	info := paramInfo{
 		Name: p.Name(), Role: string(p.Role), Shape: t.Shape, Logical: t.Shape,
+		Label: p.Label, LabelFrom: p.LabelFrom, Parts: p.Parts,
 		Trainable: p.Trainable, Why: p.Why, Sparsity: zeroShare(t),
+	}
+	if p.Stored != onnx.Undefined {
+		info.Stored = p.Stored.String()
 	}
 	if p.Role == pass.Weight {
 		info.Logical = []int{t.Shape[p.OutAxis], t.Shape[p.InAxis]}
@@ -177,6 +185,18 @@ func newParamInfo(p *pass.Param) paramInfo {
 		}
 	}
 	return info
+}
+
+// title is the name, and the one in PyTorch where that is another.
+func (p paramInfo) title() string {
+	title := p.Name
+	if p.Label != p.Name {
+		title += fmt.Sprintf(" = %s (from %s)", p.Label, p.LabelFrom)
+	}
+	if len(p.Parts) > 0 {
+		title += " [" + strings.Join(p.Parts, " ") + "]"
+	}
+	return title
 }
 
 func zeroShare(t *onnx.Tensor) float64 {
@@ -226,7 +246,7 @@ func (in *inspection) text(w io.Writer) {
 			if !p.Trainable {
 				trained = "no: " + p.Why
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.1f %%\t%s\n", p.Name, p.Role, shapeText(p.Logical), p.Layout, 100*p.Sparsity, trained)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.1f %%\t%s\n", p.title(), p.Role, shapeText(p.Logical), p.Layout, 100*p.Sparsity, trained)
 		}
 	})
 	fmt.Fprintf(w, "\n%d values are trained; ", in.Trainable)

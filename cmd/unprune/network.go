@@ -74,7 +74,7 @@ func (a *app) readNetwork(path string) (*pass.Model, error) {
 }
 
 func (a *app) importModel(path string, m *onnx.Model) (*pass.Model, error) {
-	im, err := pass.Import(m)
+	im, err := pass.Options{Dims: a.dims}.Import(m)
 	if err != nil {
 		if unknown := missingOperators(err); len(unknown) > 0 {
 			return nil, unknownOperators(path, unknown)
@@ -85,7 +85,7 @@ func (a *app) importModel(path string, m *onnx.Model) (*pass.Model, error) {
 		a.log.Info(path + ": " + note)
 	}
 	for _, p := range im.Params {
-		if i := firstNotFinite(p.Tensor()); i >= 0 {
+		if i := firstNotFinite(p.Tensor()); i >= 0 && (p.Trainable || p.State()) { // a mask may hold an infinity
 			return nil, fmt.Errorf("model %s: parameter %q holds NaN or an infinity (element %d); its training diverged", path, p.Name(), i)
 		}
 	}
@@ -151,7 +151,7 @@ func sampleShape(im *pass.Model) ([]int, error) {
 	}
 	for _, d := range in.Shape[1:] {
 		if d < 0 {
-			return nil, fmt.Errorf("input %q has shape %v: only the batch may be dynamic", in.Name, []int(in.Shape))
+			return nil, fmt.Errorf("input %q has shape %v: only the batch may be dynamic; give the other axes extents with --dim name=extent", in.Name, []int(in.Shape))
 		}
 	}
 	return in.Shape[1:], nil
