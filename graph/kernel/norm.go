@@ -17,10 +17,11 @@ type BatchNormSpec struct {
 //	y = scale (x - mean) invStd + bias       invStd = 1/sqrt(variance + Epsilon)
 //
 // with mean and biased variance of the batch (Train) or running ones (Infer).
-// A channel is one unit; sums of its rows are added in float64.
+// A channel is one unit; sums of its rows are added in float64. Where the rows
+// of a channel are short, several channels are one; see norm_short.go.
 type BatchNorm[T Float] struct {
 	spec                                      BatchNormSpec
-	tiling                                    *tiling[T] // for its copyRows
+	together                                  int // channels of a unit
 	params                                    BatchNormParams[T]
 	running                                   BatchNormRunning[T]
 	mean, invStd, y, x, dy, dx, dScale, dBias []T
@@ -37,8 +38,13 @@ type BatchNormRunning[T Float] struct{ Mean, Var, NewMean, NewVar []T }
 
 // NewBatchNorm prepares the normalisation.
 func NewBatchNorm[T Float](spec BatchNormSpec) *BatchNorm[T] {
-	b := &BatchNorm[T]{spec: spec, tiling: tilings[T]()[0]}
+	b := &BatchNorm[T]{spec: spec}
 	b.train, b.infer, b.trainGrad, b.inferGrad = b.trainUnit, b.inferUnit, b.trainGradUnit, b.inferGradUnit
+	b.together = 1
+	if spec.Spatial < shortRow {
+		b.together = max(wideRow/max(spec.Spatial, 1), 1)
+		b.train, b.infer, b.trainGrad, b.inferGrad = b.trainShort, b.inferShort, b.trainGradShort, b.inferGradShort
+	}
 	return b
 }
 
@@ -78,12 +84,13 @@ func (b *BatchNorm[T]) InferGrad(t *Team, dx, dScale, dBias, dy, x, scale, mean,
 	b.release()
 }
 
-// units is one per channel, and none when there is no element.
+// units is one per channel, or for several together, and none when there is no
+// element.
 func (b *BatchNorm[T]) units() int {
 	if b.spec.N*b.spec.Spatial == 0 {
 		return 0
 	}
-	return b.spec.Channels
+	return ceilDiv(b.spec.Channels, b.together)
 }
 
 // release forgets the slices of a run.
@@ -104,46 +111,23 @@ func (c *channel[T]) row(i int) []T {
 	return c.data[at : at+c.width]
 }
 
-// Rows shorter than shortRow are copied into one long one first.
-const shortRow = 64
-
-func (b *BatchNorm[T]) isShort() bool { return b.spec.Spatial < shortRow && b.spec.N > 1 }
-
-// in is channel c of x for reading, in scratch slot if its rows are short.
-func (b *BatchNorm[T]) in(w *Worker, slot int, x []T, c int) channel[T] {
+// of is one channel of x.
+func (b *BatchNorm[T]) of(x []T, c int) channel[T] {
 	s := &b.spec
-	v := channel[T]{x, s.N, s.Spatial, s.Channels * s.Spatial, c * s.Spatial}
-	if !b.isShort() {
-		return v
-	}
-	long := scratchOf[T](w, slot, s.N*s.Spatial)
-	b.tiling.copyRows(s.N, x[v.first:], v.stride, long, s.Spatial, s.Spatial)
-	return channel[T]{long, 1, len(long), 0, 0}
+	return channel[T]{x, s.N, s.Spatial, s.Channels * s.Spatial, c * s.Spatial}
 }
 
-// out is channel c of y for writing; done must follow.
-func (b *BatchNorm[T]) out(w *Worker, slot int, y []T, c int) channel[T] {
-	s := &b.spec
-	if b.isShort() {
-		n := s.N * s.Spatial
-		return channel[T]{scratchOf[T](w, slot, n), 1, n, 0, 0}
-	}
-	return channel[T]{y, s.N, s.Spatial, s.Channels * s.Spatial, c * s.Spatial}
-}
-
-// done puts what was written to out into y.
-func (b *BatchNorm[T]) done(v channel[T], y []T, c int) {
-	if !b.isShort() {
-		return
-	}
-	s := &b.spec
-	b.tiling.copyRows(s.N, v.data, s.Spatial, y[c*s.Spatial:], s.Channels*s.Spatial, s.Spatial)
-}
-
-func (b *BatchNorm[T]) trainUnit(w *Worker, c int) {
-	x := b.in(w, 0, b.x, c)
+func (b *BatchNorm[T]) trainUnit(_ *Worker, c int) {
+	x := b.of(b.x, c)
 	mean, variance := moments(&x)
-	invStd := 1 / math.Sqrt(variance+b.spec.Epsilon)
+	invStd := b.keepMoments(c, mean, variance)
+	b.normalise(&x, c, mean, invStd)
+}
+
+// keepMoments stores the moments of a channel and updates its running
+// statistics.
+func (b *BatchNorm[T]) keepMoments(c int, mean, variance float64) (invStd float64) {
+	invStd = 1 / math.Sqrt(variance+b.spec.Epsilon)
 	b.mean[c], b.invStd[c] = T(mean), T(invStd)
 	if b.running.NewMean != nil {
 		keep, m := b.spec.Momentum, float64(b.spec.N*b.spec.Spatial)
@@ -153,12 +137,12 @@ func (b *BatchNorm[T]) trainUnit(w *Worker, c int) {
 		b.running.NewMean[c] = T(keep*float64(b.running.Mean[c]) + (1-keep)*mean)
 		b.running.NewVar[c] = T(keep*float64(b.running.Var[c]) + (1-keep)*variance)
 	}
-	b.normalise(w, &x, c, mean, invStd)
+	return invStd
 }
 
-func (b *BatchNorm[T]) inferUnit(w *Worker, c int) {
-	x := b.in(w, 0, b.x, c)
-	b.normalise(w, &x, c, float64(b.mean[c]), b.inverse(c))
+func (b *BatchNorm[T]) inferUnit(_ *Worker, c int) {
+	x := b.of(b.x, c)
+	b.normalise(&x, c, float64(b.mean[c]), b.inverse(c))
 }
 
 // inverse is invStd of channel c from the running variance.
@@ -166,10 +150,15 @@ func (b *BatchNorm[T]) inverse(c int) float64 {
 	return 1 / math.Sqrt(float64(b.running.Var[c])+b.spec.Epsilon)
 }
 
-func (b *BatchNorm[T]) normalise(w *Worker, x *channel[T], c int, mean, invStd float64) {
-	factor := float64(b.params.Scale[c]) * invStd
-	offset := float64(b.params.Bias[c]) - mean*factor
-	y := b.out(w, 0, b.y, c)
+// affine is the normalisation of a channel as factor*x + offset.
+func (b *BatchNorm[T]) affine(c int, mean, invStd float64) (factor, offset float64) {
+	factor = float64(b.params.Scale[c]) * invStd
+	return factor, float64(b.params.Bias[c]) - mean*factor
+}
+
+func (b *BatchNorm[T]) normalise(x *channel[T], c int, mean, invStd float64) {
+	factor, offset := b.affine(c, mean, invStd)
+	y := b.of(b.y, c)
 	for i := range x.rows {
 		if b.spec.Relu {
 			AffineRelu(y.row(i), T(factor), x.row(i), T(offset))
@@ -177,7 +166,6 @@ func (b *BatchNorm[T]) normalise(w *Worker, x *channel[T], c int, mean, invStd f
 			Affine(y.row(i), T(factor), x.row(i), T(offset))
 		}
 	}
-	b.done(y, b.y, c)
 }
 
 // moments is the mean and the biased variance of a channel, in two passes. The
@@ -196,30 +184,34 @@ func moments[T Float](x *channel[T]) (mean, variance float64) {
 	return mean, max(0, squares/m-d*d)
 }
 
-func (b *BatchNorm[T]) trainGradUnit(w *Worker, c int) {
-	x, dy := b.in(w, 0, b.x, c), b.in(w, 1, b.dy, c)
-	mean, invStd := float64(b.mean[c]), float64(b.invStd[c])
-	bias, scale := b.gradSums(&x, &dy, c, invStd)
-	m := float64(b.spec.N * b.spec.Spatial)
-	a := float64(b.params.Scale[c]) * invStd
-	slope := -a * invStd * scale / m
-	offset := -a*bias/m - slope*mean
-	dx := b.out(w, 1, b.dx, c)
+func (b *BatchNorm[T]) trainGradUnit(_ *Worker, c int) {
+	x, dy := b.of(b.x, c), b.of(b.dy, c)
+	bias, scale := b.gradSums(&x, &dy, c, float64(b.invStd[c]))
+	a, slope, offset := b.gradFactors(c, bias, scale)
+	dx := b.of(b.dx, c)
 	for i := range x.rows {
 		Combine(dx.row(i), T(a), dy.row(i), T(slope), x.row(i), T(offset))
 	}
-	b.done(dx, b.dx, c)
 }
 
-func (b *BatchNorm[T]) inferGradUnit(w *Worker, c int) {
-	x, dy := b.in(w, 0, b.x, c), b.in(w, 1, b.dy, c)
+// gradFactors writes the gradient of x as a*dy + slope*x + offset, for the
+// gradients of bias and scale.
+func (b *BatchNorm[T]) gradFactors(c int, bias, scale float64) (a, slope, offset float64) {
+	m := float64(b.spec.N * b.spec.Spatial)
+	invStd := float64(b.invStd[c])
+	a = float64(b.params.Scale[c]) * invStd
+	slope = -a * invStd * scale / m
+	return a, slope, -a*bias/m - slope*float64(b.mean[c])
+}
+
+func (b *BatchNorm[T]) inferGradUnit(_ *Worker, c int) {
+	x, dy := b.of(b.x, c), b.of(b.dy, c)
 	invStd := b.inverse(c)
 	b.gradSums(&x, &dy, c, invStd)
-	dx := b.out(w, 1, b.dx, c)
+	dx := b.of(b.dx, c)
 	for i := range x.rows {
 		Scale(dx.row(i), T(float64(b.params.Scale[c])*invStd), dy.row(i))
 	}
-	b.done(dx, b.dx, c)
 }
 
 // gradSums writes and returns the gradients of bias and scale.
