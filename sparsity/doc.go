@@ -12,6 +12,15 @@
 // [Pruner.Prune] is the pruner's own published rule for turning a share into a
 // cut.
 //
+// Pruners that look at data or at the network say so ([Needs]) and are given
+// functions in [Input]; a [Plan] prunes in rounds, [Budgeted] spreads the share
+// over layers. [Recognise] goes the other way and says which pruner the zeros
+// of a model look like, with the evidence.
+//
+// What structured pruning has to remove together does not end at a layer:
+// [Groups] finds it in the graph, from the operators' Axes rules, and [Coupled]
+// prunes by it.
+//
 // Ties and counts (shared rule of all cuts): the lower score goes first, among
 // equal scores the one with the higher flat index goes first, and the count
 // kept is exact.
