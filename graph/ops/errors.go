@@ -36,11 +36,18 @@ func (e *UnknownError) Error() string {
 	if n.Domain != "" {
 		name = n.Domain + "." + n.Op
 	}
-	hint := "export the model with another opset, or open an issue that names the operator"
-	if strings.HasPrefix(n.Domain, "com.microsoft") {
-		hint = "this file went through an offline optimiser; use the file before it"
+	return fmt.Sprintf("ops: node %q: operator %s (opset %d) is not implemented; %s", n.Name, name, n.Version, e.Hint())
+}
+
+// Hint says what to do about it.
+func (e *UnknownError) Hint() string {
+	switch domain := e.Node.Domain; {
+	case strings.HasPrefix(domain, "com.microsoft"):
+		return "this file went through an offline optimiser; use the file before it"
+	case domain == "ai.onnx.ml":
+		return "trees, label encoders and the like are no neural networks"
 	}
-	return fmt.Sprintf("ops: node %q: operator %s (opset %d) is not implemented; %s", n.Name, name, n.Version, hint)
+	return "export the model with another opset, or open an issue that names the operator"
 }
 
 // A ConstError says that the shape of a node's result depends on the elements

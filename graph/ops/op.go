@@ -144,21 +144,27 @@ func (op *Op) Version(n *graph.Node) int {
 	return op.Since[i]
 }
 
-// Eval computes the node's outputs from constant inputs, on one thread.
-// Types and shapes of the outputs must have been inferred.
+// Eval computes the node's outputs from constant inputs, on one thread; by its
+// body where the operator has no kernel. Types and shapes of the outputs must
+// have been inferred.
 func Eval(n *graph.Node) ([]*onnx.Tensor, error) {
 	op, err := Lookup(n)
 	if err != nil {
 		return nil, err
+	}
+	for _, in := range n.Inputs {
+		if in != nil && in.Const == nil {
+			return nil, &NodeError{Node: n, Err: fmt.Errorf("input %q is not a constant", in.Name)}
+		}
+	}
+	if op.Forward == nil {
+		return evalBody(n)
 	}
 	c := &Call{Node: n}
 	for _, in := range n.Inputs {
 		if in == nil {
 			c.In = append(c.In, nil)
 			continue
-		}
-		if in.Const == nil {
-			return nil, &NodeError{Node: n, Err: fmt.Errorf("input %q is not a constant", in.Name)}
 		}
 		c.In = append(c.In, in.Const)
 	}
@@ -169,9 +175,6 @@ func Eval(n *graph.Node) ([]*onnx.Tensor, error) {
 		}
 		c.Out = append(c.Out, onnx.NewTensor(out.DType, out.Shape...))
 	}
-	if op.Forward == nil {
-		return nil, &NodeError{Node: n, Err: fmt.Errorf("%s has no kernel to fold it with", n.Op)}
-	}
 	run, err := op.Forward(c)
 	if err == nil {
 		err = run()
@@ -180,4 +183,38 @@ func Eval(n *graph.Node) ([]*onnx.Tensor, error) {
 		return nil, &NodeError{Node: n, Err: err}
 	}
 	return c.Out, nil
+}
+
+// evalBody evaluates the nodes of n's body.
+func evalBody(n *graph.Node) ([]*onnx.Tensor, error) {
+	b := NewBuilder(graph.New(n.Op, n.Version))
+	stand := &graph.Node{Name: n.Name, Op: n.Op, Domain: n.Domain, Version: n.Version, Attrs: n.Attrs, Outputs: n.Outputs}
+	for _, in := range n.Inputs {
+		if in != nil {
+			in = b.G.AddInit("in", in.Const)
+		}
+		stand.Inputs = append(stand.Inputs, in)
+	}
+	outs, err := Inline(b, stand)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range b.G.Nodes {
+		tensors, err := Eval(m)
+		if err != nil {
+			return nil, err
+		}
+		for i, out := range m.Outputs {
+			if out != nil {
+				out.Const = tensors[i]
+			}
+		}
+	}
+	list := make([]*onnx.Tensor, len(n.Outputs))
+	for i, out := range n.Outputs {
+		if out != nil {
+			list[i] = outs[i].Const
+		}
+	}
+	return list, nil
 }

@@ -3,6 +3,7 @@
 package ort_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/unprune/unprune/graph"
@@ -16,22 +17,7 @@ import (
 // are, training graphs with the bodies of our own operators as functions.
 func TestConformance(t *testing.T) {
 	library(t)
-	exectest.Run(t, func(g *graph.Graph, feeds map[string]*onnx.Tensor) (map[string]*onnx.Tensor, error) {
-		m, err := pass.Portable(g)
-		if err != nil {
-			return nil, err
-		}
-		b, err := m.Encode()
-		if err != nil {
-			return nil, err
-		}
-		s, err := ort.NewSession(b, ort.Options{})
-		if err != nil {
-			return nil, err
-		}
-		defer s.Close()
-		return s.Run(t.Context(), feeds)
-	})
+	exectest.Run(t, runORT)
 }
 
 // TestNodeCases runs the official node cases: what one executor leaves out, the
@@ -46,4 +32,23 @@ func TestNodeCases(t *testing.T) {
 		defer s.Close()
 		return s.Run(t.Context(), feeds)
 	})
+}
+
+// runORT runs a graph in ONNX Runtime, the bodies of our own operators as
+// functions.
+func runORT(g *graph.Graph, feeds map[string]*onnx.Tensor) (map[string]*onnx.Tensor, error) {
+	m, err := pass.Portable(g)
+	if err != nil {
+		return nil, err
+	}
+	b, err := m.Encode()
+	if err != nil {
+		return nil, err
+	}
+	s, err := ort.NewSession(b, ort.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return s.Run(context.Background(), feeds)
 }

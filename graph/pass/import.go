@@ -1,7 +1,6 @@
 package pass
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +17,8 @@ type Model struct {
 	Logits *graph.Value // what the loss is applied to
 	Params []*Param     // in graph order
 	Notes  []string     // what the import found and did, one sentence each
+
+	budget int // elements that copies of initializers may still take
 }
 
 // Options of an import. The zero value is what Import does.
@@ -42,11 +43,14 @@ type Options struct {
 // half-precision weights get a float32 master copy, and a Softmax at the
 // output is kept for inference but not for the loss.
 //
-// The error lists every operator that is not implemented.
+// The error is an *ImportError that lists everything that is not implemented.
 func Import(m *onnx.Model) (*Model, error) { return Options{}.Import(m) }
 
 // Import is Import with options.
 func (o Options) Import(m *onnx.Model) (*Model, error) {
+	if m.Graph != nil && len(m.Graph.Nodes) > maxFile {
+		return nil, fmt.Errorf("pass: the model has %d nodes, more than the %d that are taken", len(m.Graph.Nodes), maxFile)
+	}
 	g, err := graph.FromONNX(m)
 	if err != nil {
 		return nil, err
@@ -63,7 +67,7 @@ func (o Options) Import(m *onnx.Model) (*Model, error) {
 	if err := g.Sort(); err != nil {
 		return nil, err
 	}
-	if err := unknown(g); err != nil {
+	if err := importable(g); err != nil {
 		return nil, err
 	}
 	im := &Model{Graph: g}
@@ -86,8 +90,10 @@ func (o Options) Import(m *onnx.Model) (*Model, error) {
 	if err := casts(g); err != nil {
 		return nil, err
 	}
+	g.Prune()
 	im.untie(o)
 	known := origins{masks: im.unhook(), halves: halves}
+	g.Prune()
 	if known.computing, err = im.express(o.KeepExpressions); err != nil {
 		return nil, err
 	}
@@ -124,23 +130,6 @@ func (im *Model) settle() error {
 	return inferenceMode(im.Graph)
 }
 
-// unknown reports all operators that are not implemented, at once.
-func unknown(g *graph.Graph) error {
-	var errs []error
-	seen := map[string]bool{}
-	for _, n := range g.Nodes {
-		id := n.Domain + "." + n.Op
-		if seen[id] || isControl(n) {
-			continue
-		}
-		if _, err := ops.Lookup(n); err != nil {
-			seen[id] = true
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // constants turns Constant nodes that hold numbers into initializers, so that
 // the exporters' ways of writing a constant become one.
 func constants(g *graph.Graph) error {
@@ -167,8 +156,8 @@ func constants(g *graph.Graph) error {
 		}
 		out.DType, out.Shape, out.Const = t.DType, append(graph.Shape{}, t.Shape...), t
 		g.MakeConst(out)
-		_ = g.RemoveNode(n) // it has no output left
 	}
+	g.Prune() // the nodes have no output left
 	return nil
 }
 
@@ -191,8 +180,7 @@ func casts(g *graph.Graph) error {
 			continue
 		}
 		if in.DType == onnx.DType(n.Int("to", 0)) {
-			g.ReplaceUses(out, in)
-			_ = g.RemoveNode(n) // nobody reads it now
+			g.ReplaceUses(out, in) // Prune removes n
 			continue
 		}
 		if splittable(in) {
@@ -227,19 +215,17 @@ func (im *Model) untie(o Options) {
 		if slices.Contains(g.Outputs, out) {
 			continue
 		}
-		uses := slices.Clone(out.Uses())
-		g.ReplaceUses(out, in)
-		_ = g.RemoveNode(n) // nobody reads it now
-		if !splittable(in) || o.KeepTied {
-			continue
+		own := in
+		if splittable(in) && !o.KeepTied && im.affordable(in) {
+			// The Identity carried the name of the parameter that was merged.
+			name := out.Name
+			_ = g.Rename(out, g.Unique(name)) // a unique name is free
+			own = g.AddInit(name, cloneTensor(in.Const))
+			copies++
 		}
-		// The Identity carried the name of the parameter that was merged.
-		own := g.AddInit(out.Name, cloneTensor(in.Const))
-		copies++
-		for _, u := range uses {
-			g.SetInput(u.Node, u.Slot, own)
-		}
+		g.ReplaceUses(out, own)
 	}
+	g.Prune() // nobody reads the Identity nodes
 	d := findDerived(g)
 	for _, v := range slices.Clone(g.Inits) {
 		if !splittable(v) || tied(v) || o.KeepTied || d.inside(v) {
@@ -247,6 +233,10 @@ func (im *Model) untie(o Options) {
 		}
 		readers := slices.DeleteFunc(slices.Clone(v.Uses()), shapeOnly)
 		for _, u := range readers[min(1, len(readers)):] {
+			if !im.affordable(v) {
+				im.note("initializer %q stays shared by %d nodes: copies would take much more memory than the file", v.Name, len(readers))
+				break
+			}
 			own := g.AddInit(v.Name+"_"+nodeLabel(u.Node), cloneTensor(v.Const))
 			g.SetInput(u.Node, u.Slot, own)
 			copies++
@@ -255,6 +245,23 @@ func (im *Model) untie(o Options) {
 	if copies > 0 {
 		im.note("%d initializers stood for more parameters (the exporter merges equal ones): %d copies made, one per use", before, copies)
 	}
+}
+
+// affordable reports whether one more copy of v keeps all copies within a
+// multiple of the file's own weights, and counts it.
+func (im *Model) affordable(v *graph.Value) bool {
+	const factor, spare = 8, 1 << 22 // elements
+	if im.budget == 0 {
+		im.budget = spare
+		for _, w := range im.Graph.Inits {
+			im.budget += factor * w.Const.Len()
+		}
+	}
+	if v.Const.Len() > im.budget {
+		return false
+	}
+	im.budget -= v.Const.Len()
+	return true
 }
 
 // splittable initializers may be parameters: floating point and not a scalar.
@@ -333,8 +340,7 @@ func (im *Model) unhook() map[string]hooked {
 		}
 		name := strings.TrimSuffix(w.Name, "_orig")
 		own := g.AddInit(name, value)
-		g.ReplaceUses(out, own)
-		_ = g.RemoveNode(n) // nobody reads it now
+		g.ReplaceUses(out, own) // Prune removes n
 		found[own.Name] = hooked{mask: m.Const, dense: w.Const}
 	}
 	if len(found) > 0 {
@@ -375,6 +381,9 @@ func (im *Model) findLogits() error {
 			im.note("the model ends in %s (node %q); the loss is computed from its input", p.Op, p.Name)
 		} else if p.Op != "Identity" && p.Op != "Cast" {
 			break
+		}
+		if p.Input(0) == nil {
+			break // its inference says so
 		}
 		v = p.Input(0)
 	}

@@ -10,7 +10,10 @@ import (
 
 // maxNodes bounds what a model may grow to when its functions are inlined and
 // its loops unrolled: a small file can ask for any number of nodes.
-const maxNodes = 1 << 20
+const maxNodes = 1 << 16
+
+// maxFile bounds the nodes of a file as it is.
+const maxFile = 1 << 18
 
 // functionID names a local function.
 type functionID struct{ domain, name, overload string }
