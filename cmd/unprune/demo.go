@@ -72,8 +72,9 @@ initial weights, mask kept); unpruned-paper (the published rule); unpruned (mask
 rescored); short-retrain; gold; gold2 (gold with another data order, the best
 that can be hoped for).
 
-With --seed 0 the original is PyTorch's file; any other seed draws initial
-weights and trains and prunes an original of its own.`,
+With --seed 0 the original is PyTorch's file; any other seed draws the initial
+weights that torch.manual_seed(seed) gives, and trains and prunes an original of
+its own from them.`,
 		example: `  unprune demo
   unprune demo --forget class:0 --seed 1
   unprune demo --forget random:0.1     # the negative control`,
@@ -174,7 +175,7 @@ func (a *app) demoRequest(ctx context.Context, net models.Net, o demoOptions) (*
 func (r *request) demoOriginal(ctx context.Context, a *app) (err error) {
 	p := r.problem
 	if a.seed != 0 {
-		if p.Theta0, err = unprune.DrawInitial(r.engine, data.Stream(a.seed, "demo", "initial weights")); err != nil {
+		if p.Theta0, err = unprune.DrawInitial(r.engine, uint32(a.seed)); err != nil {
 			return err
 		}
 		original, err := p.Retrain(ctx, data.Complement(p.Train.Len(), nil), "original")
