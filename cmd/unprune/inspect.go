@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/unprune/unprune/graph"
-	"github.com/unprune/unprune/graph/ops"
 	"github.com/unprune/unprune/graph/pass"
 	"github.com/unprune/unprune/onnx"
 	"github.com/unprune/unprune/sparsity"
@@ -85,12 +84,13 @@ func (a *app) inspect(path string) error {
 	if err != nil {
 		return fmt.Errorf("model %s: %w", path, err)
 	}
-	in := newInspection(path, m, g)
-	if len(in.Missing) == 0 {
-		im, err := pass.Options{Dims: a.dims}.Import(m)
-		if err != nil {
-			return fmt.Errorf("model %s: %w", path, err)
-		}
+	im, err := pass.Options{Dims: a.dims}.Import(m)
+	in := newInspection(path, m, g, missingOperators(err))
+	switch {
+	case len(in.Missing) > 0: // the table below names them
+	case err != nil:
+		return fmt.Errorf("model %s: %w", path, err)
+	default:
 		if err := in.addParams(im); err != nil {
 			return err
 		}
@@ -104,11 +104,13 @@ func (a *app) inspect(path string) error {
 	return nil
 }
 
-func newInspection(path string, m *onnx.Model, g *graph.Graph) *inspection {
+// newInspection lists what the file holds. missing are the operators that the
+// import refuses; functions, branches and loops are looked into there.
+func newInspection(path string, m *onnx.Model, g *graph.Graph, missing []string) *inspection {
 	in := &inspection{
 		Model: path, Producer: strings.TrimSpace(m.Producer + " " + m.ProducerVersion), IRVersion: m.IRVersion,
 		Opsets: g.Opsets, Inputs: valueInfos(g.Inputs), Outputs: valueInfos(g.Outputs),
-		Missing: []string{}, Parameters: []paramInfo{}, Notes: []string{},
+		Missing: append([]string{}, missing...), Parameters: []paramInfo{}, Notes: []string{},
 	}
 	index := map[string]int{}
 	for _, n := range g.Nodes {
@@ -117,16 +119,11 @@ func newInspection(path string, m *onnx.Model, g *graph.Graph) *inspection {
 		if !seen {
 			i = len(in.Operators)
 			index[name] = i
-			_, err := ops.Lookup(n)
-			in.Operators = append(in.Operators, operatorInfo{Name: name, Supported: err == nil})
-			if err != nil {
-				in.Missing = append(in.Missing, name)
-			}
+			in.Operators = append(in.Operators, operatorInfo{Name: name, Supported: !slices.Contains(missing, name)})
 		}
 		in.Operators[i].Count++
 	}
 	slices.SortFunc(in.Operators, func(a, b operatorInfo) int { return strings.Compare(a.Name, b.Name) })
-	slices.Sort(in.Missing)
 	return in
 }
 
