@@ -39,7 +39,7 @@ func (a *attention) offset() int { return a.past }
 func readAttention(n *graph.Node) (*attention, error) {
 	q, k, v := n.Inputs[0].Shape, n.Inputs[1].Shape, n.Inputs[2].Shape
 	if len(q) != 3 && len(q) != 4 || len(k) != len(q) || len(v) != len(q) {
-		return nil, fmt.Errorf("Q, K and V have shapes %v, %v and %v, want three or four axes", []int(q), []int(k), []int(v))
+		return nil, fmt.Errorf("inputs Q, K and V have shapes %v, %v and %v, want three or four axes", []int(q), []int(k), []int(v))
 	}
 	a := &attention{flat: len(q) == 3, batch: q[0], left: n.Int("left_window_size", -1), right: n.Int("right_window_size", -1)}
 	if a.flat {
@@ -54,7 +54,7 @@ func readAttention(n *graph.Node) (*attention, error) {
 	a.heads, a.kvHeads, a.queries, a.fresh, a.dim, a.width = q[1], k[1], q[2], k[2], q[3], v[3]
 	if a.kvHeads == 0 || a.dim == 0 || a.heads%a.kvHeads != 0 || !slices.Equal(k, graph.Shape{a.batch, a.kvHeads, a.fresh, a.dim}) ||
 		!slices.Equal(v, graph.Shape{a.batch, a.kvHeads, a.fresh, a.width}) {
-		return nil, fmt.Errorf("Q %v, K %v and V %v do not fit each other", []int(q), []int(k), []int(v))
+		return nil, fmt.Errorf("inputs Q %v, K %v and V %v do not fit each other", []int(q), []int(k), []int(v))
 	}
 	if past := n.Input(4); past != nil && len(past.Shape) == 4 {
 		a.past = past.Shape[2]

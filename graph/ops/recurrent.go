@@ -47,7 +47,7 @@ func readRecurrent(n *graph.Node) (*recurrent, error) {
 	}
 	x, w := n.Inputs[0].Shape, n.Inputs[1].Shape
 	if len(x) != 3 || len(w) != 3 || w[1]%r.gates != 0 || w[1] == 0 {
-		return nil, fmt.Errorf("X has shape %v and W %v, want [length batch input] and [directions %d*hidden input]", []int(x), []int(w), r.gates)
+		return nil, fmt.Errorf("input X has shape %v and W %v, want [length batch input] and [directions %d*hidden input]", []int(x), []int(w), r.gates)
 	}
 	r.length, r.batch, r.input, r.hidden = x[0], x[1], x[2], w[1]/r.gates
 	if r.batchFirst {
