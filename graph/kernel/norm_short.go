@@ -6,7 +6,8 @@ package kernel
 // number repeated for each element of the plane.
 
 const (
-	// shortRow is the size of planes from which on channels go one by one.
+	// shortRow is the size of planes from which on channels go one by one; they
+	// also do where all of them together do not make a wide row.
 	shortRow = 256
 	// wideRow is about how many elements several channels have together.
 	wideRow = 1024

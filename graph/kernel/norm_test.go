@@ -15,6 +15,8 @@ var batchNormShapes = []BatchNormSpec{
 	{N: 1, Channels: 2, Spatial: 30},
 	{N: 2, Channels: 3, Spatial: 70},
 	{N: 64, Channels: 5, Spatial: 16},
+	{N: 6, Channels: 70, Spatial: 16}, // several channels at once, the last unit narrower
+	{N: 3, Channels: 40, Spatial: 30},
 	{N: 7, Channels: 4, Spatial: 1024},
 }
 
