@@ -80,9 +80,12 @@ func Compile(g *graph.Graph, o Options) (*Program, error) {
 	for _, v := range g.Outputs {
 		p.outputs[v.Name] = at(v)
 		if in := g.Value(o.Into[v.Name]); in != nil && l.of[in] != l.of[v] {
-			dst, src := at(in), at(v)
-			p.copies = append(p.copies, func() { copyTensor(dst, src) })
-			p.outputs[v.Name] = dst
+			c, err := copier(at(in), at(v))
+			if err != nil {
+				return nil, fmt.Errorf("exec: output %q is to become the value of input %q: %w", v.Name, in.Name, err)
+			}
+			p.copies = append(p.copies, c)
+			p.outputs[v.Name] = at(in)
 		}
 	}
 	return p, nil
@@ -215,15 +218,18 @@ func (p *Program) Run(ctx context.Context) error {
 	return nil
 }
 
-func copyTensor(dst, src *onnx.Tensor) {
+// copier returns what copies src over dst, or says why it cannot be.
+func copier(dst, src *onnx.Tensor) (func(), error) {
+	if dst.DType != src.DType || !slices.Equal(dst.Shape, src.Shape) {
+		return nil, fmt.Errorf("it is %v%v, the input %v%v", src.DType, src.Shape, dst.DType, dst.Shape)
+	}
 	switch s := src.Data.(type) {
 	case []float32:
-		copy(onnx.Of[float32](dst), s)
+		return func() { copy(onnx.Of[float32](dst), s) }, nil
 	case []float64:
-		copy(onnx.Of[float64](dst), s)
+		return func() { copy(onnx.Of[float64](dst), s) }, nil
 	case []int64:
-		copy(onnx.Of[int64](dst), s)
-	default:
-		panic(fmt.Sprintf("exec: state of type %v", src.DType))
+		return func() { copy(onnx.Of[int64](dst), s) }, nil
 	}
+	return nil, fmt.Errorf("state of type %v is not supported; want float32, float64 or int64", src.DType)
 }
