@@ -84,6 +84,7 @@ var _ = addCases(
 		Attrs: resize("cubic", "half_pixel", onnx.AttrInt("exclude_outside", 1), onnx.AttrFloat("cubic_coeff_a", -0.5))},
 	Case{Op: "Resize", Name: "axes", Opset: 18, In: []input{image, omit, omit, ints(3, 9)}, Diff: []int{0}, Attrs: resize("nearest", "half_pixel", onnx.AttrInts("axes", 3, 2))},
 	Case{Op: "Resize", Name: "opset 10", Opset: 10, In: append([]input{image}, scales(1, 1, 2, 2)[1:]...), Diff: []int{0}, Attrs: attrs(onnx.AttrString("mode", "linear"))},
+	Case{Op: "Resize", Name: "nearest, opset 10", Opset: 10, In: append([]input{image}, scales(1, 1, 0.6, 1.5)[1:]...), Diff: []int{0}, Attrs: attrs(onnx.AttrString("mode", "nearest"))},
 	Case{Op: "Resize", Name: "smooth", Opset: 18, In: append([]input{image}, scales(1, 1, 0.5, 0.6)...), Diff: []int{0}, Attrs: resize("linear", "half_pixel", onnx.AttrInt("antialias", 1)),
 		NoORT: "it leaves out what lies outside the image"},
 	Case{Op: "Upsample", Opset: 9, In: append([]input{image}, scales(1, 1, 2, 3)[1:]...), Diff: []int{0}},

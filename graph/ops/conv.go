@@ -343,10 +343,11 @@ func (w *window) readCrop(n *graph.Node, full []int) error {
 			want = w.out[i] * w.stride[i]
 		}
 		total := full[i] - want
-		if total < 0 {
-			return fmt.Errorf("output extent %d along spatial axis %d is more than the %d that the kernel reaches", want, i, full[i])
+		if -total >= w.stride[i] {
+			return fmt.Errorf("output extent %d along spatial axis %d is more than the %d that the kernel reaches with output_padding", want, i, full[i]+w.stride[i]-1)
 		}
-		w.begin[i], w.end[i] = split(total, auto == "SAME_UPPER")
+		full[i] = max(full[i], want) // positions that nothing reaches, as output_padding makes them
+		w.begin[i], w.end[i] = split(max(total, 0), auto == "SAME_UPPER")
 	}
 	return nil
 }
@@ -382,7 +383,7 @@ func convTransposeBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
 	return []*graph.Value{y}, nil
 }
 
-// geom is the kernel's form of the geometry.
+// geom is the kernel's form of the geometry of the last two spatial axes.
 func (c *conv) geom() kernel.ConvGeom {
 	w := c.planar()
 	return kernel.ConvGeom{
@@ -399,6 +400,9 @@ func runConv[T kernel.Float](c *Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
+	if geometry.isVolume() {
+		return runVolumeConv[T](c, geometry)
+	}
 	x, w, bias, y := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.In, 2), slot[T](c.Out, 0)
 	k := kernel.NewConv[T](geometry.geom(), kernel.ConvOptions{Winograd: c.Winograd})
 	return func() error {
@@ -412,6 +416,9 @@ func runConvGradInput[T kernel.Float](c *Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
+	if geometry.isVolume() {
+		return runVolumeGradInput[T](c, geometry)
+	}
 	dy, w, dx := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.Out, 0)
 	k := kernel.NewConvGradInput[T](geometry.geom(), kernel.ConvOptions{Winograd: c.Winograd})
 	return func() error {
@@ -424,6 +431,9 @@ func runConvGradWeight[T kernel.Float](c *Call) (func() error, error) {
 	geometry, err := convOfGradWeight(c.Node)
 	if err != nil {
 		return nil, err
+	}
+	if geometry.isVolume() {
+		return runVolumeGradWeight[T](c, geometry)
 	}
 	x, dy, dw := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.Out, 0)
 	k := kernel.NewConvGradWeight[T](geometry.geom(), kernel.ConvOptions{Winograd: c.Winograd})

@@ -20,6 +20,7 @@ var _ = addCases(
 	Case{Op: "ScatterElements", Attrs: attrs(onnx.AttrInt("axis", 1)), In: []input{normal(2, 5), tuplesOf([]int64{1, -1, 0, 3}, 2, 2), normal(2, 2)}, Diff: []int{0, 2}},
 	Case{Op: "ScatterElements", Name: "add", Attrs: attrs(onnx.AttrString("reduction", "add")), In: []input{normal(3, 2), indices(0, 3, 4, 2), normal(4, 2)}, Diff: []int{0, 2}},
 	Case{Op: "ScatterElements", Name: "max", Opset: 18, Attrs: attrs(onnx.AttrString("reduction", "max")), In: []input{normal(3, 2), indices(0, 3, 4, 2), normal(4, 2)}},
+	Case{Op: "Scatter", Opset: 10, Attrs: attrs(onnx.AttrInt("axis", 1)), In: []input{normal(2, 5), tuplesOf([]int64{1, 0, 0, 3}, 2, 2), normal(2, 2)}, Diff: []int{0, 2}},
 	Case{Op: "ScatterElements", Name: "opset 11", Opset: 11, In: []input{normal(3, 2), tuplesOf([]int64{2, 0}, 1, 2), normal(1, 2)}, Diff: []int{0, 2}},
 	Case{Op: "ScatterND", In: []input{normal(4, 3), tuplesOf([]int64{2, 0}, 2, 1), normal(2, 3)}, Diff: []int{0, 2}},
 	Case{Op: "ScatterND", Name: "elements", In: []input{normal(4, 3), tuplesOf([]int64{2, 0, -1, 1}, 2, 2), normal(2)}, Diff: []int{0, 2}},

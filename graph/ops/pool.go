@@ -103,7 +103,7 @@ func images(x graph.Shape, spatial []int) graph.Shape {
 	return append(graph.Shape{x[0], x[1]}, spatial...)
 }
 
-// spec is the kernel's form of the window over images of shape x.
+// spec is the kernel's form of the window over the last two spatial axes of x.
 func (w *window) spec(n *graph.Node, x []int) kernel.PoolSpec {
 	p := w.planar()
 	return kernel.PoolSpec{
@@ -117,16 +117,6 @@ func (w *window) spec(n *graph.Node, x []int) kernel.PoolSpec {
 
 // countsPadding reads count_include_pad.
 func countsPadding(n *graph.Node) bool { return n.Int("count_include_pad", 0) != 0 }
-
-// poolSpec reads the window of n over images of shape x for the kernels, which
-// number the elements of an image with 32 bits.
-func poolSpec(n *graph.Node, x []int) (kernel.PoolSpec, error) {
-	w, err := poolWindow(n, x)
-	if err != nil {
-		return kernel.PoolSpec{}, err
-	}
-	return w.spec(n, x), nil
-}
 
 // MaxPool: y is the largest element under the window, the first in row-major
 // order among equals. Output 1, Indices, is its place in x as a whole;
@@ -151,6 +141,9 @@ func runMaxPool[T kernel.Float](c *Call) (func() error, error) {
 	w, err := poolWindow(c.Node, c.In[0].Shape)
 	if err != nil {
 		return nil, err
+	}
+	if w.isVolume() {
+		return runVolumeMaxPool[T](c, w)
 	}
 	x, y := slot[T](c.In, 0), slot[T](c.Out, 0)
 	spec := w.spec(c.Node, c.In[0].Shape)
@@ -292,12 +285,15 @@ func inferAveragePool(n *graph.Node) error {
 }
 
 func runAveragePool[T kernel.Float](c *Call) (func() error, error) {
-	spec, err := poolSpec(c.Node, c.In[0].Shape)
+	w, err := poolWindow(c.Node, c.In[0].Shape)
 	if err != nil {
 		return nil, err
 	}
+	if w.isVolume() {
+		return runVolumeAveragePool[T](c, w)
+	}
 	x, y := slot[T](c.In, 0), slot[T](c.Out, 0)
-	k := kernel.NewAveragePool[T](spec)
+	k := kernel.NewAveragePool[T](w.spec(c.Node, c.In[0].Shape))
 	return func() error {
 		k.Forward(c.Team, y, x)
 		return nil
@@ -340,12 +336,15 @@ func inferAveragePoolGrad(n *graph.Node) error {
 }
 
 func runAveragePoolGrad[T kernel.Float](c *Call) (func() error, error) {
-	spec, err := poolSpec(c.Node, c.Out[0].Shape)
+	w, err := poolWindow(c.Node, c.Out[0].Shape)
 	if err != nil {
 		return nil, err
 	}
+	if w.isVolume() {
+		return runVolumeAveragePoolGrad[T](c, w)
+	}
 	dy, dx := slot[T](c.In, 0), slot[T](c.Out, 0)
-	k := kernel.NewAveragePool[T](spec)
+	k := kernel.NewAveragePool[T](w.spec(c.Node, c.Out[0].Shape))
 	return func() error {
 		k.Backward(c.Team, dx, dy)
 		return nil

@@ -49,6 +49,13 @@ var _ = addCases(
 	Case{Op: "MaxPool", Name: "ties", In: []input{coins(2, 2, 8, 8)}, NOut: 2,
 		Attrs: attrs(kernelOf(3, 3), strided(2, 2))},
 
+	Case{Op: "MaxPool", Name: "three axes", In: []input{distinct(2, 2, 5, 6, 4)}, Diff: []int{0}, NOut: 2,
+		Attrs: attrs(kernelOf(3, 2, 2), strided(2, 1, 2), padded(1, 0, 1, 0, 1, 0))},
+	Case{Op: "MaxPool", Name: "three axes, dilated, ceil", In: []input{distinct(1, 2, 6, 6, 7)}, Diff: []int{0}, NOut: 2,
+		Attrs: attrs(kernelOf(2, 2, 2), strided(2, 2, 2), dilated(2, 3, 1), ceilMode())},
+	Case{Op: "MaxPool", Name: "three axes, ties", In: []input{coins(2, 2, 5, 4, 6)}, NOut: 2,
+		Attrs: attrs(kernelOf(3, 2, 3))},
+
 	Case{Op: "MaxPoolGrad", Domain: ops.Domain, In: []input{normal(2, 3, 2, 2), placesIn(6, 9, 4, 2, 3, 2, 2)}, Diff: []int{0},
 		Attrs: attrs(inputShape(2, 3, 3, 3))},
 	Case{Op: "MaxPoolGrad", Domain: ops.Domain, Name: "one axis", In: []input{normal(2, 2, 5), placesIn(4, 7, 5, 2, 2, 5)}, Diff: []int{0},
@@ -56,6 +63,12 @@ var _ = addCases(
 
 	Case{Op: "AveragePool", In: []input{normal(2, 3, 6, 6)}, Diff: []int{0},
 		Attrs: attrs(kernelOf(2, 2), strided(2, 2))},
+	Case{Op: "AveragePool", Name: "three axes", In: []input{normal(2, 2, 5, 6, 4)}, Diff: []int{0},
+		Attrs: attrs(kernelOf(3, 2, 2), strided(2, 1, 2), padded(1, 0, 1, 0, 1, 0))},
+	Case{Op: "AveragePool", Name: "three axes, padding counts", In: []input{normal(1, 2, 5, 5, 6)}, Diff: []int{0},
+		Attrs: attrs(kernelOf(2, 3, 2), strided(2, 2, 2), padded(1, 1, 0, 0, 1, 1), countIncludePad(), ceilMode())},
+	Case{Op: "AveragePoolGrad", Domain: ops.Domain, Name: "three axes", In: []input{normal(2, 2, 2, 6, 2)}, Diff: []int{0},
+		Attrs: attrs(kernelOf(3, 2, 2), strided(2, 1, 2), padded(1, 0, 1, 0, 1, 0), inputShape(2, 2, 5, 6, 4))},
 	Case{Op: "AveragePool", Name: "padded, opset 7", Opset: 7, In: []input{normal(2, 2, 5, 6)}, Diff: []int{0},
 		Attrs: attrs(kernelOf(3, 3), strided(2, 2), padded(1, 1, 1, 1))},
 	Case{Op: "AveragePool", Name: "padding counts", In: []input{normal(2, 2, 5, 6)}, Diff: []int{0},
@@ -85,5 +98,4 @@ var _ = addCases(
 var _ = addMistakes([]mistake{
 	{Case{Op: "MaxPool", In: []input{normal(1, 3, 8, 8)}}, "kernel_shape is missing"},
 	{Case{Op: "MaxPool", In: []input{normal(1, 3, 8, 8)}, Attrs: attrs(kernelOf(2, 2), padded(2, 0, 0, 0))}, "lies in the padding"},
-	{Case{Op: "MaxPool", In: []input{normal(1, 3, 8, 8, 8)}, Attrs: attrs(kernelOf(2, 2, 2))}, "MaxPool over 3 spatial axes is not implemented"},
 }...)

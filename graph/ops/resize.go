@@ -47,7 +47,7 @@ func readResize(n *graph.Node) (*resizing, error) {
 		out: n.Inputs[0].Shape.Clone(),
 	}
 	if n.Op == "Upsample" || n.Version < 11 {
-		r.coords, r.rounding = "asymmetric", "floor"
+		r.coords, r.rounding = "asymmetric", outwards
 	}
 	if r.mode == "bilinear" { // Upsample before version 7 called it so
 		r.mode = "linear"
@@ -322,7 +322,7 @@ func (r *resizing) taps(a resizedAxis, x float64) (first int, list []float64) {
 	ratio := x - base
 	switch {
 	case r.mode == "nearest":
-		return int(r.nearest(x)), []float64{1}
+		return int(r.nearest(a, x)), []float64{1}
 	case r.mode == "linear" && !r.smooth:
 		return int(base), []float64{1 - ratio, ratio}
 	}
@@ -340,9 +340,18 @@ func (r *resizing) taps(a resizedAxis, x float64) (first int, list []float64) {
 	return int(base + start), list
 }
 
-// nearest rounds as nearest_mode says.
-func (r *resizing) nearest(x float64) float64 {
+// outwards stands for what ONNX 1.5's cases do before there was nearest_mode:
+// round down where the axis grows, up where it shrinks.
+const outwards = "outwards"
+
+// nearest rounds a position along axis a as nearest_mode says.
+func (r *resizing) nearest(a resizedAxis, x float64) float64 {
 	switch r.rounding {
+	case outwards:
+		if a.scale < 1 {
+			return math.Ceil(x)
+		}
+		return math.Floor(x)
 	case "round_prefer_ceil":
 		return math.Floor(x + 0.5)
 	case "floor":

@@ -12,6 +12,7 @@ import (
 func init() {
 	register(
 		Op{Name: "ScatterElements", Since: []int{11, 13, 16, 18}, Infer: inferScatterElements, Grad: gradScatter, Forward: forwardScatterElements},
+		Op{Name: "Scatter", Since: []int{9}, Infer: inferScatterElements, Grad: gradScatter, Forward: forwardScatterElements}, // its name before 11
 		Op{Name: "ScatterND", Since: []int{11, 13, 16, 18}, Infer: inferScatterND, Grad: gradScatter, Forward: forwardScatterND},
 	)
 }
@@ -74,7 +75,7 @@ func inferScatterND(n *graph.Node) error {
 func gradScatter(b *Builder, n *graph.Node, dy values) (values, error) {
 	index, updates := n.Inputs[1], n.Inputs[2]
 	gather, attrs := "GatherND", []*onnx.Attr(nil)
-	if n.Op == "ScatterElements" {
+	if n.Op != "ScatterND" {
 		gather, attrs = "GatherElements", []*onnx.Attr{onnx.AttrInt("axis", int64(n.Int("axis", 0)))}
 	}
 	picked := b.OpA(gather, attrs, dy[0], index)

@@ -61,11 +61,8 @@ func readWindow(n *graph.Node, in, kernel []int, r rounding) (*window, error) {
 // spatial checks a tensor [N, C, spatial...], which must not be empty, and
 // returns the spatial extents.
 func spatial(n *graph.Node, x *graph.Value) ([]int, error) {
-	switch rank := len(x.Shape); {
-	case rank < 3:
+	if rank := len(x.Shape); rank < 3 {
 		return nil, fmt.Errorf("input %q has rank %d, want [N C spatial...]", x.Name, rank)
-	case rank > 4:
-		return nil, fmt.Errorf("%s over %d spatial axes is not implemented, only 1 and 2 are", n.Op, rank-2)
 	}
 	if product(x.Shape) == 0 {
 		return nil, fmt.Errorf("input %q of shape %v is empty", x.Name, []int(x.Shape))
@@ -170,16 +167,18 @@ func (w *window) transposeAttrs() []*onnx.Attr {
 	}
 }
 
-// planar returns the window over two spatial axes: one over a single axis
-// becomes one over the rows of an image of height 1.
+// planar returns the window over the last two spatial axes: one over a single
+// axis becomes one over the rows of an image of height 1.
 func (w *window) planar() *window {
-	if len(w.in) == 2 {
-		return w
+	last := func(missing int, list []int) []int {
+		if len(list) == 1 {
+			return []int{missing, list[0]}
+		}
+		return list[len(list)-2:]
 	}
-	front := func(v int, list []int) []int { return append([]int{v}, list...) }
 	return &window{
-		in: front(1, w.in), out: front(1, w.out), kernel: front(1, w.kernel),
-		stride: front(1, w.stride), dilation: front(1, w.dilation),
-		begin: front(0, w.begin), end: front(0, w.end),
+		in: last(1, w.in), out: last(1, w.out), kernel: last(1, w.kernel),
+		stride: last(1, w.stride), dilation: last(1, w.dilation),
+		begin: last(0, w.begin), end: last(0, w.end),
 	}
 }
