@@ -22,7 +22,7 @@ graph, graph/kernel < graph/ops
 graph/ops < graph/pass < graph/autodiff
 graph/ops < models
 graph/autodiff, onnx/npz < graph/exectest
-graph/pass, graph/kernel < graph/exec
+graph/pass, graph/kernel < graph/exec < graph/onnxgo
 
 graph/ops, onnx/npz < sparsity < evalmetrics < evalmetrics/report
 onnx/npz < unprune/data
