@@ -18,6 +18,7 @@ import (
 	"github.com/unprune/unprune/graph/exec"
 	"github.com/unprune/unprune/graph/kernel"
 	"github.com/unprune/unprune/onnx"
+	"github.com/unprune/unprune/unprune"
 	"github.com/unprune/unprune/unprune/train"
 )
 
@@ -25,6 +26,7 @@ import (
 // print and compute with.
 type app struct {
 	stdout, stderr io.Writer
+	own            []unprune.Unlearner // that the program offers beside those of package unlearn
 
 	seed     uint64
 	threads  int
@@ -44,8 +46,8 @@ type app struct {
 	ran       *ran // the command being run, for its run file
 }
 
-func newApp(stdout, stderr io.Writer) *app {
-	return &app{stdout: stdout, stderr: stderr, log: slog.New(slog.DiscardHandler)}
+func newApp(stdout, stderr io.Writer, own ...unprune.Unlearner) *app {
+	return &app{stdout: stdout, stderr: stderr, own: own, log: slog.New(slog.DiscardHandler)}
 }
 
 // close ends what the invocation started.

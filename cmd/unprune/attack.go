@@ -10,7 +10,6 @@ import (
 
 	"github.com/unprune/unprune/unprune"
 	"github.com/unprune/unprune/unprune/study"
-	"github.com/unprune/unprune/unprune/unlearn"
 )
 
 // attackOptions are the flags of "unprune attack".
@@ -40,7 +39,7 @@ cost is --models times that of training twice and forgetting once.`,
 		sections: []section{
 			{"Forgetting", func(f *pflag.FlagSet) {
 				f.StringVar(&o.method, "method", "blend", "blend, replay, magnitude (the published rule) or fixed (mask held)")
-				o.unlearn.add(f)
+				o.unlearn.add(a, f)
 				f.IntVar(&o.models, "models", 32, "networks to train; per sample, half of them count")
 			}},
 			{"How the original was made", func(f *pflag.FlagSet) {
@@ -59,9 +58,9 @@ func (a *app) attack(ctx context.Context, path string, o attackOptions) error {
 	if o.models < 8 {
 		return usagef("--models %d: want at least 8", o.models)
 	}
-	u, err := unlearn.ByName(o.unlearn.name)
+	u, err := o.unlearn.unlearner(a)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	method, err := o.forgetting(u)
 	if err != nil {

@@ -18,6 +18,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+
+	"github.com/unprune/unprune/unprune"
 )
 
 // Exit codes. Scripts rely on them.
@@ -29,23 +31,32 @@ const (
 	bugReportAt = "https://github.com/unprune/unprune/issues"
 )
 
-func main() {
+func main() { os.Exit(Main(os.Args[1:])) }
+
+// Main runs the command with arguments, the program's name left out, and
+// returns the exit code. Unlearners of one's own, under names that no other
+// has, can be chosen and are explained wherever those of package unlearn are;
+// one that is an unlearn.Method can have options.
+func Main(args []string, own ...unprune.Unlearner) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	return run(ctx, args, os.Stdout, os.Stderr, own...)
 }
 
 // run is the whole program; it returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
-	a := newApp(stdout, stderr)
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, own ...unprune.Unlearner) (code int) {
+	a := newApp(stdout, stderr, own...)
 	defer func() {
 		if r := recover(); r != nil {
 			fmt.Fprintf(stderr, "unprune: this should not happen and is a bug in unprune, sorry: %v; please report it with the command and this trace at %s\n%s", r, bugReportAt, debug.Stack())
 			code = exitFailed
 		}
 	}()
+	if err := a.checkOwn(); err != nil {
+		fmt.Fprintf(stderr, "unprune: %s\n", sentence(err))
+		return exitFailed
+	}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)

@@ -45,7 +45,7 @@ type unlearnOptions struct {
 }
 
 // unlearner is the chosen one with its options set.
-func (o *unlearnOptions) unlearner() (unprune.Unlearner, error) {
+func (o *unlearnOptions) unlearner(a *app) (unprune.Unlearner, error) {
 	options := map[string]string{}
 	for _, s := range o.options {
 		name, value, found := strings.Cut(s, "=")
@@ -54,15 +54,15 @@ func (o *unlearnOptions) unlearner() (unprune.Unlearner, error) {
 		}
 		options[name] = value
 	}
-	u, err := unlearn.New(o.name, options)
+	u, err := unlearn.New(o.name, options, a.own...)
 	if err != nil {
 		return nil, usageError{err}
 	}
 	return u, nil
 }
 
-func (o *unlearnOptions) add(f *pflag.FlagSet) {
-	f.StringVar(&o.name, "unlearner", "ft", "unlearner: "+strings.Join(unlearnerNames(), ", ")+"; list explains them")
+func (o *unlearnOptions) add(a *app, f *pflag.FlagSet) {
+	f.StringVar(&o.name, "unlearner", "ft", "unlearner: "+strings.Join(a.unlearnerNames(), ", ")+"; list explains them")
 	f.StringArrayVar(&o.options, "option", nil, "option of the unlearner as `name=value`; may be repeated, --unlearner list explains them")
 	f.IntVar(&o.epochs, "unlearn-epochs", 4, "its epochs (in each round of the loop: 1 unless set)")
 	f.Float64Var(&o.rate, "unlearn-lr", 0, "its peak learning rate (default: for ft twice --lr when rescoring and --tune-lr in the loop, else the published one)")
@@ -108,7 +108,7 @@ Runtime computes the same outputs as the native executor (exit code 3 if not).`,
 		flags: o.request.addData,
 		sections: []section{
 			{"Un-pruning", func(f *pflag.FlagSet) {
-				o.unlearn.add(f)
+				o.unlearn.add(a, f)
 				f.StringVar(&o.rescore, "rescore", "", "how the new mask is chosen: blend, replay or magnitude (default: blend with --initial, else magnitude)")
 			}},
 			{"Rescoring (--rescore blend, replay)", func(f *pflag.FlagSet) {
@@ -198,7 +198,7 @@ func (a *app) unprune(ctx context.Context, path string, o runOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	u, err := o.unlearn.unlearner()
+	u, err := o.unlearn.unlearner(a)
 	if err != nil {
 		return err
 	}
@@ -312,9 +312,9 @@ func (a *app) unpruneAndCompare(ctx context.Context, r *request, o runOptions, u
 	return a.print(t, func(w io.Writer) { writeComparison(w, t) })
 }
 
-func unlearnerNames() []string {
+func (a *app) unlearnerNames() []string {
 	var names []string
-	for _, u := range unlearn.All() {
+	for _, u := range unlearn.With(a.own...) {
 		names = append(names, u.Name())
 	}
 	return names

@@ -73,7 +73,7 @@ func (a *app) study(ctx context.Context, path string, o studyOptions) error {
 		return fmt.Errorf("study %s: there is no such file", path)
 	}
 	defer f.Close()
-	s, err := study.ReadSpec(f)
+	s, err := study.ReadSpec(f, a.own...)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

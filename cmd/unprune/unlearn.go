@@ -29,7 +29,7 @@ does; the result is then no longer sparse.`,
   unprune unlearn --unlearner list`,
 		flags: func(f *pflag.FlagSet) {
 			o.request.addData(f)
-			o.unlearn.add(f)
+			o.unlearn.add(a, f)
 			f.Lookup("unlearn-epochs").Usage = "its epochs"
 			f.Lookup("unlearn-lr").Usage = "its peak learning rate (default: --lr for ft, else the published one)"
 			f.StringVar(&o.mask, "mask", "fixed", "fixed: pruned weights stay zero; free: they may come back")
@@ -58,7 +58,7 @@ does; the result is then no longer sparse.`,
 }
 
 func (a *app) unlearn(ctx context.Context, path string, o unlearnCommandOptions) error {
-	u, err := o.unlearn.unlearner()
+	u, err := o.unlearn.unlearner(a)
 	if err != nil {
 		return err
 	}

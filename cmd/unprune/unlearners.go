@@ -3,9 +3,24 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/unprune/unprune/unprune/unlearn"
 )
+
+// checkOwn refuses unlearners that could not be chosen.
+func (a *app) checkOwn() error {
+	var names []string
+	for _, u := range unlearn.With(a.own...) {
+		name := u.Name()
+		if name == "" || name == "list" || slices.Contains(names, name) {
+			return fmt.Errorf("unlearner %T is named %q: give it a name that is not taken (%s)", u, name, strings.Join(append(names, "list"), ", "))
+		}
+		names = append(names, name)
+	}
+	return nil
+}
 
 // unlearnerEntry explains one unlearner.
 type unlearnerEntry struct {
@@ -27,8 +42,8 @@ type optionEntry struct {
 
 func (a *app) listUnlearners() error {
 	var list []unlearnerEntry
-	for _, u := range unlearn.All() {
-		i := u.Info()
+	for _, u := range unlearn.With(a.own...) {
+		i := unlearn.Describe(u)
 		e := unlearnerEntry{u.Name(), i.About, i.Good, u.Needs().String(), i.Cost, i.Recipe, i.Source, nil}
 		for _, o := range i.Options {
 			e.Options = append(e.Options, optionEntry{o.Name, o.Default, o.About})

@@ -313,7 +313,7 @@ func (c *cell) make(ctx context.Context, p *unprune.Problem, m Method) (*unprune
 	case RuleSameOrder:
 		return c.counterfactual(ctx)
 	}
-	u, err := m.unlearner()
+	u, err := m.unlearner(c.grid.Spec.own)
 	if err != nil {
 		return nil, err
 	}

@@ -47,6 +47,8 @@ type Spec struct {
 	// Attack is the number of shadow members, and of non-members, of the
 	// membership attack on every answer; 0: none.
 	Attack int `yaml:"attack"`
+
+	own []unprune.Unlearner // that methods may name too
 }
 
 // Recipe is how originals and golds are made; what is zero is the model's own,
@@ -217,10 +219,11 @@ func cross[T any](methods *[]Method, prefix string, values many[T], set func(*Me
 }
 
 // ReadSpec reads a study from YAML and checks it before anything is computed.
-func ReadSpec(r io.Reader) (*Spec, error) {
+// Its methods may name unlearners of package unlearn and one's own.
+func ReadSpec(r io.Reader, own ...unprune.Unlearner) (*Spec, error) {
 	dec := yaml.NewDecoder(r)
 	dec.KnownFields(true)
-	s := &Spec{}
+	s := &Spec{own: own}
 	if err := dec.Decode(s); err != nil {
 		if errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("study: the file is empty")
@@ -272,7 +275,7 @@ func (s *Spec) check() error {
 	}
 	labels := map[string]bool{}
 	for _, m := range s.methods() {
-		if err := m.check(); err != nil {
+		if err := m.check(s.own); err != nil {
 			return err
 		}
 		if labels[m.Label] {
@@ -286,22 +289,22 @@ func (s *Spec) check() error {
 	return nil
 }
 
-func (m Method) check() error {
+func (m Method) check(own []unprune.Unlearner) error {
 	if !slices.Contains(rules, m.Rule) {
 		return fmt.Errorf("study: rule %q: want one of %s", m.Rule, strings.Join(rules, ", "))
 	}
 	if m.Schedule != "" && m.Schedule != "cycle" && m.Schedule != "cumulative" {
 		return fmt.Errorf("study: schedule %q: want cycle or cumulative", m.Schedule)
 	}
-	_, err := m.unlearner()
+	_, err := m.unlearner(own)
 	return err
 }
 
-func (m Method) unlearner() (unprune.Unlearner, error) {
+func (m Method) unlearner(own []unprune.Unlearner) (unprune.Unlearner, error) {
 	if m.Unlearner == "" {
 		return unlearn.FineTune{}, nil
 	}
-	u, err := unlearn.ByName(m.Unlearner)
+	u, err := unlearn.New(m.Unlearner, nil, own...)
 	if err != nil {
 		return nil, fmt.Errorf("study: %w", err)
 	}

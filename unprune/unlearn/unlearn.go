@@ -25,24 +25,40 @@ func All() []Method {
 	}
 }
 
-// ByName returns the unlearner of that name with its published defaults.
-func ByName(name string) (unprune.Unlearner, error) { return New(name, nil) }
-
-// New returns the unlearner of that name with options set by name.
-func New(name string, options map[string]string) (unprune.Unlearner, error) {
-	var names []string
+// With returns every method and those of one's own.
+func With(own ...unprune.Unlearner) []unprune.Unlearner {
+	var list []unprune.Unlearner
 	for _, m := range All() {
-		if m.Name() == name {
-			return m, set(m, options)
+		list = append(list, m)
+	}
+	return append(list, own...)
+}
+
+// New returns the unlearner of that name, of this package or one's own, with
+// options set by name. One's own has options if it is a Method; they set the
+// fields of the very value that was given.
+func New(name string, options map[string]string, own ...unprune.Unlearner) (unprune.Unlearner, error) {
+	var names []string
+	for _, u := range With(own...) {
+		if u.Name() == name {
+			return u, set(u, options)
 		}
-		names = append(names, m.Name())
+		names = append(names, u.Name())
 	}
 	return nil, fmt.Errorf("unlearn: no unlearner is named %q; there are: %s", name, strings.Join(names, ", "))
 }
 
+// Describe is what an unlearner says of itself; nothing if it is no Method.
+func Describe(u unprune.Unlearner) Info {
+	if m, ok := u.(Method); ok {
+		return m.Info()
+	}
+	return Info{}
+}
+
 // set sets options in the order of their names.
-func set(m Method, options map[string]string) error {
-	known := m.Info().Options
+func set(m unprune.Unlearner, options map[string]string) error {
+	known := Describe(m).Options
 	for _, name := range slices.Sorted(maps.Keys(options)) {
 		i := slices.IndexFunc(known, func(o Option) bool { return o.Name == name })
 		if i < 0 {
