@@ -71,23 +71,39 @@ func (t Target) Times(factor int, scores []Scores) Target {
 	return all
 }
 
-// aliveUnits are the units of each layer that the masks keep; all of them
-// where there is no mask.
+// aliveUnits are the units of each layer or group that the masks keep; all of
+// them where there is no mask.
 func aliveUnits(scores []Scores, masks *Masks) []*Mask {
 	alive := make([]*Mask, len(scores))
 	for i, s := range scores {
-		var m *Mask
-		if masks != nil {
-			m = masks.Get(s.Layer.Name)
-		}
-		if m == nil {
-			alive[i] = FullMask(len(s.Values))
-		} else {
-			alive[i] = s.Layer.UnitMask(s.Unit, m)
-		}
+		alive[i] = s.alive(masks)
 	}
 	return alive
 }
+
+// Grow returns masks that keep, besides what they kept, further units of each
+// layer or group: more has a mask over units per entry of the scores, nil for
+// none.
+func Grow(scores []Scores, masks *Masks, more []*Mask) *Masks {
+	before, after := &Masks{}, &Masks{}
+	for i, units := range aliveUnits(scores, masks) {
+		scores[i].spread(units, before)
+		if more[i] != nil {
+			units = units.Or(more[i])
+		}
+		scores[i].spread(units, after)
+	}
+	out := masks.Clone()
+	for name, m := range after.All() {
+		if old := masks.Get(name); old != nil {
+			out.Set(name, old.Or(m.AndNot(before.Get(name))))
+		}
+	}
+	return out
+}
+
+// Alive are the units of each layer or group that the masks keep.
+func Alive(scores []Scores, masks *Masks) []*Mask { return aliveUnits(scores, masks) }
 
 // Cut keeps the units with the highest scores, as many as the target says, and
 // returns masks over weights.
@@ -116,7 +132,7 @@ func Cut(scores []Scores, target Target) (*Masks, error) {
 	}
 	masks := &Masks{}
 	for i, s := range scores {
-		masks.Set(s.Layer.Name, s.Layer.WeightMask(s.Unit, units[i]))
+		s.spread(units[i], masks)
 	}
 	return masks, nil
 }
@@ -132,8 +148,8 @@ func checkScores(scores []Scores, scope Scope) error {
 				return err
 			}
 		}
-		if len(s.Values) != s.Layer.Units(s.Unit) {
-			return fmt.Errorf("sparsity: %d scores for the %d %ss of %q", len(s.Values), s.Layer.Units(s.Unit), s.Unit, s.Layer.Name)
+		if len(s.Values) != s.units() {
+			return fmt.Errorf("sparsity: %d scores for the %d %ss of %q", len(s.Values), s.units(), s.Unit, s.Layer.Name)
 		}
 		for i, v := range s.Values {
 			if math.IsNaN(v) {

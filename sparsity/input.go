@@ -31,7 +31,12 @@ func (n Needs) Data() bool { return n&(NeedsGradients|NeedsCurvature|NeedsInputN
 // shape, float32 or float64, valid until the next call.
 type Input struct {
 	Layers []Layer
-	Rand   *rand.Rand // for pruners with NeedsRandom: a stream of their own
+
+	// Parameters are all weights by name, those of biases and normalisations
+	// too; pruners of groups look at them.
+	Parameters map[string]*onnx.Tensor
+
+	Rand *rand.Rand // for pruners with NeedsRandom: a stream of their own
 
 	// Gradients yields, batch after batch of the scoring samples, the gradient
 	// of the batch's share of the mean loss; their sum is that of the mean loss.

@@ -15,6 +15,7 @@ const (
 	Weight  Unit = iota // a single weight
 	Filter              // all weights of one output unit: a Conv filter, a row of a linear layer
 	Channel             // all weights that read one input unit
+	Joint               // a unit of a Group: filters, and all that goes with them
 )
 
 // String names the unit for messages.
@@ -26,6 +27,8 @@ func (u Unit) String() string {
 		return "filter"
 	case Channel:
 		return "channel"
+	case Joint:
+		return "unit"
 	}
 	return fmt.Sprintf("Unit(%d)", int(u))
 }

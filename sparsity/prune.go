@@ -123,12 +123,14 @@ func sinkDead(scores []Scores, alive *Masks) []Scores {
 				values[j] = math.Inf(-1)
 			}
 		}
-		sunk[i] = Scores{Layer: s.Layer, Unit: s.Unit, Values: values}
+		sunk[i] = s
+		sunk[i].Values = values
 	}
 	return sunk
 }
 
-// within restricts masks to what is alive.
+// within restricts masks to what is alive. Layers without a new mask keep the
+// one they have.
 func within(masks, alive *Masks) *Masks {
 	r := &Masks{}
 	for name, m := range masks.All() {
@@ -136,6 +138,11 @@ func within(masks, alive *Masks) *Masks {
 			m = m.And(a)
 		}
 		r.Set(name, m)
+	}
+	for name, a := range alive.All() {
+		if masks.Get(name) == nil {
+			r.Set(name, a.Clone())
+		}
 	}
 	return r
 }

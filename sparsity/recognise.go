@@ -37,11 +37,12 @@ type LayerPattern struct {
 type Pattern struct {
 	Masks  *Masks
 	Layers []LayerPattern
-	Unit   Unit   // the unit of all pruned layers if they agree, else Weight
-	Scope  Scope  // the group within which units seem to have competed
-	Budget Budget // ERK if shares differ between layers as it says; then Scope is PerLayer
-	N      int    // of N:M, 0 for other patterns; M is then the scope
-	Dense  bool   // nothing was pruned
+	Unit   Unit    // the unit of all pruned layers if they agree, else Weight
+	Scope  Scope   // the group within which units seem to have competed
+	Budget Budget  // ERK if shares differ between layers as it says; then Scope is PerLayer
+	N      int     // of N:M, 0 for other patterns; M is then the scope
+	Dense  bool    // nothing was pruned
+	joint  GroupL2 // for Joint units
 
 	Evidence string // one sentence: what speaks for unit and scope
 }
@@ -392,6 +393,8 @@ func (l LayerPattern) units() (kept, n int) {
 // zeros do not tell. Cutting by it keeps the pattern.
 func (p Pattern) Pruner() Pruner {
 	switch {
+	case p.Unit == Joint:
+		return p.joint
 	case p.N > 0:
 		return NM{N: p.N, M: int(p.Scope)}
 	case p.Unit == Filter:
@@ -412,6 +415,9 @@ func (p Pattern) Pruner() Pruner {
 func (p Pattern) Contradicts(layers []Layer, pruner Pruner) error {
 	if p.Dense {
 		return nil
+	}
+	if g, ok := pruner.(GroupL2); ok {
+		return g.explains(layers, p.Masks)
 	}
 	for i, l := range p.Layers {
 		m := p.Masks.Get(l.Name)
@@ -454,6 +460,8 @@ func (p Pattern) Title() string {
 		return fmt.Sprintf("%d:%d", p.N, int(p.Scope))
 	case p.Budget == ERK:
 		return fmt.Sprintf("%ss, ERK budget", p.Unit)
+	case p.Unit == Joint:
+		return "units of groups, per group"
 	}
 	return fmt.Sprintf("%ss, %s", p.Unit, p.Scope)
 }

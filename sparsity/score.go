@@ -7,21 +7,58 @@ import (
 	"github.com/unprune/unprune/onnx"
 )
 
-// Scores holds one number per unit of one layer: higher is worth more.
+// Scores holds one number per unit of one layer, or of one group: higher is
+// worth more.
 type Scores struct {
-	Layer  Layer
+	Layer  Layer // of a group: its first one
 	Unit   Unit
-	Values []float64 // Layer.Units(Unit) of them
+	Values []float64 // one per unit
+	Group  *Group    // nil but for Joint units
 }
 
-// Unscored are scores of 0 for the units of layers: what TargetOf needs to
-// count.
-func Unscored(layers []Layer, u Unit) []Scores {
+// Unscored are scores of 0 for the units that the pruner removes from the
+// layers: what TargetOf needs to count.
+func Unscored(p Pruner, layers []Layer) []Scores {
+	if g, ok := p.(GroupL2); ok {
+		return g.unscored(layers)
+	}
 	scores := make([]Scores, len(layers))
 	for i, l := range layers {
-		scores[i] = Scores{Layer: l, Unit: u, Values: make([]float64, l.Units(u))}
+		scores[i] = Scores{Layer: l, Unit: p.Unit(), Values: make([]float64, l.Units(p.Unit()))}
 	}
 	return scores
+}
+
+// units is how many there are.
+func (s Scores) units() int {
+	if s.Group != nil {
+		return s.Group.Units
+	}
+	return s.Layer.Units(s.Unit)
+}
+
+// alive are the units that the masks keep; all of them where there is no mask.
+func (s Scores) alive(masks *Masks) *Mask {
+	if masks == nil {
+		return FullMask(s.units())
+	}
+	if s.Group != nil {
+		return s.Group.alive(masks)
+	}
+	if m := masks.Get(s.Layer.Name); m != nil {
+		return s.Layer.UnitMask(s.Unit, m)
+	}
+	return FullMask(s.units())
+}
+
+// spread writes to masks what is left of the weights when these units are
+// kept. A weight that belongs to several groups stays if all of them keep it.
+func (s Scores) spread(units *Mask, masks *Masks) {
+	if s.Group != nil {
+		s.Group.spread(units, masks)
+		return
+	}
+	masks.Set(s.Layer.Name, s.Layer.WeightMask(s.Unit, units))
 }
 
 // scoreUnits scores every unit of every layer with f, which is given one

@@ -64,7 +64,7 @@ func groupsOf(t *testing.T, file string) [][]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	groups, err := sparsity.Groups(specialised(t, im))
+	groups, err := sparsity.Groups(specialised(t, im), weightLayers(im))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +89,17 @@ func groupsOf(t *testing.T, file string) [][]string {
 		}
 	}
 	return list
+}
+
+// weightLayers are the weights of a model.
+func weightLayers(im *pass.Model) []sparsity.Layer {
+	var layers []sparsity.Layer
+	for _, p := range im.Params {
+		if p.Role == pass.Weight {
+			layers = append(layers, sparsity.Layer{Name: p.Name(), Weight: p.Tensor(), OutAxis: p.OutAxis, InAxis: p.InAxis})
+		}
+	}
+	return layers
 }
 
 // specialised is the graph for one sample, with nothing folded that depends on

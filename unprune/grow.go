@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/unprune/unprune/onnx"
 	"github.com/unprune/unprune/sparsity"
@@ -34,32 +35,26 @@ const (
 // grown returns masks with floor(share·pruned + 1/2) more units per layer (at
 // least one where any is pruned): those with the largest score. Equal scores:
 // the lower index. Layers without a mask are dense and stay so.
-func grown(masks *sparsity.Masks, scores []sparsity.Scores, share float64) (*sparsity.Masks, error) {
-	out := masks.Clone()
-	for _, s := range scores {
-		m := masks.Get(s.Layer.Name)
-		if m == nil {
-			continue
-		}
-		alive := s.Layer.UnitMask(s.Unit, m)
+func grown(masks *sparsity.Masks, scores []sparsity.Scores, share float64) *sparsity.Masks {
+	more := make([]*sparsity.Mask, len(scores))
+	for i, alive := range sparsity.Alive(scores, masks) {
 		pruned := alive.Len() - alive.Count()
 		if pruned == 0 {
 			continue
 		}
 		n := max(1, int(math.Floor(share*float64(pruned)+0.5)))
-		values := append([]float64(nil), s.Values...)
-		for i := range alive.Kept() {
-			values[i] = math.Inf(-1)
+		values := slices.Clone(scores[i].Values)
+		for j := range alive.Kept() {
+			values[j] = math.Inf(-1)
 		}
-		more := sparsity.TopK(values, min(n, pruned))
-		out.Set(s.Layer.Name, m.Or(s.Layer.WeightMask(s.Unit, more)))
+		more[i] = sparsity.TopK(values, min(n, pruned))
 	}
-	return out, nil
+	return sparsity.Grow(scores, masks, more)
 }
 
 // unitScores scores the units of layers by the magnitude of other tensors in
 // their place: |t_i| for weights, the L2 norm of the slice for larger units.
-func unitScores(layers []sparsity.Layer, unit sparsity.Unit, tensors map[string]*onnx.Tensor) ([]sparsity.Scores, error) {
+func unitScores(p sparsity.Pruner, layers []sparsity.Layer, tensors map[string]*onnx.Tensor) ([]sparsity.Scores, error) {
 	stand := make([]sparsity.Layer, len(layers))
 	for i, l := range layers {
 		t := tensors[l.Name]
@@ -69,34 +64,74 @@ func unitScores(layers []sparsity.Layer, unit sparsity.Unit, tensors map[string]
 		stand[i] = l
 		stand[i].Weight = t
 	}
-	pruner := sparsity.Pruner(sparsity.Magnitude{})
-	switch unit {
+	switch p.Unit() {
+	case sparsity.Weight:
+		p = sparsity.Magnitude{}
 	case sparsity.Filter:
-		pruner = sparsity.FilterL2
+		p = sparsity.FilterL2
 	case sparsity.Channel:
-		pruner = sparsity.ChannelL1
+		p = sparsity.ChannelL1
 	}
-	scores, err := pruner.Score(sparsity.Input{Layers: stand})
-	if err != nil {
-		return nil, err
-	}
-	for i := range scores {
-		scores[i].Layer = layers[i]
-	}
-	return scores, nil
+	return p.Score(sparsity.Input{Layers: stand, Parameters: tensors})
 }
 
 // randomScores draws one uniform number per unit.
-func randomScores(layers []sparsity.Layer, unit sparsity.Unit, r *rand.Rand) []sparsity.Scores {
-	scores := make([]sparsity.Scores, len(layers))
-	for i, l := range layers {
-		values := make([]float64, l.Units(unit))
-		for j := range values {
-			values[j] = r.Float64()
+func randomScores(p sparsity.Pruner, layers []sparsity.Layer, r *rand.Rand) []sparsity.Scores {
+	scores := sparsity.Unscored(p, layers)
+	for _, s := range scores {
+		for j := range s.Values {
+			s.Values[j] = r.Float64()
 		}
-		scores[i] = sparsity.Scores{Layer: l, Unit: unit, Values: values}
 	}
 	return scores
+}
+
+// follow gives what biases, normalisations and their statistics have of units
+// that are in now but not in before their starting value: that of other
+// weights, or, where these are nil or lack the parameter, the mean over the
+// units that were in.
+func follow(p sparsity.Pruner, e Engine, before, now *sparsity.Masks, from *Weights) error {
+	groups, ok := p.(sparsity.GroupL2)
+	if !ok {
+		return nil
+	}
+	w := e.Weights()
+	for _, s := range sparsity.Unscored(groups, e.Layers()) {
+		old, alive := sparsity.Alive([]sparsity.Scores{s}, before)[0], sparsity.Alive([]sparsity.Scores{s}, now)[0]
+		for _, m := range s.Group.Followers {
+			t := w.Tensors[m.Param]
+			if t == nil {
+				continue
+			}
+			var src *onnx.Tensor
+			if from != nil {
+				src = from.Tensors[m.Param]
+			}
+			mean := meanOver(m, old, t)
+			for u := range alive.AndNot(old).Kept() {
+				for i := range m.Indices(u) {
+					if src != nil {
+						set(t, i, at(src, i))
+					} else {
+						set(t, i, mean)
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// meanOver is the mean of a parameter over some units.
+func meanOver(m sparsity.Member, units *sparsity.Mask, t *onnx.Tensor) float64 {
+	sum, n := 0.0, 0
+	for u := range units.Kept() {
+		for i := range m.Indices(u) {
+			sum += at(t, i)
+			n++
+		}
+	}
+	return sum / float64(max(1, n))
 }
 
 // initialise gives the weights that are in now but not in before their

@@ -55,6 +55,9 @@ func (l *Loop) defaults(t *Task) error {
 	if l.Share < 0 || l.Share > 1 {
 		return fmt.Errorf("unprune: growth share %g: want a number above 0 and at most 1", l.Share)
 	}
+	if l.Pruner.Unit() == sparsity.Joint && l.Grow == GrowGradient {
+		return fmt.Errorf("unprune: units that were removed with all that reads them have no gradient; give the initial weights, or grow at random")
+	}
 	if (l.Grow == GrowTheta0 || l.Init == InitTheta0) && t.Initial == nil {
 		return fmt.Errorf("unprune: growth by theta0 needs the initial weights; give them, or grow by gradient and initialise at random")
 	}
@@ -89,7 +92,7 @@ func (l Loop) Run(ctx context.Context, t *Task, masks *sparsity.Masks) (*sparsit
 	if err := l.defaults(t); err != nil {
 		return nil, err
 	}
-	target := sparsity.TargetOf(sparsity.Unscored(t.Engine.Layers(), l.Pruner.Unit()), l.Pruner.Scope(), masks)
+	target := sparsity.TargetOf(sparsity.Unscored(l.Pruner, t.Engine.Layers()), l.Pruner.Scope(), masks)
 	var err error
 	for round := range l.Rounds {
 		if masks, err = l.grow(ctx, t, masks); err != nil {
@@ -135,33 +138,37 @@ func (l *Loop) score(ctx context.Context, t *Task) ([]sparsity.Scores, error) {
 
 // grow brings pruned units back and gives them their starting value.
 func (l *Loop) grow(ctx context.Context, t *Task, masks *sparsity.Masks) (*sparsity.Masks, error) {
-	layers, unit := t.Engine.Layers(), l.Pruner.Unit()
+	layers := t.Engine.Layers()
 	var scores []sparsity.Scores
 	var err error
 	switch l.Grow {
 	case GrowTheta0:
-		scores, err = unitScores(layers, unit, t.Initial.Tensors)
+		scores, err = unitScores(l.Pruner, layers, t.Initial.Tensors)
 	case GrowGradient:
 		var grads map[string]*onnx.Tensor
 		if grads, err = retainGradient(ctx, t); err == nil {
-			scores, err = unitScores(layers, unit, grads)
+			scores, err = unitScores(l.Pruner, layers, grads)
 		}
 	case GrowRandom:
-		scores = randomScores(layers, unit, t.Stream("grow").Rand)
+		scores = randomScores(l.Pruner, layers, t.Stream("grow").Rand)
 	default:
 		err = fmt.Errorf("unprune: growth rule %q: want theta0, gradient or random", l.Grow)
 	}
 	if err != nil {
 		return nil, err
 	}
-	more, err := grown(masks, scores, l.Share)
-	if err != nil {
-		return nil, err
-	}
+	more := grown(masks, scores, l.Share)
 	if err := t.Engine.SetMasks(more); err != nil {
 		return nil, err
 	}
-	return more, initialise(layers, masks, more, l.Init, t.Initial, t.Stream("init").Rand)
+	if err := initialise(layers, masks, more, l.Init, t.Initial, t.Stream("init").Rand); err != nil {
+		return nil, err
+	}
+	from := t.Initial
+	if l.Init != InitTheta0 {
+		from = nil
+	}
+	return more, follow(l.Pruner, t.Engine, masks, more, from)
 }
 
 // retainGradient is the gradient of the mean loss over the retained samples.

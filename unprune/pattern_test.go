@@ -49,7 +49,7 @@ func TestLoopKeepsThePattern(t *testing.T) {
 			if after.Equal(before) {
 				t.Error("nothing moved: the test shows nothing")
 			}
-			scores := sparsity.Unscored(e.Layers(), p.Unit())
+			scores := sparsity.Unscored(p, e.Layers())
 			want, got := sparsity.TargetOf(scores, p.Scope(), before), sparsity.TargetOf(scores, p.Scope(), after)
 			for g := range want.Keep {
 				if got.Keep[g] != want.Keep[g] {

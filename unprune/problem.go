@@ -58,6 +58,9 @@ func (p *Problem) measure(make func() (*sparsity.Masks, error)) (*Result, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := p.settle(masks); err != nil {
+		return nil, err
+	}
 	after := p.Engine.Cost()
 	return &Result{
 		Weights: p.Engine.Weights().Clone(), Masks: masks,
@@ -66,6 +69,18 @@ func (p *Problem) measure(make func() (*sparsity.Masks, error)) (*Result, error)
 			HVP: after.HVP - before.HVP, Seconds: time.Since(start).Seconds(),
 		},
 	}, nil
+}
+
+// settle puts to zero what biases and normalisations have of units that were
+// removed with all that reads them. Nothing reads it; a file in which it is
+// zero is one that can be compacted to the last number.
+func (p *Problem) settle(masks *sparsity.Masks) error {
+	groups, ok := p.Recipe.Pruner.(sparsity.GroupL2)
+	if !ok || masks == nil {
+		return nil
+	}
+	w := p.Engine.Weights()
+	return groups.Settle(masks, w.Tensors, w.Stats)
 }
 
 // Load puts a result's network into the engine.
@@ -179,7 +194,10 @@ func (p *Problem) Prune(ctx context.Context, rows []int, alive *sparsity.Masks, 
 	if err != nil {
 		return nil, err
 	}
-	return masks, p.Engine.SetMasks(masks)
+	if err := p.Engine.SetMasks(masks); err != nil {
+		return nil, err
+	}
+	return masks, p.settle(masks)
 }
 
 // task is what an unlearner is given: the recipe's batch size and optimizer.

@@ -187,9 +187,10 @@ func (p *Problem) rescored(ctx context.Context, b Blend, s *short) (*sparsity.Ma
 	return masks, s.weights, err
 }
 
-// extrapolated is x = theta_0 + g·(s - theta_0) per weight tensor.
+// extrapolated is x = theta_0 + g·(s - theta_0) per weight tensor, and s for
+// other parameters.
 func (p *Problem) extrapolated(s *short) map[string]*onnx.Tensor {
-	out := map[string]*onnx.Tensor{}
+	out := maps.Clone(s.weights.Tensors)
 	for _, l := range p.Engine.Layers() {
 		t0, ts, g := p.Theta0.Tensors[l.Name], s.weights.Tensors[l.Name], s.gain[l.Name]
 		x := onnx.NewTensor(ts.DType, ts.Shape...)
@@ -205,11 +206,11 @@ func (p *Problem) extrapolated(s *short) map[string]*onnx.Tensor {
 // each pruning group, k the number the original keeps there.
 func (p *Problem) blended(w, x map[string]*onnx.Tensor, c float64) ([]sparsity.Scores, sparsity.Target, error) {
 	layers, pruner := p.prunable(), p.Recipe.Pruner
-	a, err := unitScores(layers, pruner.Unit(), w)
+	a, err := unitScores(pruner, layers, w)
 	if err != nil {
 		return nil, sparsity.Target{}, err
 	}
-	e, err := unitScores(layers, pruner.Unit(), x)
+	e, err := unitScores(pruner, layers, x)
 	if err != nil {
 		return nil, sparsity.Target{}, err
 	}
@@ -309,6 +310,9 @@ func (p *Problem) restart(keep float64, masks *sparsity.Masks, added *Weights) e
 		for i := range m.AndNot(old).Kept() {
 			set(w.Tensors[name], i, at(added.Tensors[name], i))
 		}
+	}
+	if err := follow(p.Recipe.Pruner, p.Engine, p.Original.Masks, masks, added); err != nil {
+		return err
 	}
 	return p.Engine.SetMasks(masks)
 }

@@ -79,7 +79,7 @@ func (s Samples) terms() []Term {
 // ScoreInput is what the pruner needs to score the engine's layers. r is the
 // stream of pruners that draw; it may be nil for others.
 func ScoreInput(ctx context.Context, e Engine, p sparsity.Pruner, layers []sparsity.Layer, s Samples, r *rand.Rand) (sparsity.Input, error) {
-	in := sparsity.Input{Layers: layers, Mask: e.SetMasks}
+	in := sparsity.Input{Layers: layers, Parameters: e.Weights().Tensors, Mask: e.SetMasks}
 	needs := p.Needs()
 	if needs&sparsity.NeedsRandom != 0 {
 		if r == nil {

@@ -35,58 +35,68 @@ type modelSize struct {
 	Seconds float64 `json:"seconds_per_batch_of_8,omitempty"` // in ONNX Runtime, median
 }
 
-// compact takes out what pruning has emptied, and proves that outputs stay.
+// compact takes out what pruning has emptied and prints what that brings.
 func (a *app) compact(ctx context.Context, path string, m *onnx.Model) (*onnx.Model, error) {
-	im, err := a.importModel(path, m)
+	small, report, err := a.compactModel(ctx, path, m)
 	if err != nil {
 		return nil, err
+	}
+	return small, a.print(report, report.text)
+}
+
+// compactModel takes out what pruning has emptied, and proves that outputs
+// stay.
+func (a *app) compactModel(ctx context.Context, path string, m *onnx.Model) (*onnx.Model, *compaction, error) {
+	im, err := a.importModel(path, m)
+	if err != nil {
+		return nil, nil, err
 	}
 	feeds, err := sampleFeeds(im, nil, latencyBatch)
 	if err != nil {
-		return nil, fmt.Errorf("model %s: %w", path, err)
+		return nil, nil, fmt.Errorf("model %s: %w", path, err)
 	}
 	want, err := a.runNative(ctx, im, feeds)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	report := &compaction{}
 	if report.Before, err = a.measureSize(ctx, m, feeds, report); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c, err := pass.Compact(im)
 	if err != nil {
-		return nil, fmt.Errorf("model %s cannot be compacted: %w", path, err)
+		return nil, nil, fmt.Errorf("model %s cannot be compacted: %w", path, err)
 	}
 	small := im.Graph.ToONNX()
 	small.Metadata = slices.DeleteFunc(slices.Clone(small.Metadata), func(p onnx.StringPair) bool {
 		return p.Key == sparsity.MetadataKey // masks of the old width
 	})
 	if err := c.Store(small); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if report.After, err = a.measureSize(ctx, small, feeds, report); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	again, err := pass.Import(small)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	have, err := a.runNative(ctx, again, feeds)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	v := newVerification(have, want, compactTolerance)
 	if report.Runtime != "" && v.OK {
 		if have, err = a.runONNXRuntime(ctx, small, feeds); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		v = newVerification(have, want, 10*compactTolerance) // another program's rounding comes on top
 	}
 	if !v.OK {
-		return nil, brokenf("compacting %s changes its outputs: %s", path, v.worst())
+		return nil, nil, brokenf("compacting %s changes its outputs: %s", path, v.worst())
 	}
 	report.Parameters, report.Outputs = len(c.Kept), v.Outputs
-	return small, a.print(report, report.text)
+	return small, report, nil
 }
 
 // measureSize counts a model's weights and bytes and, if ONNX Runtime is
@@ -145,6 +155,15 @@ func (c *compaction) text(w io.Writer) {
 	for _, o := range c.Outputs {
 		fmt.Fprintf(w, "output %s: max abs error %.2g, largest value %.3g\n", o.Name, o.MaxAbs, o.Scale)
 	}
+}
+
+// summary is what shrank, in a clause.
+func (c *compaction) summary() string {
+	text := fmt.Sprintf("%.3g times fewer weights", ratio(float64(c.Before.Weights), float64(c.After.Weights)))
+	if c.Runtime != "" {
+		text += fmt.Sprintf(", %.3g times faster in %s", ratio(c.Before.Seconds, c.After.Seconds), c.Runtime)
+	}
+	return text
 }
 
 func ratio(before, after float64) float64 { return before / max(after, 1e-12) }

@@ -147,7 +147,7 @@ func (in *inspection) addParams(im *pass.Model) error {
 	if len(layers) == 0 {
 		return nil
 	}
-	pattern, err := sparsity.Recognise(layers)
+	pattern, _, err := recognise(im, layers, false)
 	if err != nil {
 		return err
 	}

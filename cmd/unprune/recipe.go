@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/graph/pass"
 	"github.com/unprune/unprune/models"
 	"github.com/unprune/unprune/sparsity"
 	"github.com/unprune/unprune/unprune"
@@ -61,7 +62,7 @@ func prunerNames() []string {
 	for _, p := range sparsity.Pruners() {
 		names = append(names, p.Name())
 	}
-	return append(names, sparsity.CoupledName)
+	return append(names, sparsity.GroupL2Name)
 }
 
 // embeddedRecipe is how an embedded network was made; ok is false for files.
@@ -126,17 +127,22 @@ func (o *recipeOptions) check() error {
 	if o.pruner == "" {
 		return nil
 	}
-	if _, err := o.named(); err != nil {
+	if o.pruner == sparsity.GroupL2Name {
+		if o.budget != "" {
+			return usagef("--budget spreads pruning over layers; --pruner %s takes the same share of each group", o.pruner)
+		}
+		return nil
+	}
+	if _, err := sparsity.ByName(o.pruner); err != nil {
 		return usageError{err}
 	}
 	return nil
 }
 
-// named is the pruner that was asked for. Groups are pruned once, by "unprune
-// prune"; afterwards their filters are filters.
-func (o *recipeOptions) named() (sparsity.Pruner, error) {
-	if o.pruner == sparsity.CoupledName {
-		return sparsity.FilterL2, nil
+// named is the pruner that was asked for.
+func (o *recipeOptions) named(groups []sparsity.Group) (sparsity.Pruner, error) {
+	if o.pruner == sparsity.GroupL2Name {
+		return sparsity.NewGroupL2(groups), nil
 	}
 	return sparsity.ByName(o.pruner)
 }
@@ -151,7 +157,7 @@ func (o *recipeOptions) updateRule() ops.Optimizer {
 
 // recipe adds pruning to training: from the flags, and where they are silent
 // from what the zeros of the model look like.
-func (o *recipeOptions) recipe(a *app, layers []sparsity.Layer) (unprune.Recipe, *sparsity.Masks, error) {
+func (o *recipeOptions) recipe(a *app, im *pass.Model, layers []sparsity.Layer) (unprune.Recipe, *sparsity.Masks, error) {
 	r := unprune.Recipe{
 		Optimizer: o.updateRule(), Batch: o.batch, Epochs: o.epochs, Rate: o.rate,
 		Rounds: o.rounds, TuneEpochs: o.tuneEpochs, TuneRate: o.tuneRate,
@@ -159,11 +165,11 @@ func (o *recipeOptions) recipe(a *app, layers []sparsity.Layer) (unprune.Recipe,
 	if r.TuneRate == 0 {
 		r.TuneRate = 0.4 * r.Rate
 	}
-	pattern, err := sparsity.Recognise(layers)
+	pattern, groups, err := recognise(im, layers, o.pruner == sparsity.GroupL2Name)
 	if err != nil {
 		return r, nil, err
 	}
-	if err := o.choosePruner(a, &r, layers, pattern); err != nil {
+	if err := o.choosePruner(a, &r, layers, pattern, groups); err != nil {
 		return r, nil, err
 	}
 	if o.budget != "" {
@@ -188,7 +194,7 @@ func (o *recipeOptions) recipe(a *app, layers []sparsity.Layer) (unprune.Recipe,
 		r.Sparsity = pattern.Share()
 	}
 	if r.Sparsity == 0 {
-		r.Sparsity = prunedShare(r, layers, pattern)
+		r.Sparsity = prunedShare(r, layers, pattern.Masks)
 	}
 	masks := &sparsity.Masks{}
 	for name, m := range pattern.Masks.All() {
@@ -202,9 +208,34 @@ func (o *recipeOptions) recipe(a *app, layers []sparsity.Layer) (unprune.Recipe,
 	return r, masks, nil
 }
 
-func (o *recipeOptions) choosePruner(a *app, r *unprune.Recipe, layers []sparsity.Layer, pattern sparsity.Pattern) (err error) {
+// recognise says what the zeros of a model look like. Where they are filters or
+// channels, or where they are asked for, it finds the groups of units that go
+// together too.
+func recognise(im *pass.Model, layers []sparsity.Layer, grouped bool) (sparsity.Pattern, []sparsity.Group, error) {
+	pattern, err := sparsity.Recognise(layers)
+	if err != nil || !grouped && (pattern.Dense || pattern.Unit == sparsity.Weight) {
+		return pattern, nil, err
+	}
+	groups, err := groupsOf(im, layers)
+	if err != nil {
+		return pattern, nil, err
+	}
+	pattern.Join(groups, layers)
+	return pattern, groups, nil
+}
+
+// groupsOf are the units of a model that go together.
+func groupsOf(im *pass.Model, layers []sparsity.Layer) ([]sparsity.Group, error) {
+	g, err := pass.Specialise(im.Graph, pass.Target{Batch: 1, Keep: im.Floats()})
+	if err != nil {
+		return nil, err
+	}
+	return sparsity.Groups(g, layers)
+}
+
+func (o *recipeOptions) choosePruner(a *app, r *unprune.Recipe, layers []sparsity.Layer, pattern sparsity.Pattern, groups []sparsity.Group) (err error) {
 	if o.pruner != "" {
-		if r.Pruner, err = o.named(); err != nil {
+		if r.Pruner, err = o.named(groups); err != nil {
 			return err
 		}
 		if doubt := pattern.Contradicts(layers, r.Pruner); doubt != nil {
@@ -240,13 +271,15 @@ func (o *recipeOptions) skipped(layers []sparsity.Layer, pattern sparsity.Patter
 }
 
 // prunedShare is the share of units that are pruned in the model.
-func prunedShare(r unprune.Recipe, layers []sparsity.Layer, pattern sparsity.Pattern) float64 {
-	units, kept := 0, 0
+func prunedShare(r unprune.Recipe, layers []sparsity.Layer, masks *sparsity.Masks) float64 {
+	var prunable []sparsity.Layer
 	for _, l := range layers {
-		if r.Skip(l.Name) {
-			continue
+		if !r.Skip(l.Name) {
+			prunable = append(prunable, l)
 		}
-		m := l.UnitMask(r.Pruner.Unit(), pattern.Masks.Get(l.Name))
+	}
+	units, kept := 0, 0
+	for _, m := range sparsity.Alive(sparsity.Unscored(r.Pruner, prunable), masks) {
 		units, kept = units+m.Len(), kept+m.Count()
 	}
 	return 1 - float64(kept)/float64(max(1, units))

@@ -25,8 +25,10 @@ type requestOptions struct {
 	output  string // -o
 	maskOut string
 	sparse  bool
-	verify  verifyOptions
-	journal *journalOptions // nil for commands that cannot resume
+
+	compactOut string // --compact-out
+	verify     verifyOptions
+	journal    *journalOptions // nil for commands that cannot resume
 }
 
 func (o *requestOptions) addData(f *pflag.FlagSet) {
@@ -42,6 +44,7 @@ func (o *requestOptions) addOutput(f *pflag.FlagSet) {
 	f.StringVarP(&o.output, "output", "o", "", "output `file`, ONNX")
 	f.BoolVar(&o.sparse, "sparse", false, "write weights below a third of density as sparse initializers")
 	f.StringVar(&o.maskOut, "mask-out", "", "write the mask to this .npz `file`")
+	f.StringVar(&o.compactOut, "compact-out", "", "also write the model without the units that pruning has emptied, to this `file` (for a model that came so: beside the output, unless set)")
 	o.verify.add(f)
 }
 
@@ -56,6 +59,7 @@ type request struct {
 	opt     *requestOptions
 	path    string
 	im      *pass.Model
+	narrow  bool // the file is narrower than im
 	engine  *train.Engine
 	problem *unprune.Problem
 	test    *data.Dataset // nil if not given
@@ -74,7 +78,7 @@ func (o *requestOptions) open(a *app, path string, n needs) (*request, error) {
 	if o.data.forget == "" && n.forget {
 		return nil, usagef("--forget is missing: say what to forget, such as class:3, random:0.1 or a file of sample indices")
 	}
-	if err := checkWritable(o.output, o.maskOut); err != nil {
+	if err := checkWritable(o.output, o.maskOut, o.compactOut); err != nil {
 		return nil, err
 	}
 	if err := o.recipe.check(); err != nil {
@@ -83,7 +87,7 @@ func (o *requestOptions) open(a *app, path string, n needs) (*request, error) {
 	if o.data.train != "" {
 		o.recipe.adopt(a, path)
 	}
-	im, err := a.readNetwork(path)
+	im, narrow, err := a.readWide(path, o)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +95,7 @@ func (o *requestOptions) open(a *app, path string, n needs) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &request{opt: o, path: path, im: im, engine: e, problem: &unprune.Problem{Engine: e, Seed: a.seed, Progress: a.bars.report, Warning: a.warn}}
+	r := &request{opt: o, path: path, im: im, narrow: narrow, engine: e, problem: &unprune.Problem{Engine: e, Seed: a.seed, Progress: a.bars.report, Warning: a.warn}}
 	if err := r.loadData(a); err != nil {
 		return nil, err
 	}
@@ -136,7 +140,7 @@ func (r *request) loadData(a *app) error {
 func (r *request) loadWeights(a *app) (err error) {
 	p, layers := r.problem, r.engine.Layers()
 	var masks *sparsity.Masks
-	if p.Recipe, masks, err = r.opt.recipe.recipe(a, layers); err != nil {
+	if p.Recipe, masks, err = r.opt.recipe.recipe(a, r.im, layers); err != nil {
 		return err
 	}
 	if r.opt.initial != "" {
@@ -196,7 +200,11 @@ func (r *request) exportModel(ctx context.Context, a *app, res *unprune.Result) 
 	if samples == nil {
 		samples = r.problem.Train // which may be nil too
 	}
-	return r.opt.verify.check(ctx, a, r.opt.output, res.Masks, samples)
+	w, err := r.opt.verify.check(ctx, a, r.opt.output, res.Masks, samples)
+	if to := r.opt.compactPath(r.narrow); err == nil && to != "" {
+		err = a.writeCompact(ctx, r.opt.output, to)
+	}
+	return w, err
 }
 
 func (o *requestOptions) writeMasks(masks *sparsity.Masks) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/unprune/unprune/sparsity"
 	"github.com/unprune/unprune/unprune"
 	"github.com/unprune/unprune/unprune/study"
 	"github.com/unprune/unprune/unprune/unlearn"
@@ -166,6 +168,20 @@ func (o *runOptions) loops() bool {
 	return o.rescore == "magnitude" || o.rescore == "" && o.request.initial == ""
 }
 
+// fallBack takes the published loop for units larger than weights whose dense
+// values are not known: a unit that is gone carries no evidence to blend.
+func (o *runOptions) fallBack(a *app, r *request) {
+	p := r.problem
+	if o.rescore != "" || o.request.initial == "" || p.Dense != nil || p.Recipe.Pruner.Unit() == sparsity.Weight {
+		return
+	}
+	o.rescore = "magnitude"
+	a.log.Info(fmt.Sprintf("without --dense there is no evidence about %ss that are gone: growing them by theta_0 and cutting back in rounds (--rescore magnitude)", p.Recipe.Pruner.Unit()))
+	if !a.ran.cmd.Flags().Changed("unlearn-epochs") {
+		o.unlearn.epochs = 1
+	}
+}
+
 // check refuses options that make no sense, before anything is read.
 func (o *runOptions) check() error {
 	switch {
@@ -209,6 +225,7 @@ func (a *app) unprune(ctx context.Context, path string, o runOptions) error {
 	if err := r.needPruned(); err != nil {
 		return err
 	}
+	o.fallBack(a, r)
 	if o.gold {
 		return a.unpruneAndCompare(ctx, r, o, u)
 	}

@@ -3,14 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/unprune/unprune/graph/pass"
-	"github.com/unprune/unprune/onnx"
 	"github.com/unprune/unprune/sparsity"
 	"github.com/unprune/unprune/unprune"
 	"github.com/unprune/unprune/unprune/unlearn"
@@ -162,18 +159,15 @@ func (r *request) pruneOnce(ctx context.Context) (*unprune.Result, error) {
 	if err := p.Load(&unprune.Result{Weights: p.Original.Weights}); err != nil {
 		return nil, err
 	}
-	if r.opt.recipe.pruner == sparsity.CoupledName {
-		return r.pruneGroups(ctx)
-	}
-	have := 1 - p.Original.Masks.Density()
+	have := prunedShare(p.Recipe, p.Engine.Layers(), p.Original.Masks)
 	if have >= p.Recipe.Sparsity {
-		return nil, fmt.Errorf("model %s is pruned already: %.1f %% of its weights are zero, --sparsity asks for %.1f %%", r.path, 100*have, 100*p.Recipe.Sparsity)
+		return nil, fmt.Errorf("model %s is pruned already: %.1f %% of its %ss are gone, --sparsity asks for %.1f %%", r.path, 100*have, p.Recipe.Pruner.Unit(), 100*p.Recipe.Sparsity)
 	}
 	masks, err := p.Prune(ctx, p.Retain, p.Original.Masks, 1-(1-p.Recipe.Sparsity)/(1-have), "prune")
 	if err != nil {
 		return nil, err
 	}
-	return r.tuned(ctx, unprune.Result{Weights: p.Original.Weights, Masks: masks})
+	return r.tuned(ctx, unprune.Result{Weights: p.Engine.Weights().Clone(), Masks: masks})
 }
 
 // tuned fine-tunes a network that was cut, if there is training data.
@@ -181,52 +175,7 @@ func (r *request) tuned(ctx context.Context, cutTo unprune.Result) (*unprune.Res
 	cut := *r.problem
 	cut.Original = cutTo
 	if cut.Train == nil || cut.Recipe.TuneEpochs == 0 {
-		if err := cut.Load(&cut.Original); err != nil {
-			return nil, err
-		}
-		return &unprune.Result{Weights: cut.Engine.Weights().Clone(), Masks: cutTo.Masks}, nil
+		return &cut.Original, nil
 	}
 	return cut.FixedMask(ctx, unlearn.FineTune{}, cut.Recipe.TuneEpochs, cut.Recipe.TuneRate)
-}
-
-// pruneGroups removes units with all that goes with them: filters, the weights
-// that read them, biases and normalisations. What is zero there has no gradient
-// any more, so fine-tuning leaves it zero and the result can be compacted.
-func (r *request) pruneGroups(ctx context.Context) (*unprune.Result, error) {
-	p := r.problem
-	g, err := pass.Specialise(r.im.Graph, pass.Target{Batch: 1, Keep: r.im.Floats()})
-	if err != nil {
-		return nil, err
-	}
-	groups, err := sparsity.Groups(g)
-	if err != nil {
-		return nil, err
-	}
-	weights := p.Original.Weights.Clone()
-	parameters := map[string]*onnx.Tensor{}
-	for _, param := range r.im.Params {
-		parameters[param.Name()] = param.Tensor()
-	}
-	maps.Copy(parameters, weights.Tensors)
-	all, err := sparsity.Coupled{}.Prune(groups, r.prunable(), parameters, p.Recipe.Sparsity)
-	if err != nil {
-		return nil, err
-	}
-	masks := &sparsity.Masks{}
-	for _, l := range p.Engine.Layers() {
-		if m := all.Get(l.Name); m != nil {
-			masks.Set(l.Name, m)
-		}
-	}
-	if masks.Len() == 0 {
-		return nil, fmt.Errorf("model %s has no group of units that can be removed together", r.path)
-	}
-	for name, m := range all.All() {
-		if t := weights.Tensors[name]; t != nil && !weights.Stats[name] {
-			if err := m.Apply(t); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return r.tuned(ctx, unprune.Result{Weights: weights, Masks: masks})
 }

@@ -45,20 +45,30 @@ func CompactionOf(m *onnx.Model) (*Compaction, error) {
 // other state of the same network, theta_0 say, gets the values. A filter that
 // was taken out can then be grown again.
 func (c *Compaction) Expand(compact, original *Model) error {
+	byName := map[string]*onnx.Tensor{}
+	for _, v := range compact.Graph.Inits {
+		byName[v.Name] = v.Const
+	}
+	return c.ExpandTo(original, byName)
+}
+
+// ExpandTo is Expand for parameters that may have had other names in the
+// compacted model.
+func (c *Compaction) ExpandTo(original *Model, compact map[string]*onnx.Tensor) error {
 	for _, v := range original.Graph.Inits {
 		if !v.DType.IsFloat() {
 			continue
 		}
-		small := compact.Graph.Value(v.Name)
-		if small == nil || small.Const == nil {
+		small := compact[v.Name]
+		if small == nil {
 			if p := original.Param(v.Name); p != nil && (p.Trainable || p.State()) {
 				return fmt.Errorf("pass: the compacted model has no parameter %q: these are different networks", v.Name)
 			}
 			continue
 		}
-		t, err := c.widen(v, small.Const, 0)
+		t, err := c.widen(v, small, 0)
 		if p := original.Param(v.Name); err == nil && p != nil && p.Role == Variance {
-			t, err = c.widen(v, small.Const, 1)
+			t, err = c.widen(v, small, 1)
 		}
 		if err != nil {
 			return err

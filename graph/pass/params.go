@@ -274,6 +274,24 @@ func (im *Model) TrainableNames() []string {
 // normalisation and the other did not. The result is in the order of
 // im.Params. The error says where the two networks first differ.
 func (im *Model) Match(other *Model) ([]*Param, error) {
+	return im.match(other, func(a, b graph.Shape) bool { return slices.Equal(a, b) })
+}
+
+// MatchWide pairs as Match does, but the other file's parameters may be wider:
+// units were taken out of im's network.
+func (im *Model) MatchWide(other *Model) ([]*Param, error) {
+	return im.match(other, func(a, b graph.Shape) bool {
+		for axis := range a {
+			if len(a) != len(b) || a[axis] > b[axis] {
+				return false
+			}
+		}
+		return len(a) == len(b)
+	})
+}
+
+// match pairs parameters whose shapes fit.
+func (im *Model) match(other *Model, fit func(mine, other graph.Shape) bool) ([]*Param, error) {
 	a, b := im.Graph.Nodes, other.Graph.Nodes
 	if len(im.Params) == 0 {
 		return nil, fmt.Errorf("pass: the model has no parameters")
@@ -304,7 +322,7 @@ func (im *Model) Match(other *Model) ([]*Param, error) {
 		if twin == nil || twin.Const == nil {
 			return nil, fmt.Errorf("pass: parameter %q has no counterpart in the other file (input %d of %s %q)", p.Name(), u.Slot, u.Node.Op, u.Node.Name)
 		}
-		if !slices.Equal(twin.Shape, p.Value.Shape) {
+		if !fit(p.Value.Shape, twin.Shape) {
 			return nil, fmt.Errorf("pass: parameter %q has shape %v, in the other file %v (%q): these are different networks",
 				p.Name(), []int(p.Value.Shape), []int(twin.Shape), twin.Name)
 		}
