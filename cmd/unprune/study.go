@@ -131,7 +131,8 @@ func (o *studyOptions) part(env func(string) string) (shard, shards int, err err
 	if id, ok := number("SLURM_ARRAY_TASK_ID"); ok {
 		first, _ := number("SLURM_ARRAY_TASK_MIN")
 		count, _ := number("SLURM_ARRAY_TASK_COUNT")
-		shard, shards = id-first, count
+		step, _ := number("SLURM_ARRAY_TASK_STEP")
+		shard, shards = (id-first)/max(1, step), count
 	}
 	if id, ok := number("JOB_COMPLETION_INDEX"); ok {
 		shard = id
@@ -209,6 +210,7 @@ func (s *studyNetworks) data(sample []int, classes int) (*studyData, error) {
 	if d.test, err = o.load(s.spec.Test, data.Test, sample, classes); err != nil {
 		return nil, err
 	}
+	d.train, d.test = first(d.train, s.spec.Samples), first(d.test, s.spec.Samples)
 	h := sha256.New()
 	for _, set := range []*data.Dataset{d.train, d.test} {
 		for _, t := range []*onnx.Tensor{set.X, onnx.FromSlice(set.Y, set.Len())} {
@@ -220,6 +222,18 @@ func (s *studyNetworks) data(sample []int, classes int) (*studyData, error) {
 	d.identity = hex.EncodeToString(h.Sum(nil))
 	s.sets[key] = d
 	return d, nil
+}
+
+// first is the beginning of a data set, all of it if n is 0.
+func first(d *data.Dataset, n int) *data.Dataset {
+	if n == 0 || n >= d.Len() {
+		return d
+	}
+	rows := make([]int, n)
+	for i := range rows {
+		rows[i] = i
+	}
+	return d.Subset(rows)
 }
 
 // defaultRecipe is that of an embedded network, for others what the training

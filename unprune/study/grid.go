@@ -128,6 +128,8 @@ type cell struct {
 type reference struct {
 	original, gold, independent *unprune.Result
 	sameOrder                   *unprune.Result // nil unless the study compares with it
+
+	goldOutputs *judged
 }
 
 // describe settles what the setting is, without computing.
@@ -255,9 +257,12 @@ func (c *cell) answer(ctx context.Context, m Method) (*Figures, error) {
 		return nil, err
 	}
 	cmp := &Comparison{Problem: p, Test: n.Test, testRows: KeptRows(n.Test, p.Train, p.Forget, p.Retain)}
-	if cmp.gold, err = cmp.judge(ctx, c.ready.gold); err != nil {
-		return nil, err
+	if c.ready.goldOutputs == nil {
+		if c.ready.goldOutputs, err = cmp.judge(ctx, c.ready.gold); err != nil {
+			return nil, err
+		}
 	}
+	cmp.gold = c.ready.goldOutputs
 	row, err := cmp.row(ctx, m.Label, r)
 	if err != nil {
 		return nil, err

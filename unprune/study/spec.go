@@ -24,6 +24,9 @@ type Spec struct {
 	Test      string `yaml:"test"`
 	Normalize string `yaml:"normalize"`
 
+	// Samples is how many samples of either set are used, the first ones; 0: all.
+	Samples int `yaml:"samples"`
+
 	Models     []string  `yaml:"models"`
 	Pruners    []string  `yaml:"pruners"`    // empty: magnitude
 	Sparsities []float64 `yaml:"sparsities"` // empty: 0.9
@@ -250,6 +253,8 @@ func (s *Spec) check() error {
 		return fmt.Errorf("study: models, forget, seeds and methods each need an entry")
 	case s.Initial != "fresh" && s.Initial != "file":
 		return fmt.Errorf("study: initial %q: want fresh or file", s.Initial)
+	case s.Samples < 0:
+		return fmt.Errorf("study: samples %d: want a number of samples, or 0 for all", s.Samples)
 	case s.Attack < 0:
 		return fmt.Errorf("study: attack %d: want a number of samples, or 0 for none", s.Attack)
 	}
