@@ -40,6 +40,18 @@ func KL(gold, model []float64, classes int) (float64, error) {
 	return meanRows(gold, model, classes, klRow)
 }
 
+// KLSamples is the divergence of every sample, the mean of which is KL.
+func KLSamples(gold, model []float64, classes int) ([]float64, error) {
+	if err := checkRows(gold, model, classes); err != nil {
+		return nil, err
+	}
+	var out []float64
+	for i := 0; i < len(gold); i += classes {
+		out = append(out, klRow(gold[i:i+classes], model[i:i+classes]))
+	}
+	return out, nil
+}
+
 // JS is the Jensen-Shannon divergence: the mean over samples of (KL(p‖m) +
 // KL(q‖m))/2 with m = (p+q)/2. 0 to ln 2, symmetric; lower is closer.
 func JS(gold, model []float64, classes int) (float64, error) {
@@ -61,12 +73,19 @@ func klRow(p, q []float64) float64 {
 }
 
 func meanRows(p, q []float64, classes int, f func(p, q []float64) float64) (float64, error) {
-	if classes <= 0 || len(p) == 0 || len(p)%classes != 0 || len(p) != len(q) {
-		return 0, fmt.Errorf("evalmetrics: outputs of %d and %d values for %d classes: want equally many samples", len(p), len(q), classes)
+	if err := checkRows(p, q, classes); err != nil {
+		return 0, err
 	}
 	sum := 0.0
 	for i := 0; i < len(p); i += classes {
 		sum += f(p[i:i+classes], q[i:i+classes])
 	}
 	return sum / float64(len(p)/classes), nil
+}
+
+func checkRows(p, q []float64, classes int) error {
+	if classes <= 0 || len(p) == 0 || len(p)%classes != 0 || len(p) != len(q) {
+		return fmt.Errorf("evalmetrics: outputs of %d and %d values for %d classes: want equally many samples", len(p), len(q), classes)
+	}
+	return nil
 }

@@ -198,8 +198,14 @@ func TestDivergences(t *testing.T) {
 	if js, _ := JS([]float64{1, 0}, []float64{0, 1}, 2); math.Abs(js-math.Ln2) > 1e-9 {
 		t.Errorf("JS of disjoint outputs %v, want ln 2", js)
 	}
+	each, err := KLSamples(p, q, 2)
+	if err != nil || len(each) != 2 || math.Abs(each[0]+each[1]-2*want) > 1e-12 || math.Abs(each[1]-math.Ln2) > 1e-12 {
+		t.Errorf("divergences of the samples %v (%v)", each, err)
+	}
 	for _, bad := range [][2][]float64{{nil, nil}, {p, p[:2]}, {p[:3], p[:3]}} {
 		_, err := KL(bad[0], bad[1], 2)
+		wantError(t, err, "equally many samples")
+		_, err = KLSamples(bad[0], bad[1], 2)
 		wantError(t, err, "equally many samples")
 	}
 }
@@ -323,5 +329,21 @@ func TestBoundIsAttained(t *testing.T) {
 	}
 	if none := NewMargins([]float64{1, 2}, 2); none.L2Flips(100) != 0 || none.SupFlips(100) != 0 {
 		t.Error("flips where everything is kept")
+	}
+}
+
+// TestShareInterval compares with the worked values of Newcombe, Statistics in
+// Medicine 17 (1998), table I, method 3.
+func TestShareInterval(t *testing.T) {
+	for _, c := range []struct {
+		hits, n   int
+		low, high float64
+	}{{81, 263, .2553, .3662}, {15, 148, .0624, .1605}, {0, 20, 0, .1611}, {1, 29, .0061, .1718}} {
+		if i := ShareInterval(c.hits, c.n); math.Abs(i.Low-c.low) > 5e-5 || math.Abs(i.High-c.high) > 5e-5 {
+			t.Errorf("%d of %d: [%.4f, %.4f], want [%.4f, %.4f]", c.hits, c.n, i.Low, i.High, c.low, c.high)
+		}
+	}
+	if i := ShareInterval(0, 0); i != (Interval{0, 1}) {
+		t.Errorf("of no samples: %v", i)
 	}
 }

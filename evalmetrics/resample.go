@@ -25,6 +25,20 @@ func MeanInterval(rng *rand.Rand, values []float64) Interval {
 	return percentiles(means)
 }
 
+// ShareInterval is the 95 % interval of a share of which hits of n samples are
+// an example, by the score method (Wilson, J. Am. Stat. Assoc. 22, 1927): it
+// has a length even where all or none are hits. Of no samples it is [0, 1].
+func ShareInterval(hits, n int) Interval {
+	if n == 0 {
+		return Interval{0, 1}
+	}
+	const z = 1.959963984540054 // of the normal distribution, two-sided
+	p, m := float64(hits)/float64(n), float64(n)
+	centre := (p + z*z/(2*m)) / (1 + z*z/m)
+	half := z / (1 + z*z/m) * math.Sqrt(p*(1-p)/m+z*z/(4*m*m))
+	return Interval{max(0, centre-half), min(1, centre+half)}
+}
+
 // A Paired compares two methods on the same seeds.
 type Paired struct {
 	Difference Summary  `json:"difference"` // of b minus a

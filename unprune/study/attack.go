@@ -63,16 +63,6 @@ func (c *Comparison) attack(ctx context.Context, r *unprune.Result, shadows int)
 // log odds of the network that is loaded.
 func (c *Comparison) roc(ctx context.Context) (*evalmetrics.ROC, error) {
 	p := c.Problem
-	gone := map[int64]bool{}
-	for _, row := range p.Forget {
-		gone[p.Train.Y[row]] = true
-	}
-	var same []int
-	for i, y := range c.Test.Y {
-		if gone[y] {
-			same = append(same, i)
-		}
-	}
 	odds := func(d *data.Dataset, rows []int) ([]float64, error) {
 		z, err := p.Engine.Logits(ctx, d, rows)
 		if err != nil {
@@ -84,7 +74,7 @@ func (c *Comparison) roc(ctx context.Context) (*evalmetrics.ROC, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := odds(c.Test, same)
+	out, err := odds(c.Test, c.sameClasses())
 	if err != nil {
 		return nil, err
 	}

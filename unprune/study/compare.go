@@ -74,6 +74,8 @@ type Row struct {
 	Layers    []Layer `json:"layers"`
 	Confident []int   `json:"confidence"` // histogram of the largest probability on the forgotten samples, 10 bins over [0,1]
 
+	Evidence *Evidence `json:"evidence,omitempty"` // how sure the figures are; nil in a study
+
 	Result *unprune.Result `json:"-"`
 }
 
@@ -108,8 +110,13 @@ type Comparison struct {
 	Test     *data.Dataset
 	Settings Settings
 
+	// Answer is the un-pruned model, if it is there already; nil: it is made by
+	// rescoring with the Settings.
+	Answer *unprune.Result
+
 	testRows []int
 	gold     *judged
+	last     *judged // what row measured last
 }
 
 // judged is a result with its outputs.
@@ -141,7 +148,12 @@ func (c *Comparison) Run(ctx context.Context) (*Table, error) {
 			l := unprune.Loop{Unlearner: unlearn.FineTune{}, Pruner: p.Recipe.Pruner, Rounds: s.PaperRounds, Share: s.PaperShare}
 			return p.Unprune(ctx, l, 1, s.PaperRate, 1)
 		}},
-		{Unpruned, func() (*unprune.Result, error) { return p.Rescore(ctx, c.blend()) }},
+		{Unpruned, func() (*unprune.Result, error) {
+			if c.Answer != nil {
+				return c.Answer, nil
+			}
+			return p.Rescore(ctx, c.blend())
+		}},
 		{ShortRetrain, func() (*unprune.Result, error) {
 			return p.ShortRetrain(ctx, p.ShortEpochs(), s.Tune, s.FixedRate)
 		}},
@@ -161,6 +173,9 @@ func (c *Comparison) Run(ctx context.Context) (*Table, error) {
 			return nil, fmt.Errorf("study: row %s: %w", a.name, err)
 		}
 		row, err := c.row(ctx, a.name, r)
+		if err == nil {
+			row.Evidence, err = c.evidence(ctx, row)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("study: row %s: %w", a.name, err)
 		}
@@ -226,6 +241,7 @@ func (c *Comparison) row(ctx context.Context, name string, r *unprune.Result) (R
 	if err != nil {
 		return row, err
 	}
+	c.last = j
 	if row.KLTest, err = evalmetrics.KL(c.gold.test, j.test, c.classes()); err != nil {
 		return row, err
 	}

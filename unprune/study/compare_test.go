@@ -31,6 +31,16 @@ func TestComparison(t *testing.T) {
 	if u, f := table.Row(study.Unpruned), table.Row(study.Fixed); u.KLForget > f.KLForget/2 || u.Passes > table.Row(study.Gold).Passes/2 {
 		t.Errorf("un-pruned: KL on the forgotten data %.3f (fixed mask %.3f), passes %.1f", u.KLForget, f.KLForget, u.Passes)
 	}
+	for _, row := range table.Rows {
+		e := row.Evidence
+		if e.KLForget.Low > row.KLForget || e.KLForget.High < row.KLForget || e.UA.Low > row.UA || e.UA.High < row.UA || !slices.IsSorted(e.Spread) {
+			t.Errorf("%s: intervals %+v do not cover %+v", row.Name, e, row)
+		}
+	}
+	original, gold := table.Row(study.Original).Evidence.Attack, table.Row(study.Gold).Evidence.Attack
+	if original.AUCInterval.Low <= 0.5 || gold.AUC >= original.AUC || len(gold.Points) < 3 {
+		t.Errorf("the attack on the original reaches %+v, on gold %+v", original.AUCInterval, gold.AUCInterval)
+	}
 	if table.Diagnostics.BelowSeedNoise || table.Diagnostics.Contrast <= 0 {
 		t.Errorf("two deleted classes must be visible in the mask: %+v", table.Diagnostics)
 	}
