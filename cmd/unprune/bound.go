@@ -61,15 +61,26 @@ func (a *app) bound(ctx context.Context, path string, o boundOptions) error {
 	if err := r.needPruned(); err != nil {
 		return err
 	}
-	p := r.problem
-	c, err := bound.Of(p)
+	as, err := assess(ctx, r, o.every)
 	if err != nil {
 		return err
 	}
-	c.Every = o.every
+	return a.print(as, func(w io.Writer) { writeAssessment(w, as) })
+}
+
+// assess runs the coupled runs of a request and judges the original's mask by
+// them; every is the number of steps between two estimates of the curvature, 0
+// for none.
+func assess(ctx context.Context, r *request, every int) (*bound.Assessment, error) {
+	p := r.problem
+	c, err := bound.Of(p)
+	if err != nil {
+		return nil, err
+	}
+	c.Every = every
 	t, err := c.Run(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	kept := func(layer string) int {
 		if m := p.Original.Masks.Get(layer); m != nil {
@@ -77,11 +88,7 @@ func (a *app) bound(ctx context.Context, path string, o boundOptions) error {
 		}
 		return p.Engine.Weights().Tensors[layer].Len()
 	}
-	as, err := t.Assess(p.Engine.Weights(), p.Engine.Layers(), t.Theta, kept)
-	if err != nil {
-		return err
-	}
-	return a.print(as, func(w io.Writer) { writeAssessment(w, as) })
+	return t.Assess(p.Engine.Weights(), p.Engine.Layers(), t.Theta, kept)
 }
 
 func writeAssessment(w io.Writer, a *bound.Assessment) {

@@ -56,47 +56,66 @@ func (o *certifyOptions) check() error {
 	return checkWritable(o.path)
 }
 
-// write issues the certificate of a deletion whose output was written.
-func (o *certifyOptions) write(ctx context.Context, a *app, r *request, method map[string]string, metrics map[string]float64) error {
+// An issued certificate, for the report.
+type issued struct {
+	path     string
+	envelope []byte
+	key      ed25519.PublicKey
+	unprune.Certificate
+}
+
+// write issues the certificate of a deletion whose output was written; nil if
+// none was asked for.
+func (o *certifyOptions) write(ctx context.Context, a *app, r *request, method map[string]string, metrics map[string]float64) (*issued, error) {
 	if o.path == "" {
-		return nil
+		return nil, nil
 	}
 	key, err := readPrivateKey(o.key)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	c, err := o.certificate(ctx, a, r, method, metrics, key)
+	if err != nil {
+		return nil, err
+	}
+	envelope, err := c.Sign(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	err = writeFile(o.path, func(w io.Writer) error { _, err := w.Write(envelope); return err })
+	return &issued{o.path, envelope, key.Public().(ed25519.PublicKey), c}, err
+}
+
+// certificate is the statement to be signed.
+func (o *certifyOptions) certificate(ctx context.Context, a *app, r *request, method map[string]string, metrics map[string]float64, key ed25519.PrivateKey) (unprune.Certificate, error) {
 	p := r.problem
 	tree, err := unprune.NewSampleTree(p.Train, p.Forget, saltSecret(key))
 	if err != nil {
-		return err
+		return unprune.Certificate{}, err
 	}
 	c := unprune.Certificate{
 		Forget: tree.Commitment(), Method: method, Metrics: metrics, Seed: a.seed,
 		Versions: map[string]string{"unprune": versionLine()},
 	}
 	if c.Input, err = modelArtifact(r.path); err != nil {
-		return err
+		return c, err
 	}
 	if c.Output, err = modelArtifact(r.opt.output); err != nil {
-		return err
+		return c, err
 	}
 	if r.opt.initial != "" {
 		initial, err := modelArtifact(r.opt.initial)
 		if err != nil {
-			return err
+			return c, err
 		}
 		c.Initial = &initial
 	}
 	if o.predecessor != "" {
 		if err := o.follow(ctx, &c, key.Public().(ed25519.PublicKey)); err != nil {
-			return err
+			return c, err
 		}
 	}
-	envelope, err := c.Sign(ctx, key)
-	if err != nil {
-		return err
-	}
-	return writeFile(o.path, func(w io.Writer) error { _, err := w.Write(envelope); return err })
+	return c, nil
 }
 
 // follow makes the certificate the next after the predecessor.

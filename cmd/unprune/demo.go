@@ -37,6 +37,7 @@ type demoPart struct {
 	Seconds float64    `json:"seconds"`
 
 	problem *unprune.Problem
+	sources []source
 	files   []written
 }
 
@@ -108,7 +109,7 @@ func (a *app) demo(ctx context.Context, o demoOptions) error {
 	if err := a.writeRunFile(filepath.Join(o.out, "run.yaml")); err != nil {
 		return err
 	}
-	if err := a.writeReport(filepath.Join(o.out, "report.html"), o.forget, result.parts(), first.files); err != nil {
+	if err := a.writeReport(filepath.Join(o.out, "report.html"), o.forget, result.parts(), first.files, nil); err != nil {
 		return err
 	}
 	return a.print(result, func(w io.Writer) { result.text(w, o.out) })
@@ -143,7 +144,7 @@ func (a *app) demoPart(ctx context.Context, net models.Net, o demoOptions, folde
 	}
 	return &demoPart{
 		Network: net.Recipe.Name, Forget: o.forget, Forgotten: len(r.problem.Forget), Kept: len(r.problem.Retain),
-		Table: t, Files: list, Seconds: time.Since(start).Seconds(), problem: r.problem, files: files,
+		Table: t, Files: list, Seconds: time.Since(start).Seconds(), problem: r.problem, sources: r.sources(), files: files,
 	}, nil
 }
 
@@ -208,9 +209,9 @@ func demoRecipe(r models.Recipe) unprune.Recipe {
 
 // parts is both networks, for the report.
 func (d *demoResult) parts() []part {
-	parts := []part{{d.Network, d.problem, d.Table}}
+	parts := []part{{name: d.Network, problem: d.problem, table: d.Table, sources: d.sources}}
 	if d.Then != nil {
-		parts = append(parts, part{d.Then.Network, d.Then.problem, d.Then.Table})
+		parts = append(parts, part{name: d.Then.Network, problem: d.Then.problem, table: d.Then.Table, sources: d.Then.sources})
 	}
 	return parts
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/unprune/unprune/sparsity"
 	"github.com/unprune/unprune/unprune"
+	"github.com/unprune/unprune/unprune/bound"
 	"github.com/unprune/unprune/unprune/study"
 	"github.com/unprune/unprune/unprune/unlearn"
 )
@@ -33,6 +35,7 @@ type runOptions struct {
 	order     string
 	finish    int
 	gold      bool
+	bound     bool
 	report    string
 	tableFile string
 	certify   certifyOptions
@@ -136,6 +139,7 @@ Runtime computes the same outputs as the native executor (exit code 3 if not).`,
 				o.request.addResume(f)
 				f.StringVar(&o.report, "report", "", "write an HTML report to this `file`")
 				f.BoolVar(&o.gold, "gold", false, "also compute the gold standard and all baselines, and compare")
+				f.BoolVar(&o.bound, "bound", false, "with --gold and --report: also bound the drift along the training, as \"unprune bound\" does (three gradients a step)")
 				f.StringVar(&o.tableFile, "table", "", "with --gold: write the comparison as JSON to this `file`")
 			}},
 			{"Evidence", o.certify.add},
@@ -201,6 +205,8 @@ func (o *runOptions) check() error {
 		return usagef("--keep %g: want a number above 0 and at most 1", o.keep)
 	case o.gold && (o.request.initial == "" || o.request.data.test == ""):
 		return usagef("--gold needs --initial and --test: retraining starts from the initial weights, and is compared on test data")
+	case o.bound && !(o.gold && o.report != ""):
+		return usagef("--bound is for the report of a comparison with the gold standard; add --gold and --report")
 	case o.tableFile != "" && !o.gold:
 		return usagef("--table is the comparison with the gold standard; add --gold")
 	}
@@ -241,28 +247,50 @@ func (a *app) unprune(ctx context.Context, path string, o runOptions) error {
 	if err != nil {
 		return err
 	}
-	w.content = rowLabels[study.Unpruned]
+	w.content = o.label()
+	c, err := o.certify.write(ctx, a, r, o.method(), rows.Rows[1].metrics())
+	if err != nil {
+		return err
+	}
 	if o.report != "" {
-		if err := a.writeRunReport(o.report, r, res, rows, w); err != nil {
+		if err := a.writeRunReport(o.report, r, res, rows, w, c); err != nil {
 			return err
 		}
-	}
-	if err := o.certify.write(ctx, a, r, o.method(), rows.Rows[1].metrics()); err != nil {
-		return err
 	}
 	return a.print(rows, rows.text)
 }
 
+// rule is how the new mask is chosen.
+func (o *runOptions) rule() string {
+	if o.loops() {
+		return "magnitude"
+	}
+	return cmp.Or(o.rescore, "blend")
+}
+
+// label is what the answer is called in a report.
+func (o *runOptions) label() string {
+	switch o.rule() {
+	case "magnitude":
+		return "un-pruned by the paper's rule, as asked for"
+	case "replay":
+		return "un-pruned, mask rescored by replay"
+	}
+	return rowLabels[study.Unpruned]
+}
+
+// drift bounds what the coupled run of the recipe allows, for the report; nil
+// if that was not asked for.
+func (o *runOptions) drift(ctx context.Context, r *request) (*bound.Assessment, error) {
+	if !o.bound {
+		return nil, nil
+	}
+	return assess(ctx, r, 0)
+}
+
 // method is what a certificate says of how the model was made to forget.
 func (o *runOptions) method() map[string]string {
-	rescore := o.rescore
-	switch {
-	case o.loops():
-		rescore = "magnitude"
-	case rescore == "":
-		rescore = "blend"
-	}
-	return map[string]string{"rescore": rescore, "unlearner": o.unlearn.name, "forget": o.request.data.forget}
+	return map[string]string{"rescore": o.rule(), "unlearner": o.unlearn.name, "forget": o.request.data.forget}
 }
 
 // answer un-prunes.
@@ -299,8 +327,8 @@ func (a *app) unpruneAndCompare(ctx context.Context, r *request, o runOptions, u
 	if err != nil {
 		return err
 	}
-	c := study.Comparison{Problem: r.problem, Test: r.test}
-	t, err := c.Run(ctx)
+	comparison := study.Comparison{Problem: r.problem, Test: r.test, Answer: res}
+	t, err := comparison.Run(ctx)
 	if err != nil {
 		return err
 	}
@@ -308,14 +336,9 @@ func (a *app) unpruneAndCompare(ctx context.Context, r *request, o runOptions, u
 	if err != nil {
 		return err
 	}
-	w.content = rowLabels[study.Unpruned]
+	w.content = o.label()
 	if o.tableFile != "" {
 		if err := writeJSON(o.tableFile, t); err != nil {
-			return err
-		}
-	}
-	if o.report != "" {
-		if err := a.writeReport(o.report, o.request.data.forget, []part{{filepath.Base(r.path), r.problem, t}}, []written{w}); err != nil {
 			return err
 		}
 	}
@@ -323,8 +346,18 @@ func (a *app) unpruneAndCompare(ctx context.Context, r *request, o runOptions, u
 	if err != nil {
 		return err
 	}
-	if err := o.certify.write(ctx, a, r, o.method(), rows.Rows[0].metrics()); err != nil {
+	c, err := o.certify.write(ctx, a, r, o.method(), rows.Rows[0].metrics())
+	if err != nil {
 		return err
+	}
+	if o.report != "" {
+		p := part{name: filepath.Base(r.path), problem: r.problem, table: t, sources: r.sources(), answer: o.label()}
+		if p.bound, err = o.drift(ctx, r); err != nil {
+			return err
+		}
+		if err := a.writeReport(o.report, o.request.data.forget, []part{p}, []written{w}, c); err != nil {
+			return err
+		}
 	}
 	return a.print(t, func(w io.Writer) { writeComparison(w, t) })
 }

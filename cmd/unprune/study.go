@@ -211,17 +211,24 @@ func (s *studyNetworks) data(sample []int, classes int) (*studyData, error) {
 		return nil, err
 	}
 	d.train, d.test = first(d.train, s.spec.Samples), first(d.test, s.spec.Samples)
+	if d.identity, err = dataDigest(d.train, d.test); err != nil {
+		return nil, err
+	}
+	s.sets[key] = d
+	return d, nil
+}
+
+// dataDigest is the SHA-256 of samples and labels.
+func dataDigest(sets ...*data.Dataset) (string, error) {
 	h := sha256.New()
-	for _, set := range []*data.Dataset{d.train, d.test} {
+	for _, set := range sets {
 		for _, t := range []*onnx.Tensor{set.X, onnx.FromSlice(set.Y, set.Len())} {
 			if err := npz.WriteNPY(h, t); err != nil {
-				return nil, err
+				return "", err
 			}
 		}
 	}
-	d.identity = hex.EncodeToString(h.Sum(nil))
-	s.sets[key] = d
-	return d, nil
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // first is the beginning of a data set, all of it if n is 0.

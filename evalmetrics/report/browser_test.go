@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -42,20 +43,26 @@ window.onload = () => {
     if (r.width > 0 && (r.right > %[1]d + 0.5 || r.left < -0.5)) wide.push(e.tagName + "." + e.getAttribute("class") + ":" + Math.round(r.right));
   }
   const root = doc.documentElement;
-  document.getElementById("out").textContent = "over=" + (root.scrollWidth - root.clientWidth) + " wide=[" + wide.slice(0, 8).join(" ") + "]";
+  document.getElementById("out").textContent = "over=" + (root.scrollWidth - root.clientWidth) + " wide=[" + wide.slice(0, 8).join(" ") + "]" +
+    " fold=" + Math.round(Array.from(doc.querySelectorAll(".verdict .figure")).slice(0, 4).reduce((y, e) => Math.max(y, e.getBoundingClientRect().bottom), 0));
 };
 </script></body></html>`
 
-var probed = regexp.MustCompile(`over=([0-9-]+) wide=\[(.*?)\]`)
+var probed = regexp.MustCompile(`over=([0-9-]+) wide=\[(.*?)\] fold=([0-9]+)`)
+
+// screens are the heights of the screens of these widths: of a small phone and
+// of a laptop.
+var screens = map[int]int{360: 640, 1440: 800}
 
 // TestLayout opens pages in a browser: nothing reaches beyond the screen at
 // the widths of a phone and of a desk, the console stays empty, and nothing is
-// requested but the page.
+// requested but the page. The four answers that come first are on the first
+// screen.
 func TestLayout(t *testing.T) {
 	browser := findBrowser(t)
 	pages := odd()
 	for _, name := range []string{"sample", "hostile", "nan row"} {
-		for _, width := range []int{360, 1440} {
+		for width := range screens {
 			t.Run(fmt.Sprintf("%s/%d", name, width), func(t *testing.T) {
 				var lock sync.Mutex
 				var requested []string
@@ -81,6 +88,9 @@ func TestLayout(t *testing.T) {
 				}
 				if m[1] != "0" || m[2] != "" {
 					t.Errorf("on a screen of %d pixels the page is %s too wide; beyond the edge: %s", width, m[1], m[2])
+				}
+				if fold, err := strconv.Atoi(m[3]); err != nil || fold > screens[width] {
+					t.Errorf("the four answers reach down to %s of a screen of %d pixels", m[3], screens[width])
 				}
 				for line := range strings.Lines(log) {
 					if strings.Contains(line, "CONSOLE") {

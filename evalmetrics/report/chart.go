@@ -8,7 +8,7 @@ import (
 
 // Charts are SVG without a view box: lengths along the x axis are percentages
 // of whatever width the page gives, so that text keeps its size on every
-// screen. All bars run from the left edge.
+// screen. Bars run from the left edge unless they show a range.
 
 // A chart is a list of horizontal bars over one scale.
 type chart struct {
@@ -29,8 +29,9 @@ type bar struct {
 	Label, Value string
 	Full         string // the label, uncut
 	Class        string
-	Width        string // percentage; empty: no bar
+	X, Width     string // percentages; no width: no bar
 	Tick         string // percentage; empty: no tick
+	Low, High    string // percentages, the ends of a line over the bar; empty: no line
 }
 
 // A gridLine is a mark of the scale.
@@ -122,10 +123,29 @@ func newChart(id, title string) *chart { return &chart{ID: id, Title: title} }
 func (c *chart) add(s scale, r Row, x, tick float64, value string) {
 	b := bar{
 		Y: len(c.Bars) * barPitch, Label: short(r.Label), Full: r.Label, Value: value,
-		Class: rowClass(r.Role), Width: share(s.at(x)), Tick: share(s.at(tick)),
+		Class: rowClass(r.Role), X: "0", Width: share(s.at(x)), Tick: share(s.at(tick)),
 	}
 	c.Bars = append(c.Bars, b)
 	c.caption = append(c.caption, fmt.Sprintf("%s: %s", r.Label, value))
+}
+
+// from lets the last bar begin at x instead of at the edge.
+func (c *chart) from(s scale, x float64) {
+	b := &c.Bars[len(c.Bars)-1]
+	start, end := s.at(x), 0.0
+	if _, err := fmt.Sscanf(b.Width, "%f%%", &end); err != nil || math.IsNaN(start) {
+		return
+	}
+	b.X, b.Width = share(start), share(max(0, end/100-start))
+}
+
+// line draws a line from low to high over the last bar.
+func (c *chart) line(s scale, low, high float64) {
+	b := &c.Bars[len(c.Bars)-1]
+	b.Low, b.High = share(s.at(low)), share(s.at(high))
+	if b.Low == "" || b.High == "" {
+		b.Low, b.High = "", ""
+	}
 }
 
 // finish draws the scale once all bars are there.

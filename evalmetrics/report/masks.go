@@ -47,7 +47,7 @@ func WriteMasks(w io.Writer, title string, layers []MaskPair) error {
 		Layers []maskView
 	}{Title: title}
 	for _, l := range layers {
-		v, err := newMaskView(l)
+		v, err := newMaskView(l, mapSize)
 		if err != nil {
 			return err
 		}
@@ -59,7 +59,8 @@ func WriteMasks(w io.Writer, title string, layers []MaskPair) error {
 	return nil
 }
 
-func newMaskView(l MaskPair) (maskView, error) {
+// newMaskView draws a layer in at most limit by limit cells.
+func newMaskView(l MaskPair, limit int) (maskView, error) {
 	if l.Before.Len() != l.After.Len() {
 		return maskView{}, fmt.Errorf("report: the masks of %q have %d and %d weights", l.Name, l.Before.Len(), l.After.Len())
 	}
@@ -70,7 +71,7 @@ func newMaskView(l MaskPair) (maskView, error) {
 	if v.Total == 0 {
 		return v, nil
 	}
-	picture, rows, columns := heat(l)
+	picture, rows, columns := heat(l, limit)
 	var b bytes.Buffer
 	if err := png.Encode(&b, picture); err != nil {
 		return v, fmt.Errorf("report: masks of %q: %w", l.Name, err)
@@ -85,16 +86,17 @@ func newMaskView(l MaskPair) (maskView, error) {
 	return v, nil
 }
 
-// heat draws one cell per weight, or per rectangle of weights: green for
-// added, red for dropped, both in proportion to their share of the cell, on
-// grey where weights stayed.
-func heat(l MaskPair) (picture *image.RGBA, rows, columns int) {
+// heat draws one cell per weight, or per rectangle of weights: blue for added,
+// vermilion for dropped, which nobody confuses, on grey where weights stayed. A
+// colour is as strong as its share of the cell, the fullest cell's being full:
+// a sparse layer would be pale otherwise.
+func heat(l MaskPair, limit int) (picture *image.RGBA, rows, columns int) {
 	rows = 1
 	if shape := l.Before.Shape(); len(shape) > 0 {
 		rows = shape[0]
 	}
 	columns = l.Before.Len() / rows
-	height, width := min(rows, mapSize), min(columns, mapSize)
+	height, width := min(rows, limit), min(columns, limit)
 	type cell struct{ all, added, dropped, kept float64 }
 	cells := make([]cell, height*width)
 	for i := range l.Before.Len() {
@@ -109,13 +111,18 @@ func heat(l MaskPair) (picture *image.RGBA, rows, columns int) {
 			c.added++
 		}
 	}
+	fullest := 0.0
+	for _, c := range cells {
+		fullest = max(fullest, (c.added+c.dropped+c.kept)/max(c.all, 1))
+	}
 	picture = image.NewRGBA(image.Rect(0, 0, width, height))
 	for i, c := range cells {
 		blend := func(base, added, dropped, kept float64) uint8 {
-			rest := c.all - c.added - c.dropped - c.kept
-			return uint8((base*rest + added*c.added + dropped*c.dropped + kept*c.kept) / max(c.all, 1))
+			full := max(c.all*fullest, 1)
+			rest := full - c.added - c.dropped - c.kept
+			return uint8((base*rest + added*c.added + dropped*c.dropped + kept*c.kept) / full)
 		}
-		picture.SetRGBA(i%width, i/width, color.RGBA{R: blend(250, 0, 200, 205), G: blend(250, 140, 30, 205), B: blend(250, 70, 30, 210), A: 255})
+		picture.SetRGBA(i%width, i/width, color.RGBA{R: blend(250, 0, 213, 190), G: blend(250, 114, 94, 194), B: blend(250, 178, 0, 200), A: 255})
 	}
 	return picture, rows, columns
 }

@@ -10,13 +10,14 @@ import (
 
 // A Report is the content of a page. Parts that are empty are left out.
 type Report struct {
-	Title      string
-	Summary    string    // one sentence: what was asked of which network
-	Verdict    []Finding // the first screen, in order of importance
-	Networks   []Network // the main one first
-	Files      []File    // what was written, and how it was verified
-	Command    string    // repeats the run
-	Provenance []Item    // hashes, versions, seed
+	Title       string
+	Summary     string    // one sentence: what was asked of which network
+	Verdict     []Finding // the first screen, in order of importance
+	Networks    []Network // the main one first
+	Files       []File    // what was written, and how it was verified
+	Certificate *Certificate
+	Command     string // repeats the run
+	Provenance  []Item // hashes, versions, seed
 }
 
 // A Finding answers one question about the run.
@@ -47,6 +48,8 @@ type Network struct {
 	Setting     []Item
 	Rows        []Row
 	Diagnostics []Diagnostic
+	Masks       []MaskPair // the original's and the answer's
+	Bounds      []Bound
 }
 
 // A Role decides how a row is highlighted.
@@ -73,15 +76,60 @@ type Row struct {
 	Passes     float64 // training passes over the retained data
 	Seconds    float64
 
+	// Intervals of the figures of the same names.
+	KLTestRange, KLForgetRange, UARange, TARange Range
+
 	Layers     []Layer
-	Confidence []int // forgotten samples by their largest probability, equal bins over [0, 1]
+	Confidence []int     // forgotten samples by their largest probability, equal bins over [0, 1]
+	Spread     []float64 // of KL(gold‖row) over the forgotten samples: its 5, 25, 50, 75 and 95 % quantiles
+	Attack     *Attack   // nil: not attacked
 }
+
+// A Range is a 95 % interval. The zero Range stands for none.
+type Range struct{ Low, High float64 }
+
+// An Attack is how well the forgotten samples can be told from samples of the
+// same classes that the network never saw. AUC 0.5 is not at all; TPR is the
+// share of them that is found while 1 % of the others is called forgotten.
+type Attack struct {
+	AUC, TPR           float64
+	AUCRange, TPRRange Range
+	Curve              []Point // from (0, 0) to (1, 1)
+}
+
+// A Point is one threshold of an attack.
+type Point struct{ FPR, TPR float64 }
 
 // A Layer is a row's mask overlap with gold in one layer.
 type Layer struct {
 	Name        string
 	IoU, Chance float64 // measured, and of random masks with as many kept weights
 	Kept, Total int     // weights
+}
+
+// A Bound says how many bits of a mask a distance of weights allows to differ,
+// beside how many do.
+type Bound struct {
+	Distance string   // which distance it assumes, in words
+	Layers   []Margin // the total last
+}
+
+// A Margin is a bound on one layer's mask.
+type Margin struct {
+	Name            string
+	Distance        float64
+	Kept, MostFlips int
+	Flips           int     // measured
+	IoU, LeastIoU   float64 // measured, and at least by the bound
+	Chance          float64 // of random masks
+	Vacuous         bool    // the bound is no better than chance
+}
+
+// A Certificate is the signed statement about the deletion.
+type Certificate struct {
+	Statement string // what it binds, in a sentence
+	Items     []Item
+	Command   string // checks it
 }
 
 // A Diagnostic is a figure that tells signal from noise.
@@ -106,8 +154,12 @@ var page = template.Must(template.New("page").Parse(pageSource))
 // Write writes the report to w as one HTML page. Nothing is written unless
 // all of the page could be made.
 func Write(w io.Writer, r Report) error {
+	v, err := newView(r)
+	if err != nil {
+		return err
+	}
 	var b bytes.Buffer
-	if err := page.Execute(&b, newView(r)); err != nil {
+	if err := page.Execute(&b, v); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	if _, err := w.Write(b.Bytes()); err != nil {

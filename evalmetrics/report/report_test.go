@@ -14,6 +14,14 @@ import (
 	"testing"
 )
 
+// figures is a row without what is known of single samples.
+func figures(name, label string, role Role, iou, klTest, klForget, ua, ra, ta, passes, seconds float64, layers []Layer, confidence []int) Row {
+	return Row{
+		Name: name, Label: label, Role: role, IoU: iou, KLTest: klTest, KLForget: klForget, UA: ua, RA: ra, TA: ta,
+		Passes: passes, Seconds: seconds, Layers: layers, Confidence: confidence,
+	}
+}
+
 // sample is a report with every part filled.
 func sample() Report {
 	layers := func(iou ...float64) []Layer {
@@ -26,7 +34,7 @@ func sample() Report {
 		return out
 	}
 	old := layers(.325, .372, .48)
-	return Report{
+	r := Report{
 		Title:   "Deletion of class 0 and 1 from LeNet-300-100",
 		Summary: "1,962 of 10,000 training images were to be forgotten by a network that keeps 10 % of its weights.",
 		Verdict: []Finding{
@@ -42,14 +50,14 @@ func sample() Report {
 				{"Recipe", "SGD .05, momentum .9, decay 5e-4, batch 128, 10 + 4 epochs"}, {"Unlearner", "ft"}, {"Seed", "1"},
 			},
 			Rows: []Row{
-				{"original", "Original", Plain, .329, .061, 2.64, 86.7, 93.1, 85.9, 0, 0, old, []int{0, 0, 1, 9, 35, 80, 120, 160, 220, 1337}},
-				{"fixed", "Fixed mask", Plain, .329, .030, 1.58, 42, 93.5, 87, 4, 1.1, old, []int{0, 0, 12, 60, 160, 250, 280, 330, 370, 500}},
-				{"rewind", "Rewind .5, fixed mask", Plain, .329, .022, .094, 0, 93.2, 86.8, 4, 1.1, old, []int{0, 0, 32, 90, 190, 270, 300, 330, 350, 400}},
-				{"unpruned-paper", "Un-pruned by the paper's rule", Plain, .311, .031, .118, .2, 93, 86.9, 4, 1.2, layers(.31, .35, .45), []int{0, 0, 20, 80, 180, 260, 300, 330, 360, 432}},
-				{"unpruned", "Un-pruned", Answer, .422, .026, .045, 0, 93.4, 86.6, 6, 1.9, layers(.418, .462, .58), []int{0, 1, 42, 130, 230, 300, 310, 320, 310, 319}},
-				{"short-retrain", "Short retrain", Plain, .371, .034, .06, 0, 91.8, 86.1, 6, 1.8, layers(.365, .41, .52), []int{0, 1, 50, 140, 240, 300, 310, 310, 300, 311}},
-				{"gold", "Gold standard", Gold, 1, 0, 0, 0, 94.4, 86.9, 14, 4.2, layers(1, 1, 1), []int{0, 1, 40, 120, 220, 290, 310, 330, 320, 331}},
-				{"gold2", "Second gold", Gold, .435, .020, .035, 0, 94.2, 86.7, 14, 4.2, layers(.43, .474, .59), []int{0, 1, 41, 122, 222, 288, 311, 329, 319, 329}},
+				figures("original", "Original", Plain, .329, .061, 2.64, 86.7, 93.1, 85.9, 0, 0, old, []int{0, 0, 1, 9, 35, 80, 120, 160, 220, 1337}),
+				figures("fixed", "Fixed mask", Plain, .329, .030, 1.58, 42, 93.5, 87, 4, 1.1, old, []int{0, 0, 12, 60, 160, 250, 280, 330, 370, 500}),
+				figures("rewind", "Rewind .5, fixed mask", Plain, .329, .022, .094, 0, 93.2, 86.8, 4, 1.1, old, []int{0, 0, 32, 90, 190, 270, 300, 330, 350, 400}),
+				figures("unpruned-paper", "Un-pruned by the paper's rule", Plain, .311, .031, .118, .2, 93, 86.9, 4, 1.2, layers(.31, .35, .45), []int{0, 0, 20, 80, 180, 260, 300, 330, 360, 432}),
+				figures("unpruned", "Un-pruned", Answer, .422, .026, .045, 0, 93.4, 86.6, 6, 1.9, layers(.418, .462, .58), []int{0, 1, 42, 130, 230, 300, 310, 320, 310, 319}),
+				figures("short-retrain", "Short retrain", Plain, .371, .034, .06, 0, 91.8, 86.1, 6, 1.8, layers(.365, .41, .52), []int{0, 1, 50, 140, 240, 300, 310, 310, 300, 311}),
+				figures("gold", "Gold standard", Gold, 1, 0, 0, 0, 94.4, 86.9, 14, 4.2, layers(1, 1, 1), []int{0, 1, 40, 120, 220, 290, 310, 330, 320, 331}),
+				figures("gold2", "Second gold", Gold, .435, .020, .035, 0, 94.2, 86.7, 14, 4.2, layers(.43, .474, .59), []int{0, 1, 41, 122, 222, 288, 311, 329, 319, 329}),
 			},
 			Diagnostics: []Diagnostic{
 				{"Added weights that gold keeps", "47 %", "Of the weights that un-pruning brought back. A swap helps only if this exceeds the next figure."},
@@ -61,9 +69,26 @@ func sample() Report {
 			{"demo-out/unpruned.onnx", "the un-pruned network", strings.Repeat("9d0b866eb66cd49c", 4), "ONNX Runtime 1.32.0, mask holds", true, 3.8e-6, 1.2e-6},
 			{"demo-out/gold.onnx", "the gold standard", strings.Repeat("78cb45a589ec1426", 4), "not verified: no ONNX Runtime", false, math.NaN(), math.NaN()},
 		},
+		Certificate: &Certificate{
+			Statement: "Signed with Ed25519: this model came from that one without 1,962 samples.",
+			Items:     []Item{{"Merkle root of the deleted samples", strings.Repeat("5e1fd00d", 8)}, {"Follows", strings.Repeat("c0ffee00", 8)}},
+			Command:   "unprune certificate verify deletion.json --key deletion.pem.pub",
+		},
 		Command:    "unprune demo --forget class:0+1 --seed 1 --out demo-out",
 		Provenance: []Item{{"Program", "unprune v0.1.0, go1.26, linux/amd64"}, {"Original model, SHA-256", strings.Repeat("ae04cd950ab21463", 4)}},
 	}
+	n := &r.Networks[0]
+	for i := range n.Rows {
+		row := &n.Rows[i]
+		row.KLForgetRange, row.UARange = Range{.9 * row.KLForget, 1.2 * row.KLForget}, Range{row.UA, row.UA + .4}
+		row.Spread = []float64{row.KLForget / 100, row.KLForget / 4, row.KLForget / 2, row.KLForget, 5 * row.KLForget}
+		row.Attack = &Attack{.5 + row.KLForget/20, .01 + row.KLForget/50, Range{.48, .66}, Range{.004, .06}, []Point{{0, 0}, {.01, .02}, {.4, .5}, {1, 1}}}
+	}
+	n.Masks = []MaskPair{{"fc2.weight", maskWith([]int{0, 7, 9}, 30, 50), maskWith([]int{0, 8, 9}, 30, 50)}}
+	n.Bounds = []Bound{{"At the measured distance of the weights.", []Margin{
+		{"fc1.weight", 4.1, 23520, 21737, 2024, .842, .039, .053, true}, {"total", 4.3, 26620, 24787, 2342, .838, .36, .053, false},
+	}}}
+	return r
 }
 
 func render(t *testing.T, r Report) string {
@@ -124,9 +149,9 @@ func odd() map[string]Report {
 		"empty":        {},
 		"no rows":      network(),
 		"zero row":     network(Row{}),
-		"nan row":      network(Row{Name: "a", IoU: nan, KLTest: nan, KLForget: nan, UA: nan, RA: nan, TA: nan, Passes: nan, Seconds: nan, Layers: []Layer{{"l", nan, nan, 0, 0}}, Confidence: []int{0, 0}}),
-		"inf row":      network(Row{Name: "a", Role: Gold, IoU: inf, KLForget: inf, Passes: inf, Seconds: inf, Layers: []Layer{{"l", inf, -inf, 1, 1}}}),
-		"negative":     network(Row{Name: "a", IoU: -1, KLForget: -1e-9, Passes: -2, Seconds: -1, Layers: []Layer{{"l", -1, -1, -1000, -1}}, Confidence: []int{-1, 3}}),
+		"nan row":      network(Row{Name: "a", IoU: nan, KLTest: nan, KLForget: nan, UA: nan, RA: nan, TA: nan, Passes: nan, Seconds: nan, Layers: []Layer{{"l", nan, nan, 0, 0}}, Confidence: []int{0, 0}, Spread: []float64{nan, nan, nan, nan, nan}, KLForgetRange: Range{nan, nan}, Attack: &Attack{AUC: nan, TPR: nan, AUCRange: Range{nan, nan}, Curve: []Point{{nan, nan}}}}),
+		"inf row":      network(Row{Name: "a", Role: Gold, IoU: inf, KLForget: inf, Passes: inf, Seconds: inf, Layers: []Layer{{"l", inf, -inf, 1, 1}}, Spread: []float64{0, 0, 0, 0, inf}, KLForgetRange: Range{0, inf}, Attack: &Attack{AUC: inf, Curve: []Point{{inf, -inf}}}}),
+		"negative":     network(Row{Name: "a", IoU: -1, KLForget: -1e-9, Passes: -2, Seconds: -1, Layers: []Layer{{"l", -1, -1, -1000, -1}}, Confidence: []int{-1, 3}, Spread: []float64{-1, -1, 0, 1, 2}, KLForgetRange: Range{-2, -1}, Attack: &Attack{AUC: -1, Curve: []Point{{-1, 2}, {3, -4}}}}),
 		"tiny and big": network(Row{Name: "a", KLForget: 5e-324, Passes: 5e-324, Layers: []Layer{{Name: "l", IoU: 5e-324}}}, Row{Name: "b", KLForget: math.MaxFloat64, Passes: math.MaxFloat64, Seconds: 1e7}),
 		"one bin":      network(Row{Name: "a", Confidence: []int{7}}),
 		"free gold":    network(Row{Name: "g", Role: Gold}, Row{Name: "a", Role: Answer, Passes: 3}),
@@ -153,7 +178,7 @@ func TestWrite(t *testing.T) {
 			ids, wanted := map[string]bool{}, []string{}
 			for _, e := range elements(t, page) {
 				switch e.Name.Local {
-				case "script", "img", "iframe", "object", "embed", "link", "use", "image", "foreignObject", "a", "form", "base":
+				case "script", "iframe", "object", "embed", "link", "use", "image", "foreignObject", "a", "form", "base":
 					t.Errorf("page has an element %s", e.Name.Local)
 				}
 				if id := attribute(e, "id"); id != "" {
@@ -176,6 +201,13 @@ func TestWrite(t *testing.T) {
 
 func checkAttributes(t *testing.T, e xml.StartElement) {
 	t.Helper()
+	if e.Name.Local == "img" {
+		if attribute(e, "alt") == "" || !strings.HasPrefix(attribute(e, "src"), "data:image/png;base64,") {
+			t.Error("an image has no description, or does not lie in the page")
+		}
+		return
+	}
+	checkPoints(t, attribute(e, "points"))
 	for _, a := range e.Attr {
 		name := a.Name.Local
 		if name == "src" || name == "href" || name == "style" || strings.HasPrefix(name, "on") {
@@ -196,22 +228,34 @@ func checkAttributes(t *testing.T, e xml.StartElement) {
 	}
 }
 
+// checkPoints wants the corners of a polyline inside its square.
+func checkPoints(t *testing.T, points string) {
+	t.Helper()
+	for _, xy := range strings.FieldsFunc(points, func(r rune) bool { return r == ' ' || r == ',' }) {
+		if x, err := strconv.ParseFloat(xy, 64); err != nil || x < 0 || x > 100 {
+			t.Errorf("corner %q of a curve lies outside the picture", xy)
+		}
+	}
+}
+
 // TestContent looks for the figures and for the pictures that must be there.
 func TestContent(t *testing.T) {
 	page := render(t, sample())
 	for _, want := range []string{
-		`<html lang="en">`, "Was it forgotten?", "43 % of retraining",
+		`<html lang="en">`, "Was it forgotten?", "43\u00a0% of retraining",
 		`<tr class="answer"><th scope="row">Un-pruned <span class="tag">the answer</span></th>`,
 		`<td data-name="Mask IoU">0.422</td>`, `<td data-name="Passes">6.0 <small>43 %</small></td>`,
 		"23,520 of 235,200 weights kept", "Rewind .5, fixed mask overlaps exactly as “Original”",
-		"KL(gold‖answer)", "Control for denoising", "3.8e-06", "not verified: no ONNX Runtime", "unprune demo --forget class:0&#43;1",
+		"KL(gold‖answer)", `0.045 <small>[0.04`, "noise ceiling", "Where did the mask change?", "1 added, 1 dropped, 2 kept of 1500",
+		`points="0.00,100.00 1.00,98.00 40.00,50.00 100.00,0.00"`, "2,024 of 23,520", "0.039 <small>vacuous</small>",
+		"Merkle root of the deleted samples", "unprune certificate verify deletion.json", "Control for denoising", "3.8e-06", "not verified: no ONNX Runtime", "unprune demo --forget class:0&#43;1",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("page lacks %q", want)
 		}
 	}
 	pictures := strings.Count(page, `role="img"`)
-	if want := 1 + 1 + 3 + 8; pictures != want { // divergence, cost, layers, histograms
+	if want := 3 + 3 + 1 + 8 + 1; pictures != want { // overlap, divergence, cost; layers; spread; histograms; attack
 		t.Errorf("%d pictures, want %d", pictures, want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // view is what the page's template sees: the report with numbers in words and
@@ -18,17 +19,26 @@ type networkView struct {
 	Network
 	ID         string
 	Rows       []rowView
+	Sure       bool // some figure has an interval
+	Overlap    *chart
 	Layers     []layerView
 	Identical  []string // rows left out of Layers, in words
 	Forget     *chart
 	Cost       *chart
+	Spread     *chart
 	Histograms []histogram
+	Curves     *curves
+	Attacks    []attackView
+	Masks      []maskView
+	Unseen     int // masks that are not drawn
+	Bounds     []boundView
 }
 
 // A rowView is a row of the table.
 type rowView struct {
 	Label, Class, Tag                                        string
 	IoU, KLTest, KLForget, UA, RA, TA, Passes, Cost, Seconds string
+	KLTestRange, KLForgetRange, UARange, TARange             string
 }
 
 // A layerView is one layer's picture.
@@ -42,34 +52,57 @@ type fileView struct {
 	AbsErr, RelErr string
 }
 
-func newView(r Report) view {
+func newView(r Report) (view, error) {
 	v := view{Report: r}
+	v.Verdict = slices.Clone(r.Verdict)
+	for i := range v.Verdict {
+		f := &v.Verdict[i]
+		f.Answer, f.Detail = unbroken(f.Answer), unbroken(f.Detail)
+	}
 	for i, n := range r.Networks {
-		v.Networks = append(v.Networks, newNetworkView(fmt.Sprintf("network-%d", i), n))
+		network, err := newNetworkView(fmt.Sprintf("network-%d", i), n)
+		if err != nil {
+			return v, err
+		}
+		v.Networks = append(v.Networks, network)
 	}
 	for _, f := range r.Files {
 		v.Files = append(v.Files, fileView{File: f, AbsErr: difference(f.AbsErr), RelErr: difference(f.RelErr)})
 	}
-	return v
+	return v, nil
 }
 
-func newNetworkView(id string, n Network) networkView {
+// unbroken keeps a figure and its percent sign on one line.
+func unbroken(text string) string { return strings.ReplaceAll(text, " %", "\u00a0%") }
+
+func newNetworkView(id string, n Network) (v networkView, err error) {
 	rows := slices.Clone(n.Rows)
 	for i := range rows {
 		if rows[i].Label == "" {
 			rows[i].Label = rows[i].Name
 		}
 	}
-	v := networkView{Network: n, ID: id}
+	v = networkView{Network: n, ID: id}
 	budget := goldPasses(rows)
-	for _, r := range rows {
-		v.Rows = append(v.Rows, newRowView(r, budget))
+	first := slices.IndexFunc(rows, isGold)
+	for i, r := range rows {
+		view := newRowView(r, budget)
+		if r.Role == Gold && i > first {
+			view.Tag = "noise ceiling"
+		}
+		v.Rows = append(v.Rows, view)
+		v.Sure = v.Sure || view.KLForgetRange != ""
 	}
+	v.Overlap = overlapChart(id, rows)
 	v.Layers, v.Identical = newLayers(id, rows)
 	v.Forget = divergenceChart(id, rows)
 	v.Cost = costChart(id, rows, budget)
+	v.Spread = spreadChart(id, rows)
 	v.Histograms = newHistograms(id, rows)
-	return v
+	v.Curves, v.Attacks = newCurves(id, rows)
+	v.Bounds = newBounds(n.Bounds)
+	v.Masks, v.Unseen, err = newMaskViews(n.Masks)
+	return v, err
 }
 
 // goldPasses is what the gold standard cost, NaN if there is none.
@@ -89,6 +122,8 @@ func newRowView(r Row, budget float64) rowView {
 		IoU: ratio(r.IoU), KLTest: nats(r.KLTest), KLForget: nats(r.KLForget),
 		UA: percent(r.UA), RA: percent(r.RA), TA: percent(r.TA),
 		Passes: passes(r.Passes), Cost: number("%.0f %%", 100*r.Passes/budget), Seconds: duration(r.Seconds),
+		KLTestRange: r.KLTestRange.text(nats), KLForgetRange: r.KLForgetRange.text(nats),
+		UARange: r.UARange.text(percent), TARange: r.TARange.text(percent),
 	}
 	switch r.Role {
 	case Answer:
@@ -97,6 +132,44 @@ func newRowView(r Row, budget float64) rowView {
 		v.Tag = "reference"
 	}
 	return v
+}
+
+// text is the interval in brackets; nothing if there is none.
+func (r Range) text(format func(float64) string) string {
+	if r == (Range{}) || !finite(r.Low) || !finite(r.High) {
+		return ""
+	}
+	return "[" + format(r.Low) + ", " + format(r.High) + "]"
+}
+
+// overlapChart shows how much of gold's mask each row has, beside the most that
+// can be hoped for: what other golds have. Gold itself is left out.
+func overlapChart(id string, rows []Row) *chart {
+	first := slices.IndexFunc(rows, isGold)
+	if first < 0 {
+		return nil
+	}
+	ceiling, top := math.NaN(), 0.0
+	for i, r := range rows {
+		if i == first || !finite(r.IoU) {
+			continue
+		}
+		top = max(top, r.IoU)
+		if r.Role == Gold && !(ceiling > r.IoU) {
+			ceiling = r.IoU
+		}
+	}
+	if top == 0 {
+		return nil
+	}
+	s := linear(top)
+	c := newChart(id+"-overlap", "Overlap (IoU) of the kept weights with gold's")
+	for i, r := range rows {
+		if i != first {
+			c.add(s, r, r.IoU, ceiling, ratio(r.IoU))
+		}
+	}
+	return c.finish(s)
 }
 
 // costChart shows what each row spent, in passes over the retained data.
@@ -138,6 +211,37 @@ func divergenceChart(id string, rows []Row) *chart {
 	c := newChart(id+"-forget", "Divergence from gold on the forgotten samples")
 	for _, r := range rows {
 		c.add(s, r, r.KLForget, math.NaN(), nats(r.KLForget))
+		if r.KLForgetRange != (Range{}) {
+			c.line(s, r.KLForgetRange.Low, r.KLForgetRange.High)
+		}
+	}
+	return c.finish(s)
+}
+
+// spreadChart shows the middle half of the forgotten samples' divergences as a
+// bar, the middle 90 % as a line, the median as a mark. What is next to nothing
+// is drawn at the edge.
+func spreadChart(id string, rows []Row) *chart {
+	const least = 1e-5
+	var values []float64
+	for _, r := range rows {
+		if len(r.Spread) == 5 && r.Spread[4] > least {
+			values = append(values, max(least, r.Spread[0]), r.Spread[4])
+		}
+	}
+	if len(values) == 0 {
+		return nil
+	}
+	s := logarithmic(values)
+	c := newChart(id+"-spread", "Divergence from gold of single forgotten samples")
+	for _, r := range rows {
+		if len(r.Spread) != 5 || !(r.Spread[4] > least) {
+			continue
+		}
+		at := func(i int) float64 { return max(least, r.Spread[i]) }
+		c.add(s, r, at(3), at(2), fmt.Sprintf("%s (%s to %s)", nats(r.Spread[2]), nats(r.Spread[0]), nats(r.Spread[4])))
+		c.from(s, at(1))
+		c.line(s, at(0), at(4))
 	}
 	return c.finish(s)
 }

@@ -1,14 +1,16 @@
 package bound
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/unprune/unprune/sparsity"
 	"github.com/unprune/unprune/unprune"
 )
 
-// Kinds of drift bounds.
+// Kinds of distances: the measured one, and bounds of the drift.
 const (
+	Measured         = "measured"
 	CertifiedSecant  = "certified-secant"
 	SpectralEstimate = "spectral-estimate"
 )
@@ -54,7 +56,7 @@ func (t *Trace) Assess(w *unprune.Weights, layers []sparsity.Layer, u unprune.Ve
 		a.Proxy = t.Proxy()
 	}
 	var err error
-	if a.Masks["measured"], err = Masks(groups, math.NaN()); err != nil {
+	if a.Masks[Measured], err = Masks(groups, math.NaN()); err != nil {
 		return nil, err
 	}
 	for kind, d := range a.Bounds {
@@ -71,4 +73,25 @@ func magnitudes(v unprune.Vector) []float64 {
 		out[i] = math.Abs(x)
 	}
 	return out
+}
+
+// Apart bounds how far the masks differ that cutting u and phi by magnitude
+// gives, layer by layer to as many weights as masks keep, at the measured
+// distance of u and phi.
+func Apart(u, phi *unprune.Weights, masks *sparsity.Masks) ([]Agreement, error) {
+	var groups []Group
+	for _, part := range u.Parts() {
+		if other := phi.Tensors[part.Name]; other == nil || other.Len() != part.Tensor.Len() {
+			return nil, fmt.Errorf("bound: the two networks do not agree in parameter %q", part.Name)
+		}
+	}
+	a, b := u.Vector(), u.Flatten(phi.Tensors)
+	for _, part := range u.Parts() {
+		m := masks.Get(part.Name)
+		if m == nil {
+			continue
+		}
+		groups = append(groups, Group{Name: part.Name, U: magnitudes(part.Of(a)), Phi: magnitudes(part.Of(b)), Keep: m.Count()})
+	}
+	return Masks(groups, math.NaN())
 }
