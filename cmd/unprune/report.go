@@ -97,6 +97,9 @@ func (r *request) sources() []source {
 	if r.opt.initial != "" {
 		list = append(list, source{what: "initial weights (theta_0)", path: r.opt.initial})
 	}
+	if r.opt.drawn != nil {
+		list = append(list, source{what: "initial weights (theta_0), drawn as recorded in", path: r.opt.drawn.path})
+	}
 	if r.opt.dense != "" {
 		list = append(list, source{what: "weights before pruning", path: r.opt.dense})
 	}

@@ -20,9 +20,10 @@ type requestOptions struct {
 	data   dataOptions
 	recipe recipeOptions
 
-	initial string // theta_0
-	dense   string // theta_d
-	output  string // -o
+	initial string          // theta_0
+	drawn   *trainingRecord // of a training that drew theta_0 itself; nil: see initial
+	dense   string          // theta_d
+	output  string          // -o
 	maskOut string
 	sparse  bool
 
@@ -53,6 +54,9 @@ func (o *requestOptions) addResume(f *pflag.FlagSet) {
 	o.journal = &journalOptions{}
 	o.journal.add(f)
 }
+
+// knowsInitial reports whether theta_0 is given or can be drawn again.
+func (o *requestOptions) knowsInitial() bool { return o.initial != "" || o.drawn != nil }
 
 // A request is a deletion request, ready to be answered.
 type request struct {
@@ -148,6 +152,12 @@ func (r *request) loadWeights(a *app) (err error) {
 			return err
 		}
 		if err := a.checkInitial(r.opt.initial, p.Theta0, layers); err != nil {
+			return err
+		}
+	}
+	if r.opt.initial == "" && r.opt.drawn != nil {
+		p.Theta0 = r.drawInitial(r.opt.drawn.order.Seed)
+		if err := a.checkInitial(r.opt.drawn.path, p.Theta0, layers); err != nil {
 			return err
 		}
 	}

@@ -33,6 +33,8 @@ type runOptions struct {
 	shortRun  int
 	keep      float64
 	order     string
+	early     string
+	record    *trainingRecord // of --order
 	finish    int
 	gold      bool
 	bound     bool
@@ -119,7 +121,8 @@ Runtime computes the same outputs as the native executor (exit code 3 if not).`,
 			{"Rescoring (--rescore blend, replay)", func(f *pflag.FlagSet) {
 				f.IntVar(&o.shortRun, "short-epochs", 0, "epochs of the short run (default: a tenth of --epochs, at least 2)")
 				f.Float64Var(&o.weight, "blend-weight", 0, "weight of the short run's evidence (default: 1.5 with --dense, else 3)")
-				f.StringVar(&o.order, "order", "", "replay: the run `file` that \"unprune train\" wrote with the --dense model; it tells the order of the samples")
+				f.StringVar(&o.order, "order", "", "the run `file` of \"unprune train\"; it tells the recipe, the order of the samples and, unless given, --initial, --dense and --early")
+				f.StringVar(&o.early, "early", "", "replay: `model` with the weights after the first epochs, which \"unprune train --early\" kept")
 				f.Float64Var(&o.keep, "keep", 0.75, "kept weights restart at theta_0 + keep·(theta - theta_0)")
 			}},
 			{"The published rule (--rescore magnitude)", func(f *pflag.FlagSet) {
@@ -154,10 +157,27 @@ Runtime computes the same outputs as the native executor (exit code 3 if not).`,
 			if o.request.output == "" {
 				return usagef("run: -o is missing: name the output file")
 			}
+			if err := o.adoptRecord(a.ran.cmd.Flags()); err != nil {
+				return err
+			}
 			o.unlearn.perRound(a.ran.cmd.Flags(), &o)
 			return a.unprune(ctx, args[0], o)
 		},
 	})
+}
+
+// adoptRecord takes over what the run file of the training says.
+func (o *runOptions) adoptRecord(f *pflag.FlagSet) (err error) {
+	if o.order == "" {
+		return nil
+	}
+	if o.record, err = readRecord(o.order); err != nil {
+		return err
+	}
+	if o.record.fresh {
+		o.request.drawn = o.record
+	}
+	return o.record.adopt(f)
 }
 
 // perRound makes the loop's default of one epoch per round.
@@ -169,7 +189,7 @@ func (o *unlearnOptions) perRound(f *pflag.FlagSet, r *runOptions) {
 
 // loops reports whether the published loop runs instead of rescoring.
 func (o *runOptions) loops() bool {
-	return o.rescore == "magnitude" || o.rescore == "" && o.request.initial == ""
+	return o.rescore == "magnitude" || o.rescore == "" && !o.request.knowsInitial()
 }
 
 // fallBack takes the published loop for units larger than weights whose dense
@@ -191,9 +211,11 @@ func (o *runOptions) check() error {
 	switch {
 	case o.rescore != "" && o.rescore != "blend" && o.rescore != "replay" && o.rescore != "magnitude":
 		return usagef("--rescore %q: want blend, replay or magnitude", o.rescore)
-	case o.rescore == "replay" && (o.request.initial == "" || o.request.dense == "" || o.order == ""):
+	case o.rescore == "replay" && (!o.request.knowsInitial() || o.request.dense == "" || o.order == ""):
 		return usagef("--rescore replay needs --initial, --dense and --order: it plays the beginning of the original training again")
-	case o.rescore == "blend" && o.request.initial == "":
+	case o.record != nil && o.early != "" && o.shortRun != 0 && o.shortRun != o.record.early && o.record.early != 0:
+		return usagef("--short-epochs %d: the early checkpoint was kept after %d epochs (%s)", o.shortRun, o.record.early, o.order)
+	case o.rescore == "blend" && !o.request.knowsInitial():
 		return usagef("--rescore blend needs --initial, the weights before training; without them use --rescore magnitude")
 	case o.schedule != "cycle" && o.schedule != "cumulative":
 		return usagef("--schedule %q: want cycle or cumulative", o.schedule)
@@ -203,7 +225,7 @@ func (o *runOptions) check() error {
 		return usagef("--grow-share %g: want a number above 0 and at most 1", o.share)
 	case !(o.keep > 0 && o.keep <= 1):
 		return usagef("--keep %g: want a number above 0 and at most 1", o.keep)
-	case o.gold && (o.request.initial == "" || o.request.data.test == ""):
+	case o.gold && (!o.request.knowsInitial() || o.request.data.test == ""):
 		return usagef("--gold needs --initial and --test: retraining starts from the initial weights, and is compared on test data")
 	case o.bound && !(o.gold && o.report != ""):
 		return usagef("--bound is for the report of a comparison with the gold standard; add --gold and --report")
@@ -235,7 +257,7 @@ func (a *app) unprune(ctx context.Context, path string, o runOptions) error {
 	if o.gold {
 		return a.unpruneAndCompare(ctx, r, o, u)
 	}
-	res, err := o.answer(ctx, r.problem, u)
+	res, err := o.answer(ctx, a, r, u)
 	if err != nil {
 		return err
 	}
@@ -294,22 +316,36 @@ func (o *runOptions) method() map[string]string {
 }
 
 // answer un-prunes.
-func (o *runOptions) answer(ctx context.Context, p *unprune.Problem, u unprune.Unlearner) (*unprune.Result, error) {
+func (o *runOptions) answer(ctx context.Context, a *app, r *request, u unprune.Unlearner) (*unprune.Result, error) {
+	p := r.problem
 	if o.loops() {
 		return p.Unprune(ctx, o.loop(p, u), o.unlearn.epochs, o.unlearn.rateFor(u, p.Recipe.TuneRate), o.finish)
 	}
 	rate := o.unlearn.rateFor(u, 2*p.Recipe.Rate)
 	if o.rescore == "replay" {
-		var err error
-		if p.Order, err = readOrder(o.order); err != nil {
+		p.Order = &o.record.order
+		early, err := o.earlyWeights(a, r)
+		if err != nil {
 			return nil, err
 		}
-		return p.Replay(ctx, unprune.Replay{Epochs: o.shortRun, Keep: o.keep, Finish: u, Tune: o.unlearn.epochs, TuneRate: rate})
+		epochs := o.shortRun
+		if early != nil && epochs == 0 {
+			epochs = o.record.early
+		}
+		return p.Replay(ctx, unprune.Replay{Epochs: epochs, Early: early, Keep: o.keep, Finish: u, Tune: o.unlearn.epochs, TuneRate: rate})
 	}
 	return p.Rescore(ctx, unprune.Blend{
 		C: o.weight, Epochs: o.shortRun, Keep: o.keep,
 		Finish: u, Tune: o.unlearn.epochs, TuneRate: rate,
 	})
+}
+
+// earlyWeights reads the early checkpoint; nil if there is none.
+func (o *runOptions) earlyWeights(a *app, r *request) (*unprune.Weights, error) {
+	if o.early == "" {
+		return nil, nil
+	}
+	return a.otherWeights("early", o.early, r.im, r.engine)
 }
 
 func (o *runOptions) loop(p *unprune.Problem, u unprune.Unlearner) unprune.Loop {
@@ -323,7 +359,7 @@ func (o *runOptions) loop(p *unprune.Problem, u unprune.Unlearner) unprune.Loop 
 // unpruneAndCompare answers in every way and writes the answer that was asked
 // for.
 func (a *app) unpruneAndCompare(ctx context.Context, r *request, o runOptions, u unprune.Unlearner) error {
-	res, err := o.answer(ctx, r.problem, u)
+	res, err := o.answer(ctx, a, r, u)
 	if err != nil {
 		return err
 	}

@@ -13,15 +13,29 @@ import (
 	"github.com/unprune/unprune/unprune/unlearn"
 )
 
+// trainOptions are the flags of "unprune train".
+type trainOptions struct {
+	request     requestOptions
+	fresh       bool
+	early       string
+	earlyEpochs int
+}
+
 func trainCommand(a *app) *cobra.Command {
-	var o requestOptions
+	var to trainOptions
+	o := &to.request
 	return a.command(spec{
 		use: "train MODEL", group: groupMake, min: 1, max: 1,
 		short: "Train a model from the weights in its file",
 		long: `Train takes the weights in the file as initial weights and trains them by a
-recipe: epochs, peak learning rate with a cosine to 0, batch size, optimizer. A
-model that unprune trained can later be un-pruned without any doubt about how it
-was made: keep the input as --initial and the output as --dense.`,
+recipe: epochs, peak learning rate with a cosine to 0, batch size, optimizer.
+
+A model that unprune trained is ready for deletions: its run file records the
+recipe and the order of the samples, so that "unprune run --rescore replay
+--order RUNFILE" can play the beginning of the training again. Beside the run
+file only theta_0 is needed, the input; with --fresh it is drawn from the seed,
+and the input need not be kept. --early stores the weights after the first
+epochs as well: as large as the model, and each replay is that much shorter.`,
 		example: `  unprune train theta0.onnx --train train.npz --test test.npz --epochs 10 --lr 0.05 -o trained.onnx
   unprune train lenet-5/theta0 --train fashion-mnist --test fashion-mnist -o trained.onnx`,
 		flags: func(f *pflag.FlagSet) {
@@ -31,54 +45,96 @@ was made: keep the input as --initial and the output as --dense.`,
 			f.Lookup("forget").Usage = "`what` to leave out of the training data, as in \"unprune run\""
 			o.data.addNormalize(f)
 		},
-		sections: []section{{"Training", o.recipe.addTraining}, {"Output", func(f *pflag.FlagSet) {
+		sections: []section{{"Training", func(f *pflag.FlagSet) {
+			o.recipe.addTraining(f)
+			f.BoolVar(&to.fresh, "fresh", false, "draw the initial weights from --seed, as PyTorch initialises layers, instead of taking those in the file")
+		}}, {"Output", func(f *pflag.FlagSet) {
 			o.addOutput(f)
+			f.StringVar(&to.early, "early", "", "also write the weights after --early-epochs to this `file`, for replay")
+			f.IntVar(&to.earlyEpochs, "early-epochs", 0, "epochs before the early checkpoint (default: a tenth of --epochs, at least 2)")
 			o.addResume(f)
 		}}},
 		run: func(ctx context.Context, args []string) error {
 			if o.output == "" {
 				return usagef("train: -o is missing: name the output file")
 			}
+			if to.earlyEpochs < 0 || to.earlyEpochs > 0 && to.early == "" {
+				return usagef("--early-epochs %d: want a positive number, and a file for --early", to.earlyEpochs)
+			}
+			if err := checkWritable(to.early); err != nil {
+				return err
+			}
 			o.recipe.rounds = 1 // no pruning
-			return a.train(ctx, args[0], &o)
+			return a.train(ctx, args[0], &to)
 		},
 	})
 }
 
-// trainOrder names the order in which "unprune train" takes the samples.
-const trainOrder = "train"
-
-// readOrder reads from the run file of "unprune train" in which order that took
-// the samples.
-func readOrder(path string) (*unprune.Order, error) {
-	rf, err := parseRunFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var seed uint64
-	node, ok := rf.Flags["seed"]
-	if ok {
-		err = node.Decode(&seed)
-	}
-	if rf.Command != "train" || !ok || err != nil {
-		return nil, fmt.Errorf("--order %s is not a run file of \"unprune train\"", path)
-	}
-	return &unprune.Order{Seed: seed, Name: trainOrder}, nil
-}
-
-func (a *app) train(ctx context.Context, path string, o *requestOptions) error {
-	r, err := o.open(a, path, needs{train: true})
+// train trains, and keeps the weights after the first epochs if that is asked
+// for.
+func (a *app) train(ctx context.Context, path string, o *trainOptions) error {
+	r, err := o.request.open(a, path, needs{train: true})
 	if err != nil {
 		return err
 	}
 	p := r.problem
 	p.Theta0 = p.Original.Weights
+	if o.fresh {
+		p.Theta0 = r.drawInitial(a.seed)
+		p.Original = unprune.Result{Weights: p.Theta0, Masks: sparsity.FullMasks(r.prunable())}
+	}
 	p.Recipe.Pruner, p.Recipe.Sparsity, p.Recipe.TuneEpochs = sparsity.Magnitude{}, 0, 0
+	p.Order = &unprune.Order{Seed: a.seed, Name: trainOrder}
+	epochs := o.earlyEpochs
+	if epochs == 0 {
+		epochs = p.ShortEpochs()
+	}
+	if epochs > p.Recipe.Epochs {
+		return usagef("--early-epochs %d: the training has %d epochs", epochs, p.Recipe.Epochs)
+	}
+	if o.early != "" {
+		o.earlyEpochs = epochs // the run file says how many
+	}
+	var early *unprune.Weights
+	p.Progress = func(stage string, done, total int) {
+		if o.early != "" && stage == trainOrder && done == epochs {
+			early = p.Engine.Weights().Clone()
+		}
+		a.bars.report(stage, done, total)
+	}
 	res, err := p.Retrain(ctx, p.Retain, trainOrder)
 	if err != nil {
 		return err
 	}
-	return r.finish(ctx, a, namedResult{"trained", res})
+	if o.early != "" {
+		if err := r.writeEarly(ctx, o.early, epochs, early); err != nil {
+			return err
+		}
+	}
+	if err := r.finish(ctx, a, namedResult{"trained", res}); err != nil {
+		return err
+	}
+	files := map[string]string{"record": runFileBeside(o.request.output), "early checkpoint": o.early}
+	if !o.fresh {
+		files["initial weights"] = path
+	}
+	a.tellStorage(files, o.request.output)
+	return nil
+}
+
+// writeEarly writes the checkpoint. A training that was resumed after it is
+// played again up to it.
+func (r *request) writeEarly(ctx context.Context, path string, epochs int, early *unprune.Weights) (err error) {
+	if early == nil {
+		if early, err = r.problem.EarlyWeights(ctx, epochs); err != nil {
+			return err
+		}
+	}
+	if err := r.problem.Load(&unprune.Result{Weights: early}); err != nil {
+		return err
+	}
+	r.engine.Export()
+	return writeModel(path, r.im, nil, false)
 }
 
 func pruneCommand(a *app) *cobra.Command {
