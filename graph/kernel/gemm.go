@@ -190,6 +190,7 @@ func (g *Gemm[T]) slab(w *Worker, i0, i1, j0, j1, p0, p1, flags int) {
 			tl.pack(min(width, j1-j0-j), k, from(b, j*g.bCol), g.bCol, g.bRow, from(packed, j*k), width, 1)
 		}
 		b, bRow, bPanel = packed, width, width*k
+		flags |= wholeRows
 	}
 	for i := i0; i < i1; i += g.rows {
 		rows := min(g.rows, i1-i)

@@ -4152,8 +4152,66 @@ TEXT ·gemm_f32_1x8_avx2(SB), NOSPLIT, $0-152
 	SUBQ    DI, R8
 	VMOVDQU (R8), Y0
 	VXORPS  Y1, Y1, Y1
-	TESTQ   AX, AX
-	JZ      epilogue
+	MOVQ    flags+144(FP), DI
+	TESTQ   $0x00000010, DI
+	JNZ     whole
+	MOVQ    cols+112(FP), DI
+	CMPQ    DI, $0x08
+	JNE     masked
+
+whole:
+	TESTQ AX, AX
+	JZ    epilogue_whole
+
+loop_whole:
+	VMOVUPS      (BX), Y2
+	VBROADCASTSS (CX), Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x08
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), CX
+	TESTQ   $0x00000001, CX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y0
+	VADDPS  Y0, Y1, Y1
+
+rowBias_whole:
+	MOVQ         bias_base+120(FP), DX
+	TESTQ        $0x00000002, CX
+	JZ           columnBias_whole
+	VBROADCASTSS (DX), Y0
+	VADDPS       Y0, Y1, Y1
+
+columnBias_whole:
+	TESTQ   $0x00000004, CX
+	JZ      relu_whole
+	VMOVUPS (DX), Y0
+	VADDPS  Y0, Y1, Y1
+
+relu_whole:
+	TESTQ  $0x00000008, CX
+	JZ     store_whole
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y1, Y0, Y1
+
+store_whole:
+	VMOVUPS Y1, (AX)
+	VZEROUPPER
+	RET
+
+masked:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMASKMOVPS   (BX), Y0, Y2
@@ -4217,8 +4275,75 @@ TEXT ·gemm_f32_1x16_avx2(SB), NOSPLIT, $0-152
 	VMOVDQU (R8), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	TESTQ   AX, AX
-	JZ      epilogue
+	MOVQ    flags+144(FP), DI
+	TESTQ   $0x00000010, DI
+	JNZ     whole
+	MOVQ    cols+112(FP), DI
+	CMPQ    DI, $0x10
+	JNE     masked
+
+whole:
+	TESTQ AX, AX
+	JZ    epilogue_whole
+
+loop_whole:
+	VMOVUPS      (BX), Y3
+	VMOVUPS      32(BX), Y4
+	VBROADCASTSS (CX), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VFMADD231PS  Y4, Y5, Y2
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x10
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), CX
+	TESTQ   $0x00000001, CX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y0
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS 32(AX), Y0
+	VADDPS  Y0, Y2, Y2
+
+rowBias_whole:
+	MOVQ         bias_base+120(FP), DX
+	TESTQ        $0x00000002, CX
+	JZ           columnBias_whole
+	VBROADCASTSS (DX), Y0
+	VADDPS       Y0, Y1, Y1
+	VADDPS       Y0, Y2, Y2
+
+columnBias_whole:
+	TESTQ   $0x00000004, CX
+	JZ      relu_whole
+	VMOVUPS (DX), Y0
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS 32(DX), Y0
+	VADDPS  Y0, Y2, Y2
+
+relu_whole:
+	TESTQ  $0x00000008, CX
+	JZ     store_whole
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y1, Y0, Y1
+	VMAXPS Y2, Y0, Y2
+
+store_whole:
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, 32(AX)
+	VZEROUPPER
+	RET
+
+masked:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (BX), Y3
@@ -4291,8 +4416,75 @@ TEXT ·gemm_f32_2x8_avx2(SB), NOSPLIT, $0-152
 	VMOVDQU (R9), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	TESTQ   AX, AX
-	JZ      epilogue
+	MOVQ    flags+144(FP), R8
+	TESTQ   $0x00000010, R8
+	JNZ     whole
+	MOVQ    cols+112(FP), R8
+	CMPQ    R8, $0x08
+	JNE     masked
+
+whole:
+	TESTQ AX, AX
+	JZ    epilogue_whole
+
+loop_whole:
+	VMOVUPS      (SI), Y3
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (CX)(DX*1), Y4
+	VFMADD231PS  Y3, Y4, Y2
+	ADDQ         BX, CX
+	ADDQ         DI, SI
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x08
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), DX
+	TESTQ   $0x00000001, DX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y0
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS (AX)(CX*1), Y0
+	VADDPS  Y0, Y2, Y2
+
+rowBias_whole:
+	MOVQ         bias_base+120(FP), BX
+	TESTQ        $0x00000002, DX
+	JZ           columnBias_whole
+	VBROADCASTSS (BX), Y0
+	VADDPS       Y0, Y1, Y1
+	VBROADCASTSS 4(BX), Y0
+	VADDPS       Y0, Y2, Y2
+
+columnBias_whole:
+	TESTQ   $0x00000004, DX
+	JZ      relu_whole
+	VMOVUPS (BX), Y0
+	VADDPS  Y0, Y1, Y1
+	VADDPS  Y0, Y2, Y2
+
+relu_whole:
+	TESTQ  $0x00000008, DX
+	JZ     store_whole
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y1, Y0, Y1
+	VMAXPS Y2, Y0, Y2
+
+store_whole:
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VZEROUPPER
+	RET
+
+masked:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMASKMOVPS   (SI), Y0, Y3
@@ -4367,8 +4559,91 @@ TEXT ·gemm_f32_2x16_avx2(SB), NOSPLIT, $0-152
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	TESTQ   AX, AX
-	JZ      epilogue
+	MOVQ    flags+144(FP), R8
+	TESTQ   $0x00000010, R8
+	JNZ     whole
+	MOVQ    cols+112(FP), R8
+	CMPQ    R8, $0x10
+	JNE     masked
+
+whole:
+	TESTQ AX, AX
+	JZ    epilogue_whole
+
+loop_whole:
+	VMOVUPS      (SI), Y5
+	VMOVUPS      32(SI), Y6
+	VBROADCASTSS (CX), Y7
+	VFMADD231PS  Y5, Y7, Y1
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS (CX)(DX*1), Y7
+	VFMADD231PS  Y5, Y7, Y3
+	VFMADD231PS  Y6, Y7, Y4
+	ADDQ         BX, CX
+	ADDQ         DI, SI
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x10
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), DX
+	TESTQ   $0x00000001, DX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y0
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS 32(AX), Y0
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS (AX)(CX*1), Y0
+	VADDPS  Y0, Y3, Y3
+	VMOVUPS 32(AX)(CX*1), Y0
+	VADDPS  Y0, Y4, Y4
+
+rowBias_whole:
+	MOVQ         bias_base+120(FP), BX
+	TESTQ        $0x00000002, DX
+	JZ           columnBias_whole
+	VBROADCASTSS (BX), Y0
+	VADDPS       Y0, Y1, Y1
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS 4(BX), Y0
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y0, Y4, Y4
+
+columnBias_whole:
+	TESTQ   $0x00000004, DX
+	JZ      relu_whole
+	VMOVUPS (BX), Y0
+	VADDPS  Y0, Y1, Y1
+	VADDPS  Y0, Y3, Y3
+	VMOVUPS 32(BX), Y0
+	VADDPS  Y0, Y2, Y2
+	VADDPS  Y0, Y4, Y4
+
+relu_whole:
+	TESTQ  $0x00000008, DX
+	JZ     store_whole
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y1, Y0, Y1
+	VMAXPS Y2, Y0, Y2
+	VMAXPS Y3, Y0, Y3
+	VMAXPS Y4, Y0, Y4
+
+store_whole:
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, (AX)(CX*1)
+	VMOVUPS Y4, 32(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+masked:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (SI), Y5
@@ -4458,8 +4733,84 @@ TEXT ·gemm_f32_3x8_avx2(SB), NOSPLIT, $0-152
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
-	TESTQ   AX, AX
-	JZ      epilogue
+	MOVQ    flags+144(FP), R8
+	TESTQ   $0x00000010, R8
+	JNZ     whole
+	MOVQ    cols+112(FP), R8
+	CMPQ    R8, $0x08
+	JNE     masked
+
+whole:
+	TESTQ AX, AX
+	JZ    epilogue_whole
+
+loop_whole:
+	VMOVUPS      (SI), Y4
+	VBROADCASTSS (CX), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS (CX)(DX*1), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS (CX)(DX*2), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         BX, CX
+	ADDQ         DI, SI
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x08
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), DX
+	TESTQ   $0x00000001, DX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y0
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS (AX)(CX*1), Y0
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS (AX)(CX*2), Y0
+	VADDPS  Y0, Y3, Y3
+
+rowBias_whole:
+	MOVQ         bias_base+120(FP), BX
+	TESTQ        $0x00000002, DX
+	JZ           columnBias_whole
+	VBROADCASTSS (BX), Y0
+	VADDPS       Y0, Y1, Y1
+	VBROADCASTSS 4(BX), Y0
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS 8(BX), Y0
+	VADDPS       Y0, Y3, Y3
+
+columnBias_whole:
+	TESTQ   $0x00000004, DX
+	JZ      relu_whole
+	VMOVUPS (BX), Y0
+	VADDPS  Y0, Y1, Y1
+	VADDPS  Y0, Y2, Y2
+	VADDPS  Y0, Y3, Y3
+
+relu_whole:
+	TESTQ  $0x00000008, DX
+	JZ     store_whole
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y1, Y0, Y1
+	VMAXPS Y2, Y0, Y2
+	VMAXPS Y3, Y0, Y3
+
+store_whole:
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VMOVUPS Y3, (AX)(CX*2)
+	VZEROUPPER
+	RET
+
+masked:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMASKMOVPS   (SI), Y0, Y4
@@ -4545,8 +4896,107 @@ TEXT ·gemm_f32_3x16_avx2(SB), NOSPLIT, $0-152
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
-	TESTQ   AX, AX
-	JZ      epilogue
+	MOVQ    flags+144(FP), R8
+	TESTQ   $0x00000010, R8
+	JNZ     whole
+	MOVQ    cols+112(FP), R8
+	CMPQ    R8, $0x10
+	JNE     masked
+
+whole:
+	TESTQ AX, AX
+	JZ    epilogue_whole
+
+loop_whole:
+	VMOVUPS      (SI), Y7
+	VMOVUPS      32(SI), Y8
+	VBROADCASTSS (CX), Y9
+	VFMADD231PS  Y7, Y9, Y1
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS (CX)(DX*1), Y9
+	VFMADD231PS  Y7, Y9, Y3
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS (CX)(DX*2), Y9
+	VFMADD231PS  Y7, Y9, Y5
+	VFMADD231PS  Y8, Y9, Y6
+	ADDQ         BX, CX
+	ADDQ         DI, SI
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x10
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), DX
+	TESTQ   $0x00000001, DX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y0
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS 32(AX), Y0
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS (AX)(CX*1), Y0
+	VADDPS  Y0, Y3, Y3
+	VMOVUPS 32(AX)(CX*1), Y0
+	VADDPS  Y0, Y4, Y4
+	VMOVUPS (AX)(CX*2), Y0
+	VADDPS  Y0, Y5, Y5
+	VMOVUPS 32(AX)(CX*2), Y0
+	VADDPS  Y0, Y6, Y6
+
+rowBias_whole:
+	MOVQ         bias_base+120(FP), BX
+	TESTQ        $0x00000002, DX
+	JZ           columnBias_whole
+	VBROADCASTSS (BX), Y0
+	VADDPS       Y0, Y1, Y1
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS 4(BX), Y0
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y0, Y4, Y4
+	VBROADCASTSS 8(BX), Y0
+	VADDPS       Y0, Y5, Y5
+	VADDPS       Y0, Y6, Y6
+
+columnBias_whole:
+	TESTQ   $0x00000004, DX
+	JZ      relu_whole
+	VMOVUPS (BX), Y0
+	VADDPS  Y0, Y1, Y1
+	VADDPS  Y0, Y3, Y3
+	VADDPS  Y0, Y5, Y5
+	VMOVUPS 32(BX), Y0
+	VADDPS  Y0, Y2, Y2
+	VADDPS  Y0, Y4, Y4
+	VADDPS  Y0, Y6, Y6
+
+relu_whole:
+	TESTQ  $0x00000008, DX
+	JZ     store_whole
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y1, Y0, Y1
+	VMAXPS Y2, Y0, Y2
+	VMAXPS Y3, Y0, Y3
+	VMAXPS Y4, Y0, Y4
+	VMAXPS Y5, Y0, Y5
+	VMAXPS Y6, Y0, Y6
+
+store_whole:
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, (AX)(CX*1)
+	VMOVUPS Y4, 32(AX)(CX*1)
+	VMOVUPS Y5, (AX)(CX*2)
+	VMOVUPS Y6, 32(AX)(CX*2)
+	VZEROUPPER
+	RET
+
+masked:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (SI), Y7
@@ -4654,8 +5104,94 @@ TEXT ·gemm_f32_4x8_avx2(SB), NOSPLIT, $0-152
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	TESTQ   AX, AX
-	JZ      epilogue
+	MOVQ    flags+144(FP), R9
+	TESTQ   $0x00000010, R9
+	JNZ     whole
+	MOVQ    cols+112(FP), R9
+	CMPQ    R9, $0x08
+	JNE     masked
+
+whole:
+	TESTQ AX, AX
+	JZ    epilogue_whole
+
+loop_whole:
+	VMOVUPS      (DI), Y5
+	VBROADCASTSS (CX), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (CX)(DX*1), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS (CX)(DX*2), Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS (CX)(BX*1), Y6
+	VFMADD231PS  Y5, Y6, Y4
+	ADDQ         SI, CX
+	ADDQ         R8, DI
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x08
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    flags+144(FP), BX
+	TESTQ   $0x00000001, BX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y0
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS (AX)(CX*1), Y0
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS (AX)(CX*2), Y0
+	VADDPS  Y0, Y3, Y3
+	VMOVUPS (AX)(DX*1), Y0
+	VADDPS  Y0, Y4, Y4
+
+rowBias_whole:
+	MOVQ         bias_base+120(FP), SI
+	TESTQ        $0x00000002, BX
+	JZ           columnBias_whole
+	VBROADCASTSS (SI), Y0
+	VADDPS       Y0, Y1, Y1
+	VBROADCASTSS 4(SI), Y0
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS 8(SI), Y0
+	VADDPS       Y0, Y3, Y3
+	VBROADCASTSS 12(SI), Y0
+	VADDPS       Y0, Y4, Y4
+
+columnBias_whole:
+	TESTQ   $0x00000004, BX
+	JZ      relu_whole
+	VMOVUPS (SI), Y0
+	VADDPS  Y0, Y1, Y1
+	VADDPS  Y0, Y2, Y2
+	VADDPS  Y0, Y3, Y3
+	VADDPS  Y0, Y4, Y4
+
+relu_whole:
+	TESTQ  $0x00000008, BX
+	JZ     store_whole
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y1, Y0, Y1
+	VMAXPS Y2, Y0, Y2
+	VMAXPS Y3, Y0, Y3
+	VMAXPS Y4, Y0, Y4
+
+store_whole:
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VMOVUPS Y3, (AX)(CX*2)
+	VMOVUPS Y4, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+masked:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMASKMOVPS   (DI), Y0, Y5
@@ -4754,8 +5290,124 @@ TEXT ·gemm_f32_4x16_avx2(SB), NOSPLIT, $0-152
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	VXORPS  Y8, Y8, Y8
-	TESTQ   AX, AX
-	JZ      epilogue
+	MOVQ    flags+144(FP), R9
+	TESTQ   $0x00000010, R9
+	JNZ     whole
+	MOVQ    cols+112(FP), R9
+	CMPQ    R9, $0x10
+	JNE     masked
+
+whole:
+	TESTQ AX, AX
+	JZ    epilogue_whole
+
+loop_whole:
+	VMOVUPS      (DI), Y9
+	VMOVUPS      32(DI), Y10
+	VBROADCASTSS (CX), Y11
+	VFMADD231PS  Y9, Y11, Y1
+	VFMADD231PS  Y10, Y11, Y2
+	VBROADCASTSS (CX)(DX*1), Y11
+	VFMADD231PS  Y9, Y11, Y3
+	VFMADD231PS  Y10, Y11, Y4
+	VBROADCASTSS (CX)(DX*2), Y11
+	VFMADD231PS  Y9, Y11, Y5
+	VFMADD231PS  Y10, Y11, Y6
+	VBROADCASTSS (CX)(BX*1), Y11
+	VFMADD231PS  Y9, Y11, Y7
+	VFMADD231PS  Y10, Y11, Y8
+	ADDQ         SI, CX
+	ADDQ         R8, DI
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x10
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    flags+144(FP), BX
+	TESTQ   $0x00000001, BX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y0
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS 32(AX), Y0
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS (AX)(CX*1), Y0
+	VADDPS  Y0, Y3, Y3
+	VMOVUPS 32(AX)(CX*1), Y0
+	VADDPS  Y0, Y4, Y4
+	VMOVUPS (AX)(CX*2), Y0
+	VADDPS  Y0, Y5, Y5
+	VMOVUPS 32(AX)(CX*2), Y0
+	VADDPS  Y0, Y6, Y6
+	VMOVUPS (AX)(DX*1), Y0
+	VADDPS  Y0, Y7, Y7
+	VMOVUPS 32(AX)(DX*1), Y0
+	VADDPS  Y0, Y8, Y8
+
+rowBias_whole:
+	MOVQ         bias_base+120(FP), SI
+	TESTQ        $0x00000002, BX
+	JZ           columnBias_whole
+	VBROADCASTSS (SI), Y0
+	VADDPS       Y0, Y1, Y1
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS 4(SI), Y0
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y0, Y4, Y4
+	VBROADCASTSS 8(SI), Y0
+	VADDPS       Y0, Y5, Y5
+	VADDPS       Y0, Y6, Y6
+	VBROADCASTSS 12(SI), Y0
+	VADDPS       Y0, Y7, Y7
+	VADDPS       Y0, Y8, Y8
+
+columnBias_whole:
+	TESTQ   $0x00000004, BX
+	JZ      relu_whole
+	VMOVUPS (SI), Y0
+	VADDPS  Y0, Y1, Y1
+	VADDPS  Y0, Y3, Y3
+	VADDPS  Y0, Y5, Y5
+	VADDPS  Y0, Y7, Y7
+	VMOVUPS 32(SI), Y0
+	VADDPS  Y0, Y2, Y2
+	VADDPS  Y0, Y4, Y4
+	VADDPS  Y0, Y6, Y6
+	VADDPS  Y0, Y8, Y8
+
+relu_whole:
+	TESTQ  $0x00000008, BX
+	JZ     store_whole
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y1, Y0, Y1
+	VMAXPS Y2, Y0, Y2
+	VMAXPS Y3, Y0, Y3
+	VMAXPS Y4, Y0, Y4
+	VMAXPS Y5, Y0, Y5
+	VMAXPS Y6, Y0, Y6
+	VMAXPS Y7, Y0, Y7
+	VMAXPS Y8, Y0, Y8
+
+store_whole:
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, (AX)(CX*1)
+	VMOVUPS Y4, 32(AX)(CX*1)
+	VMOVUPS Y5, (AX)(CX*2)
+	VMOVUPS Y6, 32(AX)(CX*2)
+	VMOVUPS Y7, (AX)(DX*1)
+	VMOVUPS Y8, 32(AX)(DX*1)
+	VZEROUPPER
+	RET
+
+masked:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (DI), Y9
@@ -4881,8 +5533,103 @@ TEXT ·gemm_f32_5x8_avx2(SB), NOSPLIT, $0-152
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
-	TESTQ   AX, AX
-	JZ      epilogue
+	MOVQ    flags+144(FP), R9
+	TESTQ   $0x00000010, R9
+	JNZ     whole
+	MOVQ    cols+112(FP), R9
+	CMPQ    R9, $0x08
+	JNE     masked
+
+whole:
+	TESTQ AX, AX
+	JZ    epilogue_whole
+
+loop_whole:
+	VMOVUPS      (DI), Y6
+	VBROADCASTSS (CX), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS (CX)(DX*1), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS (CX)(DX*2), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS (CX)(BX*1), Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VBROADCASTSS (CX)(DX*4), Y7
+	VFMADD231PS  Y6, Y7, Y5
+	ADDQ         SI, CX
+	ADDQ         R8, DI
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x08
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    flags+144(FP), BX
+	TESTQ   $0x00000001, BX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y0
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS (AX)(CX*1), Y0
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS (AX)(CX*2), Y0
+	VADDPS  Y0, Y3, Y3
+	VMOVUPS (AX)(DX*1), Y0
+	VADDPS  Y0, Y4, Y4
+	VMOVUPS (AX)(CX*4), Y0
+	VADDPS  Y0, Y5, Y5
+
+rowBias_whole:
+	MOVQ         bias_base+120(FP), SI
+	TESTQ        $0x00000002, BX
+	JZ           columnBias_whole
+	VBROADCASTSS (SI), Y0
+	VADDPS       Y0, Y1, Y1
+	VBROADCASTSS 4(SI), Y0
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS 8(SI), Y0
+	VADDPS       Y0, Y3, Y3
+	VBROADCASTSS 12(SI), Y0
+	VADDPS       Y0, Y4, Y4
+	VBROADCASTSS 16(SI), Y0
+	VADDPS       Y0, Y5, Y5
+
+columnBias_whole:
+	TESTQ   $0x00000004, BX
+	JZ      relu_whole
+	VMOVUPS (SI), Y0
+	VADDPS  Y0, Y1, Y1
+	VADDPS  Y0, Y2, Y2
+	VADDPS  Y0, Y3, Y3
+	VADDPS  Y0, Y4, Y4
+	VADDPS  Y0, Y5, Y5
+
+relu_whole:
+	TESTQ  $0x00000008, BX
+	JZ     store_whole
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y1, Y0, Y1
+	VMAXPS Y2, Y0, Y2
+	VMAXPS Y3, Y0, Y3
+	VMAXPS Y4, Y0, Y4
+	VMAXPS Y5, Y0, Y5
+
+store_whole:
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VMOVUPS Y3, (AX)(CX*2)
+	VMOVUPS Y4, (AX)(DX*1)
+	VMOVUPS Y5, (AX)(CX*4)
+	VZEROUPPER
+	RET
+
+masked:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMASKMOVPS   (DI), Y0, Y6
@@ -4992,8 +5739,140 @@ TEXT ·gemm_f32_5x16_avx2(SB), NOSPLIT, $0-152
 	VXORPS  Y8, Y8, Y8
 	VXORPS  Y9, Y9, Y9
 	VXORPS  Y10, Y10, Y10
-	TESTQ   AX, AX
-	JZ      epilogue
+	MOVQ    flags+144(FP), R9
+	TESTQ   $0x00000010, R9
+	JNZ     whole
+	MOVQ    cols+112(FP), R9
+	CMPQ    R9, $0x10
+	JNE     masked
+
+whole:
+	TESTQ AX, AX
+	JZ    epilogue_whole
+
+loop_whole:
+	VMOVUPS      (DI), Y11
+	VMOVUPS      32(DI), Y12
+	VBROADCASTSS (CX), Y13
+	VFMADD231PS  Y11, Y13, Y1
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS (CX)(DX*1), Y13
+	VFMADD231PS  Y11, Y13, Y3
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS (CX)(DX*2), Y13
+	VFMADD231PS  Y11, Y13, Y5
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS (CX)(BX*1), Y13
+	VFMADD231PS  Y11, Y13, Y7
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS (CX)(DX*4), Y13
+	VFMADD231PS  Y11, Y13, Y9
+	VFMADD231PS  Y12, Y13, Y10
+	ADDQ         SI, CX
+	ADDQ         R8, DI
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x10
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    flags+144(FP), BX
+	TESTQ   $0x00000001, BX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y0
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS 32(AX), Y0
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS (AX)(CX*1), Y0
+	VADDPS  Y0, Y3, Y3
+	VMOVUPS 32(AX)(CX*1), Y0
+	VADDPS  Y0, Y4, Y4
+	VMOVUPS (AX)(CX*2), Y0
+	VADDPS  Y0, Y5, Y5
+	VMOVUPS 32(AX)(CX*2), Y0
+	VADDPS  Y0, Y6, Y6
+	VMOVUPS (AX)(DX*1), Y0
+	VADDPS  Y0, Y7, Y7
+	VMOVUPS 32(AX)(DX*1), Y0
+	VADDPS  Y0, Y8, Y8
+	VMOVUPS (AX)(CX*4), Y0
+	VADDPS  Y0, Y9, Y9
+	VMOVUPS 32(AX)(CX*4), Y0
+	VADDPS  Y0, Y10, Y10
+
+rowBias_whole:
+	MOVQ         bias_base+120(FP), SI
+	TESTQ        $0x00000002, BX
+	JZ           columnBias_whole
+	VBROADCASTSS (SI), Y0
+	VADDPS       Y0, Y1, Y1
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS 4(SI), Y0
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y0, Y4, Y4
+	VBROADCASTSS 8(SI), Y0
+	VADDPS       Y0, Y5, Y5
+	VADDPS       Y0, Y6, Y6
+	VBROADCASTSS 12(SI), Y0
+	VADDPS       Y0, Y7, Y7
+	VADDPS       Y0, Y8, Y8
+	VBROADCASTSS 16(SI), Y0
+	VADDPS       Y0, Y9, Y9
+	VADDPS       Y0, Y10, Y10
+
+columnBias_whole:
+	TESTQ   $0x00000004, BX
+	JZ      relu_whole
+	VMOVUPS (SI), Y0
+	VADDPS  Y0, Y1, Y1
+	VADDPS  Y0, Y3, Y3
+	VADDPS  Y0, Y5, Y5
+	VADDPS  Y0, Y7, Y7
+	VADDPS  Y0, Y9, Y9
+	VMOVUPS 32(SI), Y0
+	VADDPS  Y0, Y2, Y2
+	VADDPS  Y0, Y4, Y4
+	VADDPS  Y0, Y6, Y6
+	VADDPS  Y0, Y8, Y8
+	VADDPS  Y0, Y10, Y10
+
+relu_whole:
+	TESTQ  $0x00000008, BX
+	JZ     store_whole
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y1, Y0, Y1
+	VMAXPS Y2, Y0, Y2
+	VMAXPS Y3, Y0, Y3
+	VMAXPS Y4, Y0, Y4
+	VMAXPS Y5, Y0, Y5
+	VMAXPS Y6, Y0, Y6
+	VMAXPS Y7, Y0, Y7
+	VMAXPS Y8, Y0, Y8
+	VMAXPS Y9, Y0, Y9
+	VMAXPS Y10, Y0, Y10
+
+store_whole:
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, (AX)(CX*1)
+	VMOVUPS Y4, 32(AX)(CX*1)
+	VMOVUPS Y5, (AX)(CX*2)
+	VMOVUPS Y6, 32(AX)(CX*2)
+	VMOVUPS Y7, (AX)(DX*1)
+	VMOVUPS Y8, 32(AX)(DX*1)
+	VMOVUPS Y9, (AX)(CX*4)
+	VMOVUPS Y10, 32(AX)(CX*4)
+	VZEROUPPER
+	RET
+
+masked:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (DI), Y11
@@ -5137,8 +6016,113 @@ TEXT ·gemm_f32_6x8_avx2(SB), NOSPLIT, $0-152
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
-	TESTQ   AX, AX
-	JZ      epilogue
+	MOVQ    flags+144(FP), R10
+	TESTQ   $0x00000010, R10
+	JNZ     whole
+	MOVQ    cols+112(FP), R10
+	CMPQ    R10, $0x08
+	JNE     masked
+
+whole:
+	TESTQ AX, AX
+	JZ    epilogue_whole
+
+loop_whole:
+	VMOVUPS      (R8), Y7
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (CX)(DX*1), Y8
+	VFMADD231PS  Y7, Y8, Y2
+	VBROADCASTSS (CX)(DX*2), Y8
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (CX)(BX*1), Y8
+	VFMADD231PS  Y7, Y8, Y4
+	VBROADCASTSS (CX)(DX*4), Y8
+	VFMADD231PS  Y7, Y8, Y5
+	VBROADCASTSS (CX)(SI*1), Y8
+	VFMADD231PS  Y7, Y8, Y6
+	ADDQ         DI, CX
+	ADDQ         R9, R8
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x08
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (DX)(CX*2), BX
+	MOVQ    flags+144(FP), SI
+	TESTQ   $0x00000001, SI
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y0
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS (AX)(CX*1), Y0
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS (AX)(CX*2), Y0
+	VADDPS  Y0, Y3, Y3
+	VMOVUPS (AX)(DX*1), Y0
+	VADDPS  Y0, Y4, Y4
+	VMOVUPS (AX)(CX*4), Y0
+	VADDPS  Y0, Y5, Y5
+	VMOVUPS (AX)(BX*1), Y0
+	VADDPS  Y0, Y6, Y6
+
+rowBias_whole:
+	MOVQ         bias_base+120(FP), DI
+	TESTQ        $0x00000002, SI
+	JZ           columnBias_whole
+	VBROADCASTSS (DI), Y0
+	VADDPS       Y0, Y1, Y1
+	VBROADCASTSS 4(DI), Y0
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS 8(DI), Y0
+	VADDPS       Y0, Y3, Y3
+	VBROADCASTSS 12(DI), Y0
+	VADDPS       Y0, Y4, Y4
+	VBROADCASTSS 16(DI), Y0
+	VADDPS       Y0, Y5, Y5
+	VBROADCASTSS 20(DI), Y0
+	VADDPS       Y0, Y6, Y6
+
+columnBias_whole:
+	TESTQ   $0x00000004, SI
+	JZ      relu_whole
+	VMOVUPS (DI), Y0
+	VADDPS  Y0, Y1, Y1
+	VADDPS  Y0, Y2, Y2
+	VADDPS  Y0, Y3, Y3
+	VADDPS  Y0, Y4, Y4
+	VADDPS  Y0, Y5, Y5
+	VADDPS  Y0, Y6, Y6
+
+relu_whole:
+	TESTQ  $0x00000008, SI
+	JZ     store_whole
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y1, Y0, Y1
+	VMAXPS Y2, Y0, Y2
+	VMAXPS Y3, Y0, Y3
+	VMAXPS Y4, Y0, Y4
+	VMAXPS Y5, Y0, Y5
+	VMAXPS Y6, Y0, Y6
+
+store_whole:
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VMOVUPS Y3, (AX)(CX*2)
+	VMOVUPS Y4, (AX)(DX*1)
+	VMOVUPS Y5, (AX)(CX*4)
+	VMOVUPS Y6, (AX)(BX*1)
+	VZEROUPPER
+	RET
+
+masked:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMASKMOVPS   (R8), Y0, Y7
@@ -5261,8 +6245,157 @@ TEXT ·gemm_f32_6x16_avx2(SB), NOSPLIT, $0-152
 	VXORPS  Y10, Y10, Y10
 	VXORPS  Y11, Y11, Y11
 	VXORPS  Y12, Y12, Y12
-	TESTQ   AX, AX
-	JZ      epilogue
+	MOVQ    flags+144(FP), R10
+	TESTQ   $0x00000010, R10
+	JNZ     whole
+	MOVQ    cols+112(FP), R10
+	CMPQ    R10, $0x10
+	JNE     masked
+
+whole:
+	TESTQ AX, AX
+	JZ    epilogue_whole
+
+loop_whole:
+	VMOVUPS      (R8), Y13
+	VMOVUPS      32(R8), Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y13, Y15, Y3
+	VFMADD231PS  Y14, Y15, Y4
+	VBROADCASTSS (CX)(DX*2), Y15
+	VFMADD231PS  Y13, Y15, Y5
+	VFMADD231PS  Y14, Y15, Y6
+	VBROADCASTSS (CX)(BX*1), Y15
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (CX)(DX*4), Y15
+	VFMADD231PS  Y13, Y15, Y9
+	VFMADD231PS  Y14, Y15, Y10
+	VBROADCASTSS (CX)(SI*1), Y15
+	VFMADD231PS  Y13, Y15, Y11
+	VFMADD231PS  Y14, Y15, Y12
+	ADDQ         DI, CX
+	ADDQ         R9, R8
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x10
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (DX)(CX*2), BX
+	MOVQ    flags+144(FP), SI
+	TESTQ   $0x00000001, SI
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y0
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS 32(AX), Y0
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS (AX)(CX*1), Y0
+	VADDPS  Y0, Y3, Y3
+	VMOVUPS 32(AX)(CX*1), Y0
+	VADDPS  Y0, Y4, Y4
+	VMOVUPS (AX)(CX*2), Y0
+	VADDPS  Y0, Y5, Y5
+	VMOVUPS 32(AX)(CX*2), Y0
+	VADDPS  Y0, Y6, Y6
+	VMOVUPS (AX)(DX*1), Y0
+	VADDPS  Y0, Y7, Y7
+	VMOVUPS 32(AX)(DX*1), Y0
+	VADDPS  Y0, Y8, Y8
+	VMOVUPS (AX)(CX*4), Y0
+	VADDPS  Y0, Y9, Y9
+	VMOVUPS 32(AX)(CX*4), Y0
+	VADDPS  Y0, Y10, Y10
+	VMOVUPS (AX)(BX*1), Y0
+	VADDPS  Y0, Y11, Y11
+	VMOVUPS 32(AX)(BX*1), Y0
+	VADDPS  Y0, Y12, Y12
+
+rowBias_whole:
+	MOVQ         bias_base+120(FP), DI
+	TESTQ        $0x00000002, SI
+	JZ           columnBias_whole
+	VBROADCASTSS (DI), Y0
+	VADDPS       Y0, Y1, Y1
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS 4(DI), Y0
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y0, Y4, Y4
+	VBROADCASTSS 8(DI), Y0
+	VADDPS       Y0, Y5, Y5
+	VADDPS       Y0, Y6, Y6
+	VBROADCASTSS 12(DI), Y0
+	VADDPS       Y0, Y7, Y7
+	VADDPS       Y0, Y8, Y8
+	VBROADCASTSS 16(DI), Y0
+	VADDPS       Y0, Y9, Y9
+	VADDPS       Y0, Y10, Y10
+	VBROADCASTSS 20(DI), Y0
+	VADDPS       Y0, Y11, Y11
+	VADDPS       Y0, Y12, Y12
+
+columnBias_whole:
+	TESTQ   $0x00000004, SI
+	JZ      relu_whole
+	VMOVUPS (DI), Y0
+	VADDPS  Y0, Y1, Y1
+	VADDPS  Y0, Y3, Y3
+	VADDPS  Y0, Y5, Y5
+	VADDPS  Y0, Y7, Y7
+	VADDPS  Y0, Y9, Y9
+	VADDPS  Y0, Y11, Y11
+	VMOVUPS 32(DI), Y0
+	VADDPS  Y0, Y2, Y2
+	VADDPS  Y0, Y4, Y4
+	VADDPS  Y0, Y6, Y6
+	VADDPS  Y0, Y8, Y8
+	VADDPS  Y0, Y10, Y10
+	VADDPS  Y0, Y12, Y12
+
+relu_whole:
+	TESTQ  $0x00000008, SI
+	JZ     store_whole
+	VXORPS Y0, Y0, Y0
+	VMAXPS Y1, Y0, Y1
+	VMAXPS Y2, Y0, Y2
+	VMAXPS Y3, Y0, Y3
+	VMAXPS Y4, Y0, Y4
+	VMAXPS Y5, Y0, Y5
+	VMAXPS Y6, Y0, Y6
+	VMAXPS Y7, Y0, Y7
+	VMAXPS Y8, Y0, Y8
+	VMAXPS Y9, Y0, Y9
+	VMAXPS Y10, Y0, Y10
+	VMAXPS Y11, Y0, Y11
+	VMAXPS Y12, Y0, Y12
+
+store_whole:
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS Y3, (AX)(CX*1)
+	VMOVUPS Y4, 32(AX)(CX*1)
+	VMOVUPS Y5, (AX)(CX*2)
+	VMOVUPS Y6, 32(AX)(CX*2)
+	VMOVUPS Y7, (AX)(DX*1)
+	VMOVUPS Y8, 32(AX)(DX*1)
+	VMOVUPS Y9, (AX)(CX*4)
+	VMOVUPS Y10, 32(AX)(CX*4)
+	VMOVUPS Y11, (AX)(BX*1)
+	VMOVUPS Y12, 32(AX)(BX*1)
+	VZEROUPPER
+	RET
+
+masked:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (R8), Y13

@@ -71,20 +71,26 @@ func testTiles[T Float](t *testing.T, tl *tiling[T]) {
 				for flags := range rectify << 1 {
 					testTile(t, tl, rows, cols, k, flags)
 				}
+				testTile(t, tl, rows, cols, k, addC|wholeRows)
 			}
 		}
 	}
 }
 
 func testTile[T Float](t *testing.T, tl *tiling[T], rows, cols, k, flags int) {
-	name := fmt.Sprintf("%dx%d k %d flags %04b", rows, cols, k, flags)
+	name := fmt.Sprintf("%dx%d k %d flags %05b", rows, cols, k, flags)
 	aRow, aCol := k+3, 1
 	if flags&1 != k&1 { // half of the cases read A through its other stride
 		aRow, aCol = 1, rows+2
 	}
 	bRow, cRow := cols+5, cols+1
+	read := cols // of a row of B
+	if flags&wholeRows != 0 {
+		read = roundUp(cols, tl.lanes)
+		bRow = read
+	}
 	a := newGuarded[T](max(0, (rows-1)*aRow+(k-1)*aCol+1))
-	b := newGuarded[T](max(0, (k-1)*bRow+cols))
+	b := newGuarded[T](max(0, (k-1)*bRow+read))
 	c := newGuarded[T]((rows-1)*cRow + cols)
 	bias := newGuarded[T](max(rows, cols))
 	fill(a.s, 1)

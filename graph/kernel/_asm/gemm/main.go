@@ -49,6 +49,7 @@ const (
 	addRowBias
 	addColBias
 	rectify
+	wholeRows
 )
 
 // tile writes gemm_f32_{rows}x{columns}_{set}: a tile of C held in registers
@@ -80,41 +81,71 @@ func tile(set vectorSet, rows, vectors int) {
 		}
 	}
 
-	TESTQ(k, k)
-	JZ(LabelRef("epilogue"))
-	bv := make([]VecVirtual, vectors)
-	for j := range bv {
-		bv[j] = set.vector()
+	// sum writes the loop over k; masked says that the last vector of a row of
+	// B is cut short.
+	sum := func(masked bool, name suffix) {
+		TESTQ(k, k)
+		JZ(LabelRef(name.of("epilogue")))
+		bv := make([]VecVirtual, vectors)
+		for j := range bv {
+			bv[j] = set.vector()
+		}
+		Label(name.of("loop"))
+		for j := range bv {
+			set.load(Mem{Base: b, Disp: j * lanes * 4}, bv[j], masked && j == vectors-1)
+		}
+		for i := range acc {
+			set.multiplyAdd(aRow.at(a, i), bv, acc[i])
+		}
+		ADDQ(aCol, a)
+		ADDQ(bRow, b)
+		DECQ(k)
+		JNZ(LabelRef(name.of("loop")))
+		Label(name.of("epilogue"))
 	}
-	Label("loop")
-	for j := range bv {
-		set.load(Mem{Base: b, Disp: j * lanes * 4}, bv[j], j == vectors-1)
+	if set.masksCost() {
+		flags := Load(Param("flags"), GP64())
+		TESTQ(U32(wholeRows), flags)
+		JNZ(LabelRef("whole"))
+		whole := func(otherwise string) {
+			cols := Load(Param("cols"), GP64())
+			CMPQ(cols, Imm(uint64(vectors*lanes)))
+			JNE(LabelRef(otherwise))
+		}
+		whole("masked")
+		Label("whole")
+		sum(false, "_whole")
+		whole("epilogue")
+		epilogue(set, acc, false, "_whole")
+		RET()
+		Label("masked")
 	}
-	for i := range acc {
-		set.multiplyAdd(aRow.at(a, i), bv, acc[i])
-	}
-	ADDQ(aCol, a)
-	ADDQ(bRow, b)
-	DECQ(k)
-	JNZ(LabelRef("loop"))
-
-	Label("epilogue")
-	epilogue(set, acc)
+	sum(true, "")
+	epilogue(set, acc, true, "")
 	RET()
 }
 
-// epilogue adds to the tile what the flags ask for and stores it.
-func epilogue(set vectorSet, acc [][]VecVirtual) {
+// suffix tells labels of parts apart that are written twice.
+type suffix string
+
+func (s suffix) of(label string) string { return label + string(s) }
+
+// epilogue adds to the tile what the flags ask for and stores it; masked says
+// that the last vector of a row is cut short.
+func epilogue(set vectorSet, acc [][]VecVirtual, masked bool, name suffix) {
 	rows, vectors, lanes := len(acc), len(acc[0]), set.lanes()
 	c := Load(Param("c").Base(), GP64())
 	cRow := newStride("cRow", rows)
 	flags := Load(Param("flags"), GP64())
 	last := vectors - 1
+	if !masked {
+		last = vectors
+	}
 	when := func(flag int, label string, body func()) {
 		TESTQ(U32(flag), flags)
-		JZ(LabelRef(label))
+		JZ(LabelRef(name.of(label)))
 		body()
-		Label(label)
+		Label(name.of(label))
 	}
 	element := func(i, j int) Mem {
 		m := cRow.at(c, i)

@@ -18,6 +18,8 @@ type vectorSet interface {
 	// mask prepares the mask of the last vector of a row, of which
 	// parameter - before lanes exist.
 	mask(parameter string, before int)
+	// masksCost tells whether masked loads and stores are slower than plain ones.
+	masksCost() bool
 	// maskFirst prepares the mask of the first count lanes.
 	maskFirst(count int)
 	load(m Mem, v VecVirtual, masked bool)
@@ -35,6 +37,7 @@ type avx512 struct{ half bool }
 func (avx512) name() string      { return "avx512" }
 func (avx512) zero(v VecVirtual) { VPXORD(v, v, v) }
 func (avx512) leave()            { VZEROUPPER() }
+func (avx512) masksCost() bool   { return false }
 
 func (s avx512) lanes() int {
 	if s.half {
@@ -110,6 +113,10 @@ func (*avx2) lanes() int         { return 8 }
 func (*avx2) vector() VecVirtual { return YMM() }
 func (*avx2) zero(v VecVirtual)  { VXORPS(v, v, v) }
 func (*avx2) leave()             { VZEROUPPER() }
+
+// masksCost: a masked store is microcode on Zen, and takes part of the time of
+// the sum itself.
+func (*avx2) masksCost() bool { return true }
 
 func (s *avx2) mask(parameter string, before int) {
 	count, from := Load(Param(parameter), GP64()), GP64()
