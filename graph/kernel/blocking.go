@@ -18,6 +18,8 @@ const (
 	// of multiply-adds, and maxUnits how many units are plenty.
 	unitProducts = 1 << 19
 	maxUnits     = 64
+	// sharedStripElements bounds the rows of A of a block of a large product.
+	sharedStripElements = 48 << 10
 )
 
 // blocking cuts a product of m by k by n into blocks. It follows from the sizes
@@ -46,6 +48,19 @@ func newBlocking(m, n, k, tileRows, tileCols int) blocking {
 	perBlock = max(ceilDiv(strips*s.colBlocks, target), min(strips, 32))
 	s.rows = tileRows * even(strips, perBlock)
 	s.rowBlocks = ceilDiv(m, s.rows)
+	return s
+}
+
+// newSharedBlocking cuts a large product whose factors are packed beforehand,
+// in slabs of the given depth. A block's rows of A stay in the second-level
+// cache.
+func newSharedBlocking(m, n, depth, tileRows, tileCols int) blocking {
+	s := blocking{m: m, n: n, depth: depth}
+	s.rows = tileRows * even(ceilDiv(m, tileRows), max(sharedStripElements/(packedRow*depth), 1))
+	s.rowBlocks = ceilDiv(m, s.rows)
+	panels := ceilDiv(n, tileCols)
+	s.cols = tileCols * even(panels, max(panels*s.rowBlocks/maxUnits, 1))
+	s.colBlocks = ceilDiv(n, s.cols)
 	return s
 }
 

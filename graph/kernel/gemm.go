@@ -29,8 +29,8 @@ type GemmOptions struct {
 // It follows Goto and van de Geijn, "Anatomy of High-Performance Matrix
 // Multiplication" (2008): a block of B is packed so that it stays in the
 // second-level cache, and tiles of C are summed in registers. Each unit of
-// work owns a block of C and packs the part of B that it needs, so the units
-// share nothing.
+// work owns a block of C and packs the part of B that it needs; of large
+// products both factors are packed once for all units (gemm_shared.go).
 type Gemm[T Float] struct {
 	M, N, K int
 
@@ -44,6 +44,7 @@ type Gemm[T Float] struct {
 	split       blocking
 	packA       bool
 	packB       bool
+	sharing     *sharing[T] // nil: every unit packs for itself
 
 	a, b, c, bias []T
 	body          func(w *Worker, unit int)
@@ -70,6 +71,7 @@ func newGemm[T Float](tl *tiling[T], m, n, k int, transA, transB bool, opt GemmO
 	g.packA = g.alpha != 1 || g.split.cols >= 4*g.width
 	g.packB = g.bCol != 1 || g.split.rows >= 4*g.rows
 	g.body = g.unit
+	g.share()
 	if m == 1 && n > 0 && k > 0 && g.aCol == 1 && g.bRow == 1 {
 		// One row of dot products: packing would cost more than it saves.
 		g.split.cols = min(n, max(unitProducts/8/max(k, 1), 1))
@@ -106,7 +108,11 @@ func (g *Gemm[T]) RunBias(t *Team, a, b, c, bias []T) {
 	need(len(c), extent(g.M, g.N, g.opt.LDC, 1), "c")
 	need(len(bias), [...]int{0, g.M, g.N}[g.opt.Bias], "bias")
 	g.a, g.b, g.c, g.bias = a, b, c, bias
-	t.For(g.split.units(), g.body)
+	if g.sharing != nil {
+		g.runShared(t)
+	} else {
+		t.For(g.split.units(), g.body)
+	}
 	g.a, g.b, g.c, g.bias = nil, nil, nil, nil
 }
 
@@ -127,14 +133,7 @@ func need(have, want int, name string) {
 // unit computes one block of C.
 func (g *Gemm[T]) unit(w *Worker, unit int) {
 	i0, i1, j0, j1 := g.split.block(unit)
-	if g.beta != 0 && g.beta != 1 {
-		for i := i0; i < i1; i++ {
-			row := g.c[i*g.opt.LDC:]
-			for j := j0; j < j1; j++ {
-				row[j] *= g.beta
-			}
-		}
-	}
+	g.scaleC(i0, i1, j0, j1)
 	for p0 := 0; ; p0 += g.split.depth {
 		p1 := min(p0+g.split.depth, g.K)
 		flags := 0
@@ -148,6 +147,17 @@ func (g *Gemm[T]) unit(w *Worker, unit int) {
 		if p1 == g.K {
 			return
 		}
+	}
+}
+
+// scaleC multiplies a block of C by beta, unless that is 0 or 1.
+func (g *Gemm[T]) scaleC(i0, i1, j0, j1 int) {
+	if g.beta == 0 || g.beta == 1 {
+		return
+	}
+	for i := i0; i < i1; i++ {
+		row := g.c[i*g.opt.LDC+j0 : i*g.opt.LDC+j1]
+		Scale(row, g.beta, row)
 	}
 }
 

@@ -234,6 +234,11 @@ func transpose1_f32_avx512(blocks int, src []float32, srcRow int, dst []float32,
 //go:noescape
 func transpose1_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 1 and j < 8*blocks, and zeros for i from 1 to 7; blocks > 0.
+//
+//go:noescape
+func whole1_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 2 and j < 8*blocks; blocks > 0.
 //
 //go:noescape
@@ -243,6 +248,11 @@ func transpose2_f32_avx512(blocks int, src []float32, srcRow int, dst []float32,
 //
 //go:noescape
 func transpose2_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 2 and j < 8*blocks, and zeros for i from 2 to 7; blocks > 0.
+//
+//go:noescape
+func whole2_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 3 and j < 8*blocks; blocks > 0.
 //
@@ -254,6 +264,11 @@ func transpose3_f32_avx512(blocks int, src []float32, srcRow int, dst []float32,
 //go:noescape
 func transpose3_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 3 and j < 8*blocks, and zeros for i from 3 to 7; blocks > 0.
+//
+//go:noescape
+func whole3_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 4 and j < 8*blocks; blocks > 0.
 //
 //go:noescape
@@ -263,6 +278,11 @@ func transpose4_f32_avx512(blocks int, src []float32, srcRow int, dst []float32,
 //
 //go:noescape
 func transpose4_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 4 and j < 8*blocks, and zeros for i from 4 to 7; blocks > 0.
+//
+//go:noescape
+func whole4_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 5 and j < 8*blocks; blocks > 0.
 //
@@ -274,6 +294,11 @@ func transpose5_f32_avx512(blocks int, src []float32, srcRow int, dst []float32,
 //go:noescape
 func transpose5_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 5 and j < 8*blocks, and zeros for i from 5 to 7; blocks > 0.
+//
+//go:noescape
+func whole5_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 6 and j < 8*blocks; blocks > 0.
 //
 //go:noescape
@@ -284,6 +309,11 @@ func transpose6_f32_avx512(blocks int, src []float32, srcRow int, dst []float32,
 //go:noescape
 func transpose6_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 6 and j < 8*blocks, and zeros for i from 6 to 7; blocks > 0.
+//
+//go:noescape
+func whole6_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 7 and j < 8*blocks; blocks > 0.
 //
 //go:noescape
@@ -293,6 +323,11 @@ func transpose7_f32_avx512(blocks int, src []float32, srcRow int, dst []float32,
 //
 //go:noescape
 func transpose7_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+
+// Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 7 and j < 8*blocks, and zeros for i from 7 to 7; blocks > 0.
+//
+//go:noescape
+func whole7_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
 // Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < 8 and j < 8*blocks; blocks > 0.
 //
@@ -328,6 +363,16 @@ func copy_rows32_f32_avx512(rows int, src []float32, srcRow int, dst []float32, 
 //
 //go:noescape
 func copy_rows48_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
+
+// Copies rows > 0 rows of 8 elements, whatever cols is.
+//
+//go:noescape
+func copy_rows8_f32_avx2(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
+
+// Copies rows > 0 rows of 16 elements, whatever cols is.
+//
+//go:noescape
+func copy_rows16_f32_avx2(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
 
 // Transforms n > 0 tiles of vectors; see tileTransform.
 //

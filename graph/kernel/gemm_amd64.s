@@ -5,26 +5,36 @@
 #include "textflag.h"
 
 // func gemm_f32_1x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·gemm_f32_1x8_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   aCol+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   b_base+48(FP), SI
-	MOVQ   bRow+72(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R8
-	SHLQ   CL, R8
-	DECQ   R8
-	KMOVW  R8, K1
-	VPXORD Y0, Y0, Y0
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       aCol+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       b_base+48(FP), SI
+	MOVQ       bRow+72(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R8
+	SHLQ       CL, R8
+	DECQ       R8
+	KMOVW      R8, K1
+	VPXORD     Y0, Y0, Y0
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R8
+	SHLQ       $0x02, R8
+	PREFETCHT0 (CX)
+	ADDQ       R8, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (SI), K1, Y1
@@ -69,26 +79,36 @@ store:
 	RET
 
 // func gemm_f32_1x16_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_1x16_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   aCol+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   b_base+48(FP), SI
-	MOVQ   bRow+72(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R8
-	SHLQ   CL, R8
-	DECQ   R8
-	KMOVW  R8, K1
-	VPXORD Z0, Z0, Z0
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       aCol+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       b_base+48(FP), SI
+	MOVQ       bRow+72(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R8
+	SHLQ       CL, R8
+	DECQ       R8
+	KMOVW      R8, K1
+	VPXORD     Z0, Z0, Z0
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R8
+	SHLQ       $0x02, R8
+	PREFETCHT0 (CX)
+	ADDQ       R8, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (SI), K1, Z1
@@ -133,27 +153,38 @@ store:
 	RET
 
 // func gemm_f32_1x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_1x32_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   aCol+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   b_base+48(FP), SI
-	MOVQ   bRow+72(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x10, CX
-	MOVQ   $0x00000001, R8
-	SHLQ   CL, R8
-	DECQ   R8
-	KMOVW  R8, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       aCol+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       b_base+48(FP), SI
+	MOVQ       bRow+72(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x10, CX
+	MOVQ       $0x00000001, R8
+	SHLQ       CL, R8
+	DECQ       R8
+	KMOVW      R8, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R8
+	SHLQ       $0x02, R8
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R8, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (SI), Z2
@@ -208,28 +239,40 @@ store:
 	RET
 
 // func gemm_f32_1x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_1x48_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   aCol+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   b_base+48(FP), SI
-	MOVQ   bRow+72(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x20, CX
-	MOVQ   $0x00000001, R8
-	SHLQ   CL, R8
-	DECQ   R8
-	KMOVW  R8, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), CX
+	SHLQ       $0x02, CX
+	MOVQ       aCol+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       b_base+48(FP), SI
+	MOVQ       bRow+72(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x20, CX
+	MOVQ       $0x00000001, R8
+	SHLQ       CL, R8
+	DECQ       R8
+	KMOVW      R8, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R8
+	SHLQ       $0x02, R8
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R8, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (SI), Z3
@@ -293,27 +336,39 @@ store:
 	RET
 
 // func gemm_f32_2x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·gemm_f32_2x8_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   aCol+40(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   b_base+48(FP), DI
-	MOVQ   bRow+72(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R9
-	SHLQ   CL, R9
-	DECQ   R9
-	KMOVW  R9, K1
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       aCol+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       b_base+48(FP), DI
+	MOVQ       bRow+72(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R9
+	SHLQ       CL, R9
+	DECQ       R9
+	KMOVW      R9, K1
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (CX)
+	ADDQ       R9, CX
+	PREFETCHT0 (CX)
+	ADDQ       R9, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (DI), K1, Y2
@@ -366,27 +421,39 @@ store:
 	RET
 
 // func gemm_f32_2x16_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_2x16_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   aCol+40(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   b_base+48(FP), DI
-	MOVQ   bRow+72(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R9
-	SHLQ   CL, R9
-	DECQ   R9
-	KMOVW  R9, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       aCol+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       b_base+48(FP), DI
+	MOVQ       bRow+72(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R9
+	SHLQ       CL, R9
+	DECQ       R9
+	KMOVW      R9, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (CX)
+	ADDQ       R9, CX
+	PREFETCHT0 (CX)
+	ADDQ       R9, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (DI), K1, Z2
@@ -439,29 +506,43 @@ store:
 	RET
 
 // func gemm_f32_2x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_2x32_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   aCol+40(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   b_base+48(FP), DI
-	MOVQ   bRow+72(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x10, CX
-	MOVQ   $0x00000001, R9
-	SHLQ   CL, R9
-	DECQ   R9
-	KMOVW  R9, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       aCol+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       b_base+48(FP), DI
+	MOVQ       bRow+72(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x10, CX
+	MOVQ       $0x00000001, R9
+	SHLQ       CL, R9
+	DECQ       R9
+	KMOVW      R9, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R9, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R9, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (DI), Z4
@@ -532,31 +613,47 @@ store:
 	RET
 
 // func gemm_f32_2x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_2x48_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   aCol+40(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   b_base+48(FP), DI
-	MOVQ   bRow+72(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x20, CX
-	MOVQ   $0x00000001, R9
-	SHLQ   CL, R9
-	DECQ   R9
-	KMOVW  R9, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       aCol+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       b_base+48(FP), DI
+	MOVQ       bRow+72(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x20, CX
+	MOVQ       $0x00000001, R9
+	SHLQ       CL, R9
+	DECQ       R9
+	KMOVW      R9, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R9, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R9, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (DI), Z6
@@ -643,28 +740,42 @@ store:
 	RET
 
 // func gemm_f32_3x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·gemm_f32_3x8_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   aCol+40(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   b_base+48(FP), DI
-	MOVQ   bRow+72(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R9
-	SHLQ   CL, R9
-	DECQ   R9
-	KMOVW  R9, K1
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       aCol+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       b_base+48(FP), DI
+	MOVQ       bRow+72(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R9
+	SHLQ       CL, R9
+	DECQ       R9
+	KMOVW      R9, K1
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (CX)
+	ADDQ       R9, CX
+	PREFETCHT0 (CX)
+	ADDQ       R9, CX
+	PREFETCHT0 (CX)
+	ADDQ       R9, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (DI), K1, Y3
@@ -725,28 +836,42 @@ store:
 	RET
 
 // func gemm_f32_3x16_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_3x16_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   aCol+40(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   b_base+48(FP), DI
-	MOVQ   bRow+72(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R9
-	SHLQ   CL, R9
-	DECQ   R9
-	KMOVW  R9, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       aCol+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       b_base+48(FP), DI
+	MOVQ       bRow+72(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R9
+	SHLQ       CL, R9
+	DECQ       R9
+	KMOVW      R9, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (CX)
+	ADDQ       R9, CX
+	PREFETCHT0 (CX)
+	ADDQ       R9, CX
+	PREFETCHT0 (CX)
+	ADDQ       R9, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (DI), K1, Z3
@@ -807,31 +932,48 @@ store:
 	RET
 
 // func gemm_f32_3x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_3x32_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   aCol+40(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   b_base+48(FP), DI
-	MOVQ   bRow+72(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x10, CX
-	MOVQ   $0x00000001, R9
-	SHLQ   CL, R9
-	DECQ   R9
-	KMOVW  R9, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       aCol+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       b_base+48(FP), DI
+	MOVQ       bRow+72(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x10, CX
+	MOVQ       $0x00000001, R9
+	SHLQ       CL, R9
+	DECQ       R9
+	KMOVW      R9, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R9, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R9, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R9, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (DI), Z6
@@ -918,34 +1060,54 @@ store:
 	RET
 
 // func gemm_f32_3x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_3x48_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   aCol+40(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   b_base+48(FP), DI
-	MOVQ   bRow+72(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x20, CX
-	MOVQ   $0x00000001, R9
-	SHLQ   CL, R9
-	DECQ   R9
-	KMOVW  R9, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       aCol+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       b_base+48(FP), DI
+	MOVQ       bRow+72(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x20, CX
+	MOVQ       $0x00000001, R9
+	SHLQ       CL, R9
+	DECQ       R9
+	KMOVW      R9, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R9, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R9, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R9, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (DI), Z9
@@ -1055,30 +1217,46 @@ store:
 	RET
 
 // func gemm_f32_4x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·gemm_f32_4x8_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	MOVQ   aCol+40(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   b_base+48(FP), R8
-	MOVQ   bRow+72(FP), R9
-	SHLQ   $0x02, R9
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R10
-	SHLQ   CL, R10
-	DECQ   R10
-	KMOVW  R10, K1
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	MOVQ       aCol+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       b_base+48(FP), R8
+	MOVQ       bRow+72(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R10
+	SHLQ       CL, R10
+	DECQ       R10
+	KMOVW      R10, K1
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R10
+	SHLQ       $0x02, R10
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (R8), K1, Y4
@@ -1148,30 +1326,46 @@ store:
 	RET
 
 // func gemm_f32_4x16_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_4x16_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	MOVQ   aCol+40(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   b_base+48(FP), R8
-	MOVQ   bRow+72(FP), R9
-	SHLQ   $0x02, R9
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R10
-	SHLQ   CL, R10
-	DECQ   R10
-	KMOVW  R10, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	MOVQ       aCol+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       b_base+48(FP), R8
+	MOVQ       bRow+72(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R10
+	SHLQ       CL, R10
+	DECQ       R10
+	KMOVW      R10, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R10
+	SHLQ       $0x02, R10
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (R8), K1, Z4
@@ -1241,34 +1435,54 @@ store:
 	RET
 
 // func gemm_f32_4x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_4x32_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	MOVQ   aCol+40(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   b_base+48(FP), R8
-	MOVQ   bRow+72(FP), R9
-	SHLQ   $0x02, R9
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x10, CX
-	MOVQ   $0x00000001, R10
-	SHLQ   CL, R10
-	DECQ   R10
-	KMOVW  R10, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	MOVQ       aCol+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       b_base+48(FP), R8
+	MOVQ       bRow+72(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x10, CX
+	MOVQ       $0x00000001, R10
+	SHLQ       CL, R10
+	DECQ       R10
+	KMOVW      R10, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R10
+	SHLQ       $0x02, R10
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R10, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (R8), Z8
@@ -1372,38 +1586,62 @@ store:
 	RET
 
 // func gemm_f32_4x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_4x48_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	MOVQ   aCol+40(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   b_base+48(FP), R8
-	MOVQ   bRow+72(FP), R9
-	SHLQ   $0x02, R9
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x20, CX
-	MOVQ   $0x00000001, R10
-	SHLQ   CL, R10
-	DECQ   R10
-	KMOVW  R10, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	MOVQ       aCol+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       b_base+48(FP), R8
+	MOVQ       bRow+72(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x20, CX
+	MOVQ       $0x00000001, R10
+	SHLQ       CL, R10
+	DECQ       R10
+	KMOVW      R10, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R10
+	SHLQ       $0x02, R10
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R10, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (R8), Z12
@@ -1537,31 +1775,49 @@ store:
 	RET
 
 // func gemm_f32_5x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·gemm_f32_5x8_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	MOVQ   aCol+40(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   b_base+48(FP), R8
-	MOVQ   bRow+72(FP), R9
-	SHLQ   $0x02, R9
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R10
-	SHLQ   CL, R10
-	DECQ   R10
-	KMOVW  R10, K1
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	MOVQ       aCol+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       b_base+48(FP), R8
+	MOVQ       bRow+72(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R10
+	SHLQ       CL, R10
+	DECQ       R10
+	KMOVW      R10, K1
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R10
+	SHLQ       $0x02, R10
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (R8), K1, Y5
@@ -1639,31 +1895,49 @@ store:
 	RET
 
 // func gemm_f32_5x16_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_5x16_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	MOVQ   aCol+40(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   b_base+48(FP), R8
-	MOVQ   bRow+72(FP), R9
-	SHLQ   $0x02, R9
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R10
-	SHLQ   CL, R10
-	DECQ   R10
-	KMOVW  R10, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	MOVQ       aCol+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       b_base+48(FP), R8
+	MOVQ       bRow+72(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R10
+	SHLQ       CL, R10
+	DECQ       R10
+	KMOVW      R10, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R10
+	SHLQ       $0x02, R10
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	ADDQ       R10, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (R8), K1, Z5
@@ -1741,36 +2015,59 @@ store:
 	RET
 
 // func gemm_f32_5x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_5x32_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	MOVQ   aCol+40(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   b_base+48(FP), R8
-	MOVQ   bRow+72(FP), R9
-	SHLQ   $0x02, R9
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x10, CX
-	MOVQ   $0x00000001, R10
-	SHLQ   CL, R10
-	DECQ   R10
-	KMOVW  R10, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	MOVQ       aCol+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       b_base+48(FP), R8
+	MOVQ       bRow+72(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x10, CX
+	MOVQ       $0x00000001, R10
+	SHLQ       CL, R10
+	DECQ       R10
+	KMOVW      R10, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R10
+	SHLQ       $0x02, R10
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R10, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (R8), Z10
@@ -1890,41 +2187,69 @@ store:
 	RET
 
 // func gemm_f32_5x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_5x48_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	MOVQ   aCol+40(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   b_base+48(FP), R8
-	MOVQ   bRow+72(FP), R9
-	SHLQ   $0x02, R9
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x20, CX
-	MOVQ   $0x00000001, R10
-	SHLQ   CL, R10
-	DECQ   R10
-	KMOVW  R10, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	MOVQ       aCol+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       b_base+48(FP), R8
+	MOVQ       bRow+72(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x20, CX
+	MOVQ       $0x00000001, R10
+	SHLQ       CL, R10
+	DECQ       R10
+	KMOVW      R10, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R10
+	SHLQ       $0x02, R10
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R10, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R10, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (R8), Z15
@@ -2081,33 +2406,53 @@ store:
 	RET
 
 // func gemm_f32_6x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·gemm_f32_6x8_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	LEAQ   (SI)(BX*2), DI
-	MOVQ   aCol+40(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   b_base+48(FP), R9
-	MOVQ   bRow+72(FP), R10
-	SHLQ   $0x02, R10
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R11
-	SHLQ   CL, R11
-	DECQ   R11
-	KMOVW  R11, K1
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	LEAQ       (SI)(BX*2), DI
+	MOVQ       aCol+40(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       b_base+48(FP), R9
+	MOVQ       bRow+72(FP), R10
+	SHLQ       $0x02, R10
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R11
+	SHLQ       CL, R11
+	DECQ       R11
+	KMOVW      R11, K1
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R11
+	SHLQ       $0x02, R11
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (R9), K1, Y6
@@ -2194,33 +2539,53 @@ store:
 	RET
 
 // func gemm_f32_6x16_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_6x16_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	LEAQ   (SI)(BX*2), DI
-	MOVQ   aCol+40(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   b_base+48(FP), R9
-	MOVQ   bRow+72(FP), R10
-	SHLQ   $0x02, R10
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R11
-	SHLQ   CL, R11
-	DECQ   R11
-	KMOVW  R11, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	LEAQ       (SI)(BX*2), DI
+	MOVQ       aCol+40(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       b_base+48(FP), R9
+	MOVQ       bRow+72(FP), R10
+	SHLQ       $0x02, R10
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R11
+	SHLQ       CL, R11
+	DECQ       R11
+	KMOVW      R11, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R11
+	SHLQ       $0x02, R11
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (R9), K1, Z6
@@ -2307,39 +2672,65 @@ store:
 	RET
 
 // func gemm_f32_6x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_6x32_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	LEAQ   (SI)(BX*2), DI
-	MOVQ   aCol+40(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   b_base+48(FP), R9
-	MOVQ   bRow+72(FP), R10
-	SHLQ   $0x02, R10
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x10, CX
-	MOVQ   $0x00000001, R11
-	SHLQ   CL, R11
-	DECQ   R11
-	KMOVW  R11, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	LEAQ       (SI)(BX*2), DI
+	MOVQ       aCol+40(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       b_base+48(FP), R9
+	MOVQ       bRow+72(FP), R10
+	SHLQ       $0x02, R10
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x10, CX
+	MOVQ       $0x00000001, R11
+	SHLQ       CL, R11
+	DECQ       R11
+	KMOVW      R11, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R11
+	SHLQ       $0x02, R11
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R11, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (R9), Z12
@@ -2476,45 +2867,77 @@ store:
 	RET
 
 // func gemm_f32_6x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_6x48_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	LEAQ   (SI)(BX*2), DI
-	MOVQ   aCol+40(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   b_base+48(FP), R9
-	MOVQ   bRow+72(FP), R10
-	SHLQ   $0x02, R10
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x20, CX
-	MOVQ   $0x00000001, R11
-	SHLQ   CL, R11
-	DECQ   R11
-	KMOVW  R11, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	LEAQ       (SI)(BX*2), DI
+	MOVQ       aCol+40(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       b_base+48(FP), R9
+	MOVQ       bRow+72(FP), R10
+	SHLQ       $0x02, R10
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x20, CX
+	MOVQ       $0x00000001, R11
+	SHLQ       CL, R11
+	DECQ       R11
+	KMOVW      R11, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R11
+	SHLQ       $0x02, R11
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R11, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (R9), Z18
@@ -2695,34 +3118,56 @@ store:
 	RET
 
 // func gemm_f32_7x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·gemm_f32_7x8_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	LEAQ   (SI)(BX*2), DI
-	MOVQ   aCol+40(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   b_base+48(FP), R9
-	MOVQ   bRow+72(FP), R10
-	SHLQ   $0x02, R10
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R11
-	SHLQ   CL, R11
-	DECQ   R11
-	KMOVW  R11, K1
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	LEAQ       (SI)(BX*2), DI
+	MOVQ       aCol+40(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       b_base+48(FP), R9
+	MOVQ       bRow+72(FP), R10
+	SHLQ       $0x02, R10
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R11
+	SHLQ       CL, R11
+	DECQ       R11
+	KMOVW      R11, K1
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R11
+	SHLQ       $0x02, R11
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (R9), K1, Y7
@@ -2817,34 +3262,56 @@ store:
 	RET
 
 // func gemm_f32_7x16_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_7x16_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	LEAQ   (SI)(BX*2), DI
-	MOVQ   aCol+40(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   b_base+48(FP), R9
-	MOVQ   bRow+72(FP), R10
-	SHLQ   $0x02, R10
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R11
-	SHLQ   CL, R11
-	DECQ   R11
-	KMOVW  R11, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	LEAQ       (SI)(BX*2), DI
+	MOVQ       aCol+40(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       b_base+48(FP), R9
+	MOVQ       bRow+72(FP), R10
+	SHLQ       $0x02, R10
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R11
+	SHLQ       CL, R11
+	DECQ       R11
+	KMOVW      R11, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R11
+	SHLQ       $0x02, R11
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	ADDQ       R11, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (R9), K1, Z7
@@ -2939,41 +3406,70 @@ store:
 	RET
 
 // func gemm_f32_7x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_7x32_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	LEAQ   (SI)(BX*2), DI
-	MOVQ   aCol+40(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   b_base+48(FP), R9
-	MOVQ   bRow+72(FP), R10
-	SHLQ   $0x02, R10
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x10, CX
-	MOVQ   $0x00000001, R11
-	SHLQ   CL, R11
-	DECQ   R11
-	KMOVW  R11, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	LEAQ       (SI)(BX*2), DI
+	MOVQ       aCol+40(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       b_base+48(FP), R9
+	MOVQ       bRow+72(FP), R10
+	SHLQ       $0x02, R10
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x10, CX
+	MOVQ       $0x00000001, R11
+	SHLQ       CL, R11
+	DECQ       R11
+	KMOVW      R11, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R11
+	SHLQ       $0x02, R11
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R11, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (R9), Z14
@@ -3126,48 +3622,84 @@ store:
 	RET
 
 // func gemm_f32_7x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_7x48_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	LEAQ   (SI)(BX*2), DI
-	MOVQ   aCol+40(FP), R8
-	SHLQ   $0x02, R8
-	MOVQ   b_base+48(FP), R9
-	MOVQ   bRow+72(FP), R10
-	SHLQ   $0x02, R10
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x20, CX
-	MOVQ   $0x00000001, R11
-	SHLQ   CL, R11
-	DECQ   R11
-	KMOVW  R11, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	LEAQ       (SI)(BX*2), DI
+	MOVQ       aCol+40(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       b_base+48(FP), R9
+	MOVQ       bRow+72(FP), R10
+	SHLQ       $0x02, R10
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x20, CX
+	MOVQ       $0x00000001, R11
+	SHLQ       CL, R11
+	DECQ       R11
+	KMOVW      R11, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R11
+	SHLQ       $0x02, R11
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R11, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R11, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (R9), Z21
@@ -3371,36 +3903,60 @@ store:
 	RET
 
 // func gemm_f32_8x8_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·gemm_f32_8x8_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	LEAQ   (SI)(BX*2), DI
-	LEAQ   (DI)(BX*2), R8
-	MOVQ   aCol+40(FP), R9
-	SHLQ   $0x02, R9
-	MOVQ   b_base+48(FP), R10
-	MOVQ   bRow+72(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R12
-	SHLQ   CL, R12
-	DECQ   R12
-	KMOVW  R12, K1
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	LEAQ       (SI)(BX*2), DI
+	LEAQ       (DI)(BX*2), R8
+	MOVQ       aCol+40(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       b_base+48(FP), R10
+	MOVQ       bRow+72(FP), R11
+	SHLQ       $0x02, R11
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R12
+	SHLQ       CL, R12
+	DECQ       R12
+	KMOVW      R12, K1
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R12
+	SHLQ       $0x02, R12
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (R10), K1, Y8
@@ -3504,36 +4060,60 @@ store:
 	RET
 
 // func gemm_f32_8x16_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_8x16_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	LEAQ   (SI)(BX*2), DI
-	LEAQ   (DI)(BX*2), R8
-	MOVQ   aCol+40(FP), R9
-	SHLQ   $0x02, R9
-	MOVQ   b_base+48(FP), R10
-	MOVQ   bRow+72(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x00, CX
-	MOVQ   $0x00000001, R12
-	SHLQ   CL, R12
-	DECQ   R12
-	KMOVW  R12, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	LEAQ       (SI)(BX*2), DI
+	LEAQ       (DI)(BX*2), R8
+	MOVQ       aCol+40(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       b_base+48(FP), R10
+	MOVQ       bRow+72(FP), R11
+	SHLQ       $0x02, R11
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x00, CX
+	MOVQ       $0x00000001, R12
+	SHLQ       CL, R12
+	DECQ       R12
+	KMOVW      R12, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R12
+	SHLQ       $0x02, R12
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	ADDQ       R12, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS.Z        (R10), K1, Z8
@@ -3637,44 +4217,76 @@ store:
 	RET
 
 // func gemm_f32_8x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_8x32_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	LEAQ   (SI)(BX*2), DI
-	LEAQ   (DI)(BX*2), R8
-	MOVQ   aCol+40(FP), R9
-	SHLQ   $0x02, R9
-	MOVQ   b_base+48(FP), R10
-	MOVQ   bRow+72(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x10, CX
-	MOVQ   $0x00000001, R12
-	SHLQ   CL, R12
-	DECQ   R12
-	KMOVW  R12, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	LEAQ       (SI)(BX*2), DI
+	LEAQ       (DI)(BX*2), R8
+	MOVQ       aCol+40(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       b_base+48(FP), R10
+	MOVQ       bRow+72(FP), R11
+	SHLQ       $0x02, R11
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x10, CX
+	MOVQ       $0x00000001, R12
+	SHLQ       CL, R12
+	DECQ       R12
+	KMOVW      R12, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R12
+	SHLQ       $0x02, R12
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	ADDQ       R12, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (R10), Z16
@@ -3844,52 +4456,92 @@ store:
 	RET
 
 // func gemm_f32_8x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·gemm_f32_8x48_avx512(SB), NOSPLIT, $0-152
-	MOVQ   k+0(FP), AX
-	MOVQ   a_base+8(FP), DX
-	MOVQ   aRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	LEAQ   (SI)(BX*2), DI
-	LEAQ   (DI)(BX*2), R8
-	MOVQ   aCol+40(FP), R9
-	SHLQ   $0x02, R9
-	MOVQ   b_base+48(FP), R10
-	MOVQ   bRow+72(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   cols+112(FP), CX
-	SUBQ   $0x20, CX
-	MOVQ   $0x00000001, R12
-	SHLQ   CL, R12
-	DECQ   R12
-	KMOVW  R12, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	TESTQ  AX, AX
-	JZ     epilogue
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), DX
+	MOVQ       aRow+32(FP), BX
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), SI
+	LEAQ       (SI)(BX*2), DI
+	LEAQ       (DI)(BX*2), R8
+	MOVQ       aCol+40(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       b_base+48(FP), R10
+	MOVQ       bRow+72(FP), R11
+	SHLQ       $0x02, R11
+	MOVQ       cols+112(FP), CX
+	SUBQ       $0x20, CX
+	MOVQ       $0x00000001, R12
+	SHLQ       CL, R12
+	DECQ       R12
+	KMOVW      R12, K1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	MOVQ       flags+144(FP), CX
+	TESTQ      $0x00000001, CX
+	JZ         fetched
+	MOVQ       c_base+80(FP), CX
+	MOVQ       cRow+104(FP), R12
+	SHLQ       $0x02, R12
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R12, CX
+	PREFETCHT0 (CX)
+	PREFETCHT0 64(CX)
+	PREFETCHT0 128(CX)
+	ADDQ       R12, CX
+
+fetched:
+	TESTQ AX, AX
+	JZ    epilogue
 
 loop:
 	VMOVUPS      (R10), Z24
@@ -4135,29 +4787,39 @@ DATA lane_masks<>+60(SB)/4, $0x00000000
 GLOBL lane_masks<>(SB), RODATA|NOPTR, $64
 
 // func gemm_f32_1x8_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gemm_f32_1x8_avx2(SB), NOSPLIT, $0-152
-	MOVQ    k+0(FP), AX
-	MOVQ    a_base+8(FP), CX
-	MOVQ    aRow+32(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    aCol+40(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    b_base+48(FP), BX
-	MOVQ    bRow+72(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    cols+112(FP), DI
-	LEAQ    lane_masks<>+32(SB), R8
-	SHLQ    $0x02, DI
-	SUBQ    DI, R8
-	VMOVDQU (R8), Y0
-	VXORPS  Y1, Y1, Y1
-	MOVQ    flags+144(FP), DI
-	TESTQ   $0x00000010, DI
-	JNZ     whole
-	MOVQ    cols+112(FP), DI
-	CMPQ    DI, $0x08
-	JNE     masked
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), CX
+	MOVQ       aRow+32(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       aCol+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       b_base+48(FP), BX
+	MOVQ       bRow+72(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       cols+112(FP), DI
+	LEAQ       lane_masks<>+32(SB), R8
+	SHLQ       $0x02, DI
+	SUBQ       DI, R8
+	VMOVDQU    (R8), Y0
+	VXORPS     Y1, Y1, Y1
+	MOVQ       flags+144(FP), DI
+	TESTQ      $0x00000001, DI
+	JZ         fetched
+	MOVQ       c_base+80(FP), DI
+	MOVQ       cRow+104(FP), R8
+	SHLQ       $0x02, R8
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+
+fetched:
+	MOVQ  flags+144(FP), DI
+	TESTQ $0x00000010, DI
+	JNZ   whole
+	MOVQ  cols+112(FP), DI
+	CMPQ  DI, $0x08
+	JNE   masked
 
 whole:
 	TESTQ AX, AX
@@ -4257,30 +4919,40 @@ store:
 	RET
 
 // func gemm_f32_1x16_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gemm_f32_1x16_avx2(SB), NOSPLIT, $0-152
-	MOVQ    k+0(FP), AX
-	MOVQ    a_base+8(FP), CX
-	MOVQ    aRow+32(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    aCol+40(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    b_base+48(FP), BX
-	MOVQ    bRow+72(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    cols+112(FP), DI
-	LEAQ    lane_masks<>+64(SB), R8
-	SHLQ    $0x02, DI
-	SUBQ    DI, R8
-	VMOVDQU (R8), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	MOVQ    flags+144(FP), DI
-	TESTQ   $0x00000010, DI
-	JNZ     whole
-	MOVQ    cols+112(FP), DI
-	CMPQ    DI, $0x10
-	JNE     masked
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), CX
+	MOVQ       aRow+32(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       aCol+40(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       b_base+48(FP), BX
+	MOVQ       bRow+72(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       cols+112(FP), DI
+	LEAQ       lane_masks<>+64(SB), R8
+	SHLQ       $0x02, DI
+	SUBQ       DI, R8
+	VMOVDQU    (R8), Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	MOVQ       flags+144(FP), DI
+	TESTQ      $0x00000001, DI
+	JZ         fetched
+	MOVQ       c_base+80(FP), DI
+	MOVQ       cRow+104(FP), R8
+	SHLQ       $0x02, R8
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+
+fetched:
+	MOVQ  flags+144(FP), DI
+	TESTQ $0x00000010, DI
+	JNZ   whole
+	MOVQ  cols+112(FP), DI
+	CMPQ  DI, $0x10
+	JNE   masked
 
 whole:
 	TESTQ AX, AX
@@ -4398,30 +5070,42 @@ store:
 	RET
 
 // func gemm_f32_2x8_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gemm_f32_2x8_avx2(SB), NOSPLIT, $0-152
-	MOVQ    k+0(FP), AX
-	MOVQ    a_base+8(FP), CX
-	MOVQ    aRow+32(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    aCol+40(FP), BX
-	SHLQ    $0x02, BX
-	MOVQ    b_base+48(FP), SI
-	MOVQ    bRow+72(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    cols+112(FP), R8
-	LEAQ    lane_masks<>+32(SB), R9
-	SHLQ    $0x02, R8
-	SUBQ    R8, R9
-	VMOVDQU (R9), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	MOVQ    flags+144(FP), R8
-	TESTQ   $0x00000010, R8
-	JNZ     whole
-	MOVQ    cols+112(FP), R8
-	CMPQ    R8, $0x08
-	JNE     masked
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), CX
+	MOVQ       aRow+32(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       aCol+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       b_base+48(FP), SI
+	MOVQ       bRow+72(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       cols+112(FP), R8
+	LEAQ       lane_masks<>+32(SB), R9
+	SHLQ       $0x02, R8
+	SUBQ       R8, R9
+	VMOVDQU    (R9), Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	MOVQ       flags+144(FP), R8
+	TESTQ      $0x00000001, R8
+	JZ         fetched
+	MOVQ       c_base+80(FP), R8
+	MOVQ       cRow+104(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+
+fetched:
+	MOVQ  flags+144(FP), R8
+	TESTQ $0x00000010, R8
+	JNZ   whole
+	MOVQ  cols+112(FP), R8
+	CMPQ  R8, $0x08
+	JNE   masked
 
 whole:
 	TESTQ AX, AX
@@ -4539,32 +5223,44 @@ store:
 	RET
 
 // func gemm_f32_2x16_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gemm_f32_2x16_avx2(SB), NOSPLIT, $0-152
-	MOVQ    k+0(FP), AX
-	MOVQ    a_base+8(FP), CX
-	MOVQ    aRow+32(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    aCol+40(FP), BX
-	SHLQ    $0x02, BX
-	MOVQ    b_base+48(FP), SI
-	MOVQ    bRow+72(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    cols+112(FP), R8
-	LEAQ    lane_masks<>+64(SB), R9
-	SHLQ    $0x02, R8
-	SUBQ    R8, R9
-	VMOVDQU (R9), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	MOVQ    flags+144(FP), R8
-	TESTQ   $0x00000010, R8
-	JNZ     whole
-	MOVQ    cols+112(FP), R8
-	CMPQ    R8, $0x10
-	JNE     masked
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), CX
+	MOVQ       aRow+32(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       aCol+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       b_base+48(FP), SI
+	MOVQ       bRow+72(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       cols+112(FP), R8
+	LEAQ       lane_masks<>+64(SB), R9
+	SHLQ       $0x02, R8
+	SUBQ       R8, R9
+	VMOVDQU    (R9), Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	MOVQ       flags+144(FP), R8
+	TESTQ      $0x00000001, R8
+	JZ         fetched
+	MOVQ       c_base+80(FP), R8
+	MOVQ       cRow+104(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+
+fetched:
+	MOVQ  flags+144(FP), R8
+	TESTQ $0x00000010, R8
+	JNZ   whole
+	MOVQ  cols+112(FP), R8
+	CMPQ  R8, $0x10
+	JNE   masked
 
 whole:
 	TESTQ AX, AX
@@ -4714,31 +5410,45 @@ store:
 	RET
 
 // func gemm_f32_3x8_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gemm_f32_3x8_avx2(SB), NOSPLIT, $0-152
-	MOVQ    k+0(FP), AX
-	MOVQ    a_base+8(FP), CX
-	MOVQ    aRow+32(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    aCol+40(FP), BX
-	SHLQ    $0x02, BX
-	MOVQ    b_base+48(FP), SI
-	MOVQ    bRow+72(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    cols+112(FP), R8
-	LEAQ    lane_masks<>+32(SB), R9
-	SHLQ    $0x02, R8
-	SUBQ    R8, R9
-	VMOVDQU (R9), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	MOVQ    flags+144(FP), R8
-	TESTQ   $0x00000010, R8
-	JNZ     whole
-	MOVQ    cols+112(FP), R8
-	CMPQ    R8, $0x08
-	JNE     masked
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), CX
+	MOVQ       aRow+32(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       aCol+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       b_base+48(FP), SI
+	MOVQ       bRow+72(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       cols+112(FP), R8
+	LEAQ       lane_masks<>+32(SB), R9
+	SHLQ       $0x02, R8
+	SUBQ       R8, R9
+	VMOVDQU    (R9), Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       flags+144(FP), R8
+	TESTQ      $0x00000001, R8
+	JZ         fetched
+	MOVQ       c_base+80(FP), R8
+	MOVQ       cRow+104(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+
+fetched:
+	MOVQ  flags+144(FP), R8
+	TESTQ $0x00000010, R8
+	JNZ   whole
+	MOVQ  cols+112(FP), R8
+	CMPQ  R8, $0x08
+	JNE   masked
 
 whole:
 	TESTQ AX, AX
@@ -4874,34 +5584,48 @@ store:
 	RET
 
 // func gemm_f32_3x16_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gemm_f32_3x16_avx2(SB), NOSPLIT, $0-152
-	MOVQ    k+0(FP), AX
-	MOVQ    a_base+8(FP), CX
-	MOVQ    aRow+32(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    aCol+40(FP), BX
-	SHLQ    $0x02, BX
-	MOVQ    b_base+48(FP), SI
-	MOVQ    bRow+72(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    cols+112(FP), R8
-	LEAQ    lane_masks<>+64(SB), R9
-	SHLQ    $0x02, R8
-	SUBQ    R8, R9
-	VMOVDQU (R9), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	MOVQ    flags+144(FP), R8
-	TESTQ   $0x00000010, R8
-	JNZ     whole
-	MOVQ    cols+112(FP), R8
-	CMPQ    R8, $0x10
-	JNE     masked
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), CX
+	MOVQ       aRow+32(FP), DX
+	SHLQ       $0x02, DX
+	MOVQ       aCol+40(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       b_base+48(FP), SI
+	MOVQ       bRow+72(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       cols+112(FP), R8
+	LEAQ       lane_masks<>+64(SB), R9
+	SHLQ       $0x02, R8
+	SUBQ       R8, R9
+	VMOVDQU    (R9), Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	MOVQ       flags+144(FP), R8
+	TESTQ      $0x00000001, R8
+	JZ         fetched
+	MOVQ       c_base+80(FP), R8
+	MOVQ       cRow+104(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+
+fetched:
+	MOVQ  flags+144(FP), R8
+	TESTQ $0x00000010, R8
+	JNZ   whole
+	MOVQ  cols+112(FP), R8
+	CMPQ  R8, $0x10
+	JNE   masked
 
 whole:
 	TESTQ AX, AX
@@ -5083,33 +5807,49 @@ store:
 	RET
 
 // func gemm_f32_4x8_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gemm_f32_4x8_avx2(SB), NOSPLIT, $0-152
-	MOVQ    k+0(FP), AX
-	MOVQ    a_base+8(FP), CX
-	MOVQ    aRow+32(FP), DX
-	SHLQ    $0x02, DX
-	LEAQ    (DX)(DX*2), BX
-	MOVQ    aCol+40(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    b_base+48(FP), DI
-	MOVQ    bRow+72(FP), R8
-	SHLQ    $0x02, R8
-	MOVQ    cols+112(FP), R9
-	LEAQ    lane_masks<>+32(SB), R10
-	SHLQ    $0x02, R9
-	SUBQ    R9, R10
-	VMOVDQU (R10), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	MOVQ    flags+144(FP), R9
-	TESTQ   $0x00000010, R9
-	JNZ     whole
-	MOVQ    cols+112(FP), R9
-	CMPQ    R9, $0x08
-	JNE     masked
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), CX
+	MOVQ       aRow+32(FP), DX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), BX
+	MOVQ       aCol+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       b_base+48(FP), DI
+	MOVQ       bRow+72(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+112(FP), R9
+	LEAQ       lane_masks<>+32(SB), R10
+	SHLQ       $0x02, R9
+	SUBQ       R9, R10
+	VMOVDQU    (R10), Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	MOVQ       flags+144(FP), R9
+	TESTQ      $0x00000001, R9
+	JZ         fetched
+	MOVQ       c_base+80(FP), R9
+	MOVQ       cRow+104(FP), R10
+	SHLQ       $0x02, R10
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+
+fetched:
+	MOVQ  flags+144(FP), R9
+	TESTQ $0x00000010, R9
+	JNZ   whole
+	MOVQ  cols+112(FP), R9
+	CMPQ  R9, $0x08
+	JNE   masked
 
 whole:
 	TESTQ AX, AX
@@ -5265,37 +6005,53 @@ store:
 	RET
 
 // func gemm_f32_4x16_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gemm_f32_4x16_avx2(SB), NOSPLIT, $0-152
-	MOVQ    k+0(FP), AX
-	MOVQ    a_base+8(FP), CX
-	MOVQ    aRow+32(FP), DX
-	SHLQ    $0x02, DX
-	LEAQ    (DX)(DX*2), BX
-	MOVQ    aCol+40(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    b_base+48(FP), DI
-	MOVQ    bRow+72(FP), R8
-	SHLQ    $0x02, R8
-	MOVQ    cols+112(FP), R9
-	LEAQ    lane_masks<>+64(SB), R10
-	SHLQ    $0x02, R9
-	SUBQ    R9, R10
-	VMOVDQU (R10), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	MOVQ    flags+144(FP), R9
-	TESTQ   $0x00000010, R9
-	JNZ     whole
-	MOVQ    cols+112(FP), R9
-	CMPQ    R9, $0x10
-	JNE     masked
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), CX
+	MOVQ       aRow+32(FP), DX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), BX
+	MOVQ       aCol+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       b_base+48(FP), DI
+	MOVQ       bRow+72(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+112(FP), R9
+	LEAQ       lane_masks<>+64(SB), R10
+	SHLQ       $0x02, R9
+	SUBQ       R9, R10
+	VMOVDQU    (R10), Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	MOVQ       flags+144(FP), R9
+	TESTQ      $0x00000001, R9
+	JZ         fetched
+	MOVQ       c_base+80(FP), R9
+	MOVQ       cRow+104(FP), R10
+	SHLQ       $0x02, R10
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+
+fetched:
+	MOVQ  flags+144(FP), R9
+	TESTQ $0x00000010, R9
+	JNZ   whole
+	MOVQ  cols+112(FP), R9
+	CMPQ  R9, $0x10
+	JNE   masked
 
 whole:
 	TESTQ AX, AX
@@ -5511,34 +6267,52 @@ store:
 	RET
 
 // func gemm_f32_5x8_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gemm_f32_5x8_avx2(SB), NOSPLIT, $0-152
-	MOVQ    k+0(FP), AX
-	MOVQ    a_base+8(FP), CX
-	MOVQ    aRow+32(FP), DX
-	SHLQ    $0x02, DX
-	LEAQ    (DX)(DX*2), BX
-	MOVQ    aCol+40(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    b_base+48(FP), DI
-	MOVQ    bRow+72(FP), R8
-	SHLQ    $0x02, R8
-	MOVQ    cols+112(FP), R9
-	LEAQ    lane_masks<>+32(SB), R10
-	SHLQ    $0x02, R9
-	SUBQ    R9, R10
-	VMOVDQU (R10), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	MOVQ    flags+144(FP), R9
-	TESTQ   $0x00000010, R9
-	JNZ     whole
-	MOVQ    cols+112(FP), R9
-	CMPQ    R9, $0x08
-	JNE     masked
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), CX
+	MOVQ       aRow+32(FP), DX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), BX
+	MOVQ       aCol+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       b_base+48(FP), DI
+	MOVQ       bRow+72(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+112(FP), R9
+	LEAQ       lane_masks<>+32(SB), R10
+	SHLQ       $0x02, R9
+	SUBQ       R9, R10
+	VMOVDQU    (R10), Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       flags+144(FP), R9
+	TESTQ      $0x00000001, R9
+	JZ         fetched
+	MOVQ       c_base+80(FP), R9
+	MOVQ       cRow+104(FP), R10
+	SHLQ       $0x02, R10
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+
+fetched:
+	MOVQ  flags+144(FP), R9
+	TESTQ $0x00000010, R9
+	JNZ   whole
+	MOVQ  cols+112(FP), R9
+	CMPQ  R9, $0x08
+	JNE   masked
 
 whole:
 	TESTQ AX, AX
@@ -5712,39 +6486,57 @@ store:
 	RET
 
 // func gemm_f32_5x16_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gemm_f32_5x16_avx2(SB), NOSPLIT, $0-152
-	MOVQ    k+0(FP), AX
-	MOVQ    a_base+8(FP), CX
-	MOVQ    aRow+32(FP), DX
-	SHLQ    $0x02, DX
-	LEAQ    (DX)(DX*2), BX
-	MOVQ    aCol+40(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    b_base+48(FP), DI
-	MOVQ    bRow+72(FP), R8
-	SHLQ    $0x02, R8
-	MOVQ    cols+112(FP), R9
-	LEAQ    lane_masks<>+64(SB), R10
-	SHLQ    $0x02, R9
-	SUBQ    R9, R10
-	VMOVDQU (R10), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	VXORPS  Y10, Y10, Y10
-	MOVQ    flags+144(FP), R9
-	TESTQ   $0x00000010, R9
-	JNZ     whole
-	MOVQ    cols+112(FP), R9
-	CMPQ    R9, $0x10
-	JNE     masked
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), CX
+	MOVQ       aRow+32(FP), DX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), BX
+	MOVQ       aCol+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       b_base+48(FP), DI
+	MOVQ       bRow+72(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       cols+112(FP), R9
+	LEAQ       lane_masks<>+64(SB), R10
+	SHLQ       $0x02, R9
+	SUBQ       R9, R10
+	VMOVDQU    (R10), Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	MOVQ       flags+144(FP), R9
+	TESTQ      $0x00000001, R9
+	JZ         fetched
+	MOVQ       c_base+80(FP), R9
+	MOVQ       cRow+104(FP), R10
+	SHLQ       $0x02, R10
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	ADDQ       R10, R9
+
+fetched:
+	MOVQ  flags+144(FP), R9
+	TESTQ $0x00000010, R9
+	JNZ   whole
+	MOVQ  cols+112(FP), R9
+	CMPQ  R9, $0x10
+	JNE   masked
 
 whole:
 	TESTQ AX, AX
@@ -5992,36 +6784,56 @@ store:
 	RET
 
 // func gemm_f32_6x8_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gemm_f32_6x8_avx2(SB), NOSPLIT, $0-152
-	MOVQ    k+0(FP), AX
-	MOVQ    a_base+8(FP), CX
-	MOVQ    aRow+32(FP), DX
-	SHLQ    $0x02, DX
-	LEAQ    (DX)(DX*2), BX
-	LEAQ    (BX)(DX*2), SI
-	MOVQ    aCol+40(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    b_base+48(FP), R8
-	MOVQ    bRow+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    cols+112(FP), R10
-	LEAQ    lane_masks<>+32(SB), R11
-	SHLQ    $0x02, R10
-	SUBQ    R10, R11
-	VMOVDQU (R11), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	MOVQ    flags+144(FP), R10
-	TESTQ   $0x00000010, R10
-	JNZ     whole
-	MOVQ    cols+112(FP), R10
-	CMPQ    R10, $0x08
-	JNE     masked
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), CX
+	MOVQ       aRow+32(FP), DX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), BX
+	LEAQ       (BX)(DX*2), SI
+	MOVQ       aCol+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       b_base+48(FP), R8
+	MOVQ       bRow+72(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+112(FP), R10
+	LEAQ       lane_masks<>+32(SB), R11
+	SHLQ       $0x02, R10
+	SUBQ       R10, R11
+	VMOVDQU    (R11), Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	MOVQ       flags+144(FP), R10
+	TESTQ      $0x00000001, R10
+	JZ         fetched
+	MOVQ       c_base+80(FP), R10
+	MOVQ       cRow+104(FP), R11
+	SHLQ       $0x02, R11
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+
+fetched:
+	MOVQ  flags+144(FP), R10
+	TESTQ $0x00000010, R10
+	JNZ   whole
+	MOVQ  cols+112(FP), R10
+	CMPQ  R10, $0x08
+	JNE   masked
 
 whole:
 	TESTQ AX, AX
@@ -6215,42 +7027,62 @@ store:
 	RET
 
 // func gemm_f32_6x16_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·gemm_f32_6x16_avx2(SB), NOSPLIT, $0-152
-	MOVQ    k+0(FP), AX
-	MOVQ    a_base+8(FP), CX
-	MOVQ    aRow+32(FP), DX
-	SHLQ    $0x02, DX
-	LEAQ    (DX)(DX*2), BX
-	LEAQ    (BX)(DX*2), SI
-	MOVQ    aCol+40(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    b_base+48(FP), R8
-	MOVQ    bRow+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    cols+112(FP), R10
-	LEAQ    lane_masks<>+64(SB), R11
-	SHLQ    $0x02, R10
-	SUBQ    R10, R11
-	VMOVDQU (R11), Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	VXORPS  Y10, Y10, Y10
-	VXORPS  Y11, Y11, Y11
-	VXORPS  Y12, Y12, Y12
-	MOVQ    flags+144(FP), R10
-	TESTQ   $0x00000010, R10
-	JNZ     whole
-	MOVQ    cols+112(FP), R10
-	CMPQ    R10, $0x10
-	JNE     masked
+	MOVQ       k+0(FP), AX
+	MOVQ       a_base+8(FP), CX
+	MOVQ       aRow+32(FP), DX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), BX
+	LEAQ       (BX)(DX*2), SI
+	MOVQ       aCol+40(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       b_base+48(FP), R8
+	MOVQ       bRow+72(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       cols+112(FP), R10
+	LEAQ       lane_masks<>+64(SB), R11
+	SHLQ       $0x02, R10
+	SUBQ       R10, R11
+	VMOVDQU    (R11), Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
+	MOVQ       flags+144(FP), R10
+	TESTQ      $0x00000001, R10
+	JZ         fetched
+	MOVQ       c_base+80(FP), R10
+	MOVQ       cRow+104(FP), R11
+	SHLQ       $0x02, R11
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+	PREFETCHT0 (R10)
+	ADDQ       R11, R10
+
+fetched:
+	MOVQ  flags+144(FP), R10
+	TESTQ $0x00000010, R10
+	JNZ   whole
+	MOVQ  cols+112(FP), R10
+	CMPQ  R10, $0x10
+	JNE   masked
 
 whole:
 	TESTQ AX, AX
@@ -6646,6 +7478,62 @@ loop:
 	VZEROUPPER
 	RET
 
+// func whole1_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·whole1_f32_avx2(SB), NOSPLIT, $0-72
+	MOVQ blocks+0(FP), AX
+	MOVQ src_base+8(FP), CX
+	MOVQ srcRow+32(FP), DX
+	SHLQ $0x02, DX
+	MOVQ dst_base+40(FP), DX
+	MOVQ dstRow+64(FP), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), SI
+	LEAQ (SI)(BX*2), DI
+	LEAQ (DI)(BX*2), R8
+	MOVQ BX, R9
+	SHLQ $0x03, R9
+
+loop:
+	VMOVUPS   (CX), X0
+	VXORPS    Y1, Y1, Y1
+	VXORPS    Y2, Y2, Y2
+	VXORPS    Y3, Y3, Y3
+	VMOVUPS   16(CX), X4
+	VXORPS    Y5, Y5, Y5
+	VXORPS    Y6, Y6, Y6
+	VXORPS    Y7, Y7, Y7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y1
+	VUNPCKLPS Y3, Y2, Y9
+	VUNPCKHPS Y3, Y2, Y2
+	VSHUFPS   $0x44, Y9, Y8, Y3
+	VSHUFPS   $0xee, Y9, Y8, Y8
+	VMOVUPS   Y3, (DX)
+	VMOVUPS   Y8, (DX)(BX*1)
+	VSHUFPS   $0x44, Y2, Y1, Y3
+	VSHUFPS   $0xee, Y2, Y1, Y1
+	VMOVUPS   Y3, (DX)(BX*2)
+	VMOVUPS   Y1, (DX)(SI*1)
+	VUNPCKLPS Y5, Y4, Y1
+	VUNPCKHPS Y5, Y4, Y2
+	VUNPCKLPS Y7, Y6, Y3
+	VUNPCKHPS Y7, Y6, Y5
+	VSHUFPS   $0x44, Y3, Y1, Y6
+	VSHUFPS   $0xee, Y3, Y1, Y1
+	VMOVUPS   Y6, (DX)(BX*4)
+	VMOVUPS   Y1, (DX)(DI*1)
+	VSHUFPS   $0x44, Y5, Y2, Y1
+	VSHUFPS   $0xee, Y5, Y2, Y2
+	VMOVUPS   Y1, (DX)(SI*2)
+	VMOVUPS   Y2, (DX)(R8*1)
+	ADDQ      $0x20, CX
+	ADDQ      R9, DX
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
 // func transpose2_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX, AVX512F, AVX512VL
 TEXT ·transpose2_f32_avx512(SB), NOSPLIT, $0-72
@@ -6761,6 +7649,62 @@ loop:
 	VZEROUPPER
 	RET
 
+// func whole2_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·whole2_f32_avx2(SB), NOSPLIT, $0-72
+	MOVQ blocks+0(FP), AX
+	MOVQ src_base+8(FP), CX
+	MOVQ srcRow+32(FP), DX
+	SHLQ $0x02, DX
+	MOVQ dst_base+40(FP), BX
+	MOVQ dstRow+64(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+	LEAQ (DI)(SI*2), R8
+	LEAQ (R8)(SI*2), R9
+	MOVQ SI, R10
+	SHLQ $0x03, R10
+
+loop:
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(DX*1), X1
+	VXORPS    Y2, Y2, Y2
+	VXORPS    Y3, Y3, Y3
+	VMOVUPS   16(CX), X4
+	VMOVUPS   16(CX)(DX*1), X5
+	VXORPS    Y6, Y6, Y6
+	VXORPS    Y7, Y7, Y7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y9
+	VUNPCKLPS Y3, Y2, Y10
+	VUNPCKHPS Y3, Y2, Y2
+	VSHUFPS   $0x44, Y10, Y8, Y3
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y3, (BX)
+	VMOVUPS   Y8, (BX)(SI*1)
+	VSHUFPS   $0x44, Y2, Y9, Y3
+	VSHUFPS   $0xee, Y2, Y9, Y2
+	VMOVUPS   Y3, (BX)(SI*2)
+	VMOVUPS   Y2, (BX)(DI*1)
+	VUNPCKLPS Y5, Y4, Y2
+	VUNPCKHPS Y5, Y4, Y3
+	VUNPCKLPS Y7, Y6, Y8
+	VUNPCKHPS Y7, Y6, Y6
+	VSHUFPS   $0x44, Y8, Y2, Y7
+	VSHUFPS   $0xee, Y8, Y2, Y2
+	VMOVUPS   Y7, (BX)(SI*4)
+	VMOVUPS   Y2, (BX)(R8*1)
+	VSHUFPS   $0x44, Y6, Y3, Y2
+	VSHUFPS   $0xee, Y6, Y3, Y3
+	VMOVUPS   Y2, (BX)(DI*2)
+	VMOVUPS   Y3, (BX)(R9*1)
+	ADDQ      $0x20, CX
+	ADDQ      R10, BX
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
 // func transpose3_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX, AVX512F, AVX512VL
 TEXT ·transpose3_f32_avx512(SB), NOSPLIT, $0-72
@@ -6873,6 +7817,62 @@ loop:
 	ADDQ       R10, BX
 	DECQ       AX
 	JNZ        loop
+	VZEROUPPER
+	RET
+
+// func whole3_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·whole3_f32_avx2(SB), NOSPLIT, $0-72
+	MOVQ blocks+0(FP), AX
+	MOVQ src_base+8(FP), CX
+	MOVQ srcRow+32(FP), DX
+	SHLQ $0x02, DX
+	MOVQ dst_base+40(FP), BX
+	MOVQ dstRow+64(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+	LEAQ (DI)(SI*2), R8
+	LEAQ (R8)(SI*2), R9
+	MOVQ SI, R10
+	SHLQ $0x03, R10
+
+loop:
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(DX*1), X1
+	VMOVUPS   (CX)(DX*2), X2
+	VXORPS    Y3, Y3, Y3
+	VMOVUPS   16(CX), X4
+	VMOVUPS   16(CX)(DX*1), X5
+	VMOVUPS   16(CX)(DX*2), X6
+	VXORPS    Y7, Y7, Y7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y9
+	VUNPCKLPS Y3, Y2, Y10
+	VUNPCKHPS Y3, Y2, Y3
+	VSHUFPS   $0x44, Y10, Y8, Y11
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y11, (BX)
+	VMOVUPS   Y8, (BX)(SI*1)
+	VSHUFPS   $0x44, Y3, Y9, Y8
+	VSHUFPS   $0xee, Y3, Y9, Y3
+	VMOVUPS   Y8, (BX)(SI*2)
+	VMOVUPS   Y3, (BX)(DI*1)
+	VUNPCKLPS Y5, Y4, Y3
+	VUNPCKHPS Y5, Y4, Y8
+	VUNPCKLPS Y7, Y6, Y9
+	VUNPCKHPS Y7, Y6, Y7
+	VSHUFPS   $0x44, Y9, Y3, Y10
+	VSHUFPS   $0xee, Y9, Y3, Y3
+	VMOVUPS   Y10, (BX)(SI*4)
+	VMOVUPS   Y3, (BX)(R8*1)
+	VSHUFPS   $0x44, Y7, Y8, Y3
+	VSHUFPS   $0xee, Y7, Y8, Y7
+	VMOVUPS   Y3, (BX)(DI*2)
+	VMOVUPS   Y7, (BX)(R9*1)
+	ADDQ      $0x20, CX
+	ADDQ      R10, BX
+	DECQ      AX
+	JNZ       loop
 	VZEROUPPER
 	RET
 
@@ -6993,6 +7993,63 @@ loop:
 	VZEROUPPER
 	RET
 
+// func whole4_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·whole4_f32_avx2(SB), NOSPLIT, $0-72
+	MOVQ blocks+0(FP), AX
+	MOVQ src_base+8(FP), CX
+	MOVQ srcRow+32(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	MOVQ dst_base+40(FP), SI
+	MOVQ dstRow+64(FP), DI
+	SHLQ $0x02, DI
+	LEAQ (DI)(DI*2), R8
+	LEAQ (R8)(DI*2), R9
+	LEAQ (R9)(DI*2), R10
+	MOVQ DI, R11
+	SHLQ $0x03, R11
+
+loop:
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(DX*1), X1
+	VMOVUPS   (CX)(DX*2), X2
+	VMOVUPS   (CX)(BX*1), X3
+	VMOVUPS   16(CX), X4
+	VMOVUPS   16(CX)(DX*1), X5
+	VMOVUPS   16(CX)(DX*2), X6
+	VMOVUPS   16(CX)(BX*1), X7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y9
+	VUNPCKLPS Y3, Y2, Y10
+	VUNPCKHPS Y3, Y2, Y11
+	VSHUFPS   $0x44, Y10, Y8, Y12
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y12, (SI)
+	VMOVUPS   Y8, (SI)(DI*1)
+	VSHUFPS   $0x44, Y11, Y9, Y8
+	VSHUFPS   $0xee, Y11, Y9, Y9
+	VMOVUPS   Y8, (SI)(DI*2)
+	VMOVUPS   Y9, (SI)(R8*1)
+	VUNPCKLPS Y5, Y4, Y8
+	VUNPCKHPS Y5, Y4, Y9
+	VUNPCKLPS Y7, Y6, Y10
+	VUNPCKHPS Y7, Y6, Y11
+	VSHUFPS   $0x44, Y10, Y8, Y12
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y12, (SI)(DI*4)
+	VMOVUPS   Y8, (SI)(R9*1)
+	VSHUFPS   $0x44, Y11, Y9, Y8
+	VSHUFPS   $0xee, Y11, Y9, Y9
+	VMOVUPS   Y8, (SI)(R8*2)
+	VMOVUPS   Y9, (SI)(R10*1)
+	ADDQ      $0x20, CX
+	ADDQ      R11, SI
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
 // func transpose5_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX, AVX512F, AVX512VL
 TEXT ·transpose5_f32_avx512(SB), NOSPLIT, $0-72
@@ -7107,6 +8164,65 @@ loop:
 	VSHUFPS     $0xee, Y12, Y10, Y10
 	VMASKMOVPS  Y9, Y0, (SI)(R8*2)
 	VMASKMOVPS  Y10, Y0, (SI)(R10*1)
+	ADDQ        $0x20, CX
+	ADDQ        R11, SI
+	DECQ        AX
+	JNZ         loop
+	VZEROUPPER
+	RET
+
+// func whole5_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·whole5_f32_avx2(SB), NOSPLIT, $0-72
+	MOVQ blocks+0(FP), AX
+	MOVQ src_base+8(FP), CX
+	MOVQ srcRow+32(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	MOVQ dst_base+40(FP), SI
+	MOVQ dstRow+64(FP), DI
+	SHLQ $0x02, DI
+	LEAQ (DI)(DI*2), R8
+	LEAQ (R8)(DI*2), R9
+	LEAQ (R9)(DI*2), R10
+	MOVQ DI, R11
+	SHLQ $0x03, R11
+
+loop:
+	VMOVUPS     (CX), X0
+	VINSERTF128 $0x01, (CX)(DX*4), Y0, Y0
+	VMOVUPS     (CX)(DX*1), X1
+	VMOVUPS     (CX)(DX*2), X2
+	VMOVUPS     (CX)(BX*1), X3
+	VMOVUPS     16(CX), X4
+	VINSERTF128 $0x01, 16(CX)(DX*4), Y4, Y4
+	VMOVUPS     16(CX)(DX*1), X5
+	VMOVUPS     16(CX)(DX*2), X6
+	VMOVUPS     16(CX)(BX*1), X7
+	VUNPCKLPS   Y1, Y0, Y8
+	VUNPCKHPS   Y1, Y0, Y9
+	VUNPCKLPS   Y3, Y2, Y10
+	VUNPCKHPS   Y3, Y2, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, (SI)
+	VMOVUPS     Y8, (SI)(DI*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, (SI)(DI*2)
+	VMOVUPS     Y9, (SI)(R8*1)
+	VUNPCKLPS   Y5, Y4, Y8
+	VUNPCKHPS   Y5, Y4, Y9
+	VUNPCKLPS   Y7, Y6, Y10
+	VUNPCKHPS   Y7, Y6, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, (SI)(DI*4)
+	VMOVUPS     Y8, (SI)(R9*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, (SI)(R8*2)
+	VMOVUPS     Y9, (SI)(R10*1)
 	ADDQ        $0x20, CX
 	ADDQ        R11, SI
 	DECQ        AX
@@ -7241,6 +8357,68 @@ loop:
 	VZEROUPPER
 	RET
 
+// func whole6_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·whole6_f32_avx2(SB), NOSPLIT, $0-72
+	MOVQ blocks+0(FP), AX
+	MOVQ src_base+8(FP), CX
+	MOVQ srcRow+32(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (BX)(DX*2), SI
+	MOVQ dst_base+40(FP), DI
+	MOVQ dstRow+64(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R9)(R8*2), R10
+	LEAQ (R10)(R8*2), R11
+	MOVQ R8, R12
+	SHLQ $0x03, R12
+
+loop:
+	VMOVUPS     (CX), X0
+	VINSERTF128 $0x01, (CX)(DX*4), Y0, Y0
+	VMOVUPS     (CX)(DX*1), X1
+	VINSERTF128 $0x01, (CX)(SI*1), Y1, Y1
+	VMOVUPS     (CX)(DX*2), X2
+	VMOVUPS     (CX)(BX*1), X3
+	VMOVUPS     16(CX), X4
+	VINSERTF128 $0x01, 16(CX)(DX*4), Y4, Y4
+	VMOVUPS     16(CX)(DX*1), X5
+	VINSERTF128 $0x01, 16(CX)(SI*1), Y5, Y5
+	VMOVUPS     16(CX)(DX*2), X6
+	VMOVUPS     16(CX)(BX*1), X7
+	VUNPCKLPS   Y1, Y0, Y8
+	VUNPCKHPS   Y1, Y0, Y9
+	VUNPCKLPS   Y3, Y2, Y10
+	VUNPCKHPS   Y3, Y2, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, (DI)
+	VMOVUPS     Y8, (DI)(R8*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, (DI)(R8*2)
+	VMOVUPS     Y9, (DI)(R9*1)
+	VUNPCKLPS   Y5, Y4, Y8
+	VUNPCKHPS   Y5, Y4, Y9
+	VUNPCKLPS   Y7, Y6, Y10
+	VUNPCKHPS   Y7, Y6, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, (DI)(R8*4)
+	VMOVUPS     Y8, (DI)(R10*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, (DI)(R9*2)
+	VMOVUPS     Y9, (DI)(R11*1)
+	ADDQ        $0x20, CX
+	ADDQ        R12, DI
+	DECQ        AX
+	JNZ         loop
+	VZEROUPPER
+	RET
+
 // func transpose7_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX, AVX512F, AVX512VL
 TEXT ·transpose7_f32_avx512(SB), NOSPLIT, $0-72
@@ -7365,6 +8543,70 @@ loop:
 	VSHUFPS     $0xee, Y12, Y10, Y10
 	VMASKMOVPS  Y9, Y0, (DI)(R9*2)
 	VMASKMOVPS  Y10, Y0, (DI)(R11*1)
+	ADDQ        $0x20, CX
+	ADDQ        R12, DI
+	DECQ        AX
+	JNZ         loop
+	VZEROUPPER
+	RET
+
+// func whole7_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
+// Requires: AVX
+TEXT ·whole7_f32_avx2(SB), NOSPLIT, $0-72
+	MOVQ blocks+0(FP), AX
+	MOVQ src_base+8(FP), CX
+	MOVQ srcRow+32(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (BX)(DX*2), SI
+	MOVQ dst_base+40(FP), DI
+	MOVQ dstRow+64(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R9)(R8*2), R10
+	LEAQ (R10)(R8*2), R11
+	MOVQ R8, R12
+	SHLQ $0x03, R12
+
+loop:
+	VMOVUPS     (CX), X0
+	VINSERTF128 $0x01, (CX)(DX*4), Y0, Y0
+	VMOVUPS     (CX)(DX*1), X1
+	VINSERTF128 $0x01, (CX)(SI*1), Y1, Y1
+	VMOVUPS     (CX)(DX*2), X2
+	VINSERTF128 $0x01, (CX)(BX*2), Y2, Y2
+	VMOVUPS     (CX)(BX*1), X3
+	VMOVUPS     16(CX), X4
+	VINSERTF128 $0x01, 16(CX)(DX*4), Y4, Y4
+	VMOVUPS     16(CX)(DX*1), X5
+	VINSERTF128 $0x01, 16(CX)(SI*1), Y5, Y5
+	VMOVUPS     16(CX)(DX*2), X6
+	VINSERTF128 $0x01, 16(CX)(BX*2), Y6, Y6
+	VMOVUPS     16(CX)(BX*1), X7
+	VUNPCKLPS   Y1, Y0, Y8
+	VUNPCKHPS   Y1, Y0, Y9
+	VUNPCKLPS   Y3, Y2, Y10
+	VUNPCKHPS   Y3, Y2, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, (DI)
+	VMOVUPS     Y8, (DI)(R8*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, (DI)(R8*2)
+	VMOVUPS     Y9, (DI)(R9*1)
+	VUNPCKLPS   Y5, Y4, Y8
+	VUNPCKHPS   Y5, Y4, Y9
+	VUNPCKLPS   Y7, Y6, Y10
+	VUNPCKHPS   Y7, Y6, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, (DI)(R8*4)
+	VMOVUPS     Y8, (DI)(R10*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, (DI)(R9*2)
+	VMOVUPS     Y9, (DI)(R11*1)
 	ADDQ        $0x20, CX
 	ADDQ        R12, DI
 	DECQ        AX
@@ -7942,6 +9184,50 @@ loop:
 	ADDQ      DI, SI
 	DECQ      AX
 	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func copy_rows8_f32_avx2(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
+// Requires: AVX
+TEXT ·copy_rows8_f32_avx2(SB), NOSPLIT, $0-80
+	MOVQ rows+0(FP), AX
+	MOVQ src_base+8(FP), CX
+	MOVQ srcRow+32(FP), DX
+	SHLQ $0x02, DX
+	MOVQ dst_base+40(FP), BX
+	MOVQ dstRow+64(FP), SI
+	SHLQ $0x02, SI
+
+loop:
+	VMOVUPS (CX), Y0
+	VMOVUPS Y0, (BX)
+	ADDQ    DX, CX
+	ADDQ    SI, BX
+	DECQ    AX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func copy_rows16_f32_avx2(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
+// Requires: AVX
+TEXT ·copy_rows16_f32_avx2(SB), NOSPLIT, $0-80
+	MOVQ rows+0(FP), AX
+	MOVQ src_base+8(FP), CX
+	MOVQ srcRow+32(FP), DX
+	SHLQ $0x02, DX
+	MOVQ dst_base+40(FP), BX
+	MOVQ dstRow+64(FP), SI
+	SHLQ $0x02, SI
+
+loop:
+	VMOVUPS (CX), Y0
+	VMOVUPS Y0, (BX)
+	VMOVUPS 32(CX), Y0
+	VMOVUPS Y0, 32(BX)
+	ADDQ    DX, CX
+	ADDQ    SI, BX
+	DECQ    AX
+	JNZ     loop
 	VZEROUPPER
 	RET
 

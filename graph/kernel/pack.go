@@ -6,15 +6,16 @@ const packedRow = 8
 
 // pack copies a panel of width by k elements, the element (i, p) from
 // src[i*across + p*along] to dst[p*dstRow + i], multiplied by factor. One of
-// across and along is 1.
+// across and along is 1. What is between width and the next multiple of 8 in a
+// row of dst is undefined afterwards.
 func (t *tiling[T]) pack(width, k int, src []T, across, along int, dst []T, dstRow int, factor T) {
 	switch {
 	case k == 0:
 		return
 	case across == 1:
-		t.copyRows(k, src, along, dst, dstRow, width)
+		t.copyWhole(k, src, along, dst, dstRow, width)
 	default:
-		t.transpose(width, k, src, across, dst, dstRow)
+		t.transposeWhole(width, k, src, across, dst, dstRow)
 	}
 	if factor != 1 {
 		for p := range k {

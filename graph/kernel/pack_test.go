@@ -33,6 +33,18 @@ func testCopyRows(t *testing.T, tl *tiling[float32], rows, cols int) {
 	}
 	sameBits(t, what, got.s, want.s)
 	got.check(t, what)
+
+	dstRow = roundUp(cols, 8)
+	whole := newGuarded[float32](rows * dstRow)
+	tl.copyWhole(rows, src.s, srcRow, whole.s, dstRow, cols)
+	for i := range rows {
+		for j := range cols {
+			if got := whole.s[i*dstRow+j]; got != src.s[i*srcRow+j] {
+				t.Fatalf("whole %s: element %d of row %d is %v, want %v", what, j, i, got, src.s[i*srcRow+j])
+			}
+		}
+	}
+	whole.check(t, "whole "+what)
 }
 
 func testTranspose(t *testing.T, tl *tiling[float32], rows, cols int) {
@@ -49,6 +61,18 @@ func testTranspose(t *testing.T, tl *tiling[float32], rows, cols int) {
 	}
 	sameBits(t, what, got.s, want.s)
 	got.check(t, what)
+
+	wholeRow := roundUp(rows, 8)
+	whole := newGuarded[float32](cols * wholeRow)
+	tl.transposeWhole(rows, cols, src.s, srcRow, whole.s, wholeRow)
+	for j := range cols {
+		for i := range rows {
+			if got := whole.s[j*wholeRow+i]; got != src.s[i*srcRow+j] {
+				t.Fatalf("whole %s: element %d of row %d is %v, want %v", what, i, j, got, src.s[i*srcRow+j])
+			}
+		}
+	}
+	whole.check(t, "whole "+what)
 }
 
 // TestWindow compares every implementation with what sampling.read says, for

@@ -36,7 +36,10 @@ type tiling[T Float] struct {
 	// the same names.
 	copyRows  func(rows int, src []T, srcRow int, dst []T, dstRow, cols int)
 	transpose func(rows, cols int, src []T, srcRow int, dst []T, dstRow int)
-	window    func(picks []pick, src []T, base, planes, srcPlane int, dst []T, dstRow, dstPlane int)
+	// The same, but free to write rows of dst up to a multiple of 8 elements.
+	copyWhole      func(rows int, src []T, srcRow int, dst []T, dstRow, cols int)
+	transposeWhole func(rows, cols int, src []T, srcRow int, dst []T, dstRow int)
+	window         func(picks []pick, src []T, base, planes, srcPlane int, dst []T, dstRow, dstPlane int)
 
 	winograd  *winogradLoops[T]
 	linked    linkedFunc[T]
@@ -74,7 +77,7 @@ func goTiling[T Float]() *tiling[T] {
 func newGoTiling[T Float]() *tiling[T] {
 	t := &tiling[T]{
 		name: "4x16_go", rows: 4, cols: 16, lanes: 16,
-		copyRows: copyRows[T], transpose: transpose[T], window: window[T],
+		copyRows: copyRows[T], transpose: transpose[T], copyWhole: copyRows[T], transposeWhole: transpose[T], window: window[T],
 		winograd: newGoWinograd[T](), linked: linked[T], linkedDot: linkedDot[T],
 	}
 	for rows := 1; rows <= t.rows; rows++ {

@@ -10,6 +10,7 @@ func availableTilings() []*tiling[float32] {
 		list = append(list, &tiling[float32]{
 			name: "8x48_avx512", rows: 8, cols: 48, lanes: 8, tiles: avx512Tiles,
 			copyRows: copyRowsAVX512, transpose: avx512Transposes.transpose, window: window_f32_avx512,
+			copyWhole: copyRowsAVX512, transposeWhole: avx512Transposes.transpose,
 			winograd: &avx512Winograd, linked: linked_f32_avx512, linkedDot: linked_dot_f32_avx512,
 		})
 	}
@@ -17,6 +18,7 @@ func availableTilings() []*tiling[float32] {
 		list = append(list, &tiling[float32]{
 			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles,
 			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, window: window_f32_avx2,
+			copyWhole: copyWholeAVX2, transposeWhole: avx2Wholes.transpose,
 			winograd: &avx2Winograd, linked: linked_f32_avx2, linkedDot: linked_dot_f32_avx2,
 		})
 	}
@@ -71,6 +73,27 @@ func copyRowsAVX512(rows int, src []float32, srcRow int, dst []float32, dstRow, 
 	}
 }
 
+// copyWholeAVX2 copies whole vectors for rows of up to 16 elements. Only at the
+// end of src it minds what is not there.
+func copyWholeAVX2(rows int, src []float32, srcRow int, dst []float32, dstRow, cols int) {
+	lanes := roundUp(cols, 8)
+	whole := 0 // rows that have so many elements behind their beginning
+	if lanes <= len(src) {
+		whole = min(rows, (len(src)-lanes)/max(srcRow, 1)+1)
+	}
+	switch {
+	case whole == 0 || cols == 0 || lanes > 16:
+		whole = 0
+	case lanes == 8:
+		copy_rows8_f32_avx2(whole, src, srcRow, dst, dstRow, cols)
+	default:
+		copy_rows16_f32_avx2(whole, src, srcRow, dst, dstRow, cols)
+	}
+	if whole < rows {
+		copyRows(rows-whole, src[whole*srcRow:], srcRow, dst[whole*dstRow:], dstRow, cols)
+	}
+}
+
 // blockTransposes transpose 1 to 8 rows of some blocks of 8 columns.
 type blockTransposes [8]func(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
@@ -82,6 +105,12 @@ var avx512Transposes = blockTransposes{
 var avx2Transposes = blockTransposes{
 	transpose1_f32_avx2, transpose2_f32_avx2, transpose3_f32_avx2, transpose4_f32_avx2,
 	transpose5_f32_avx2, transpose6_f32_avx2, transpose7_f32_avx2, transpose8_f32_avx2,
+}
+
+// avx2Wholes write 8 rows, whatever they read.
+var avx2Wholes = blockTransposes{
+	whole1_f32_avx2, whole2_f32_avx2, whole3_f32_avx2, whole4_f32_avx2,
+	whole5_f32_avx2, whole6_f32_avx2, whole7_f32_avx2, transpose8_f32_avx2,
 }
 
 // transpose is the twin's, by blocks of 8 columns. The last block overlaps the

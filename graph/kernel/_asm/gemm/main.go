@@ -26,13 +26,19 @@ func main() {
 		}
 	}
 	for rows := 1; rows <= 8; rows++ {
-		transpose(avx512{half: true}, rows)
-		transpose(&avx2{masks: masks}, rows)
+		transpose(avx512{half: true}, rows, false)
+		transpose(&avx2{masks: masks}, rows, false)
+		if rows < 8 {
+			transpose(&avx2{masks: masks}, rows, true)
+		}
 	}
 	window()
 	windowGather()
 	for vectors := 1; vectors <= 3; vectors++ {
-		copyRows(vectors)
+		copyRows(avx512{}, vectors)
+	}
+	for vectors := 1; vectors <= 2; vectors++ {
+		copyRows(&avx2{masks: masks}, vectors)
 	}
 	winograd(avx512{})
 	winograd(&avx2{})
@@ -81,6 +87,8 @@ func tile(set vectorSet, rows, vectors int) {
 		}
 	}
 
+	prefetch(rows, vectors*lanes*4)
+
 	// sum writes the loop over k; masked says that the last vector of a row of
 	// B is cut short.
 	sum := func(masked bool, name suffix) {
@@ -123,6 +131,22 @@ func tile(set vectorSet, rows, vectors int) {
 	sum(true, "")
 	epilogue(set, acc, true, "")
 	RET()
+}
+
+// prefetch fetches the rows of C that will be added to, while the sum runs.
+func prefetch(rows, width int) {
+	flags := Load(Param("flags"), GP64())
+	TESTQ(U32(addC), flags)
+	JZ(LabelRef("fetched"))
+	c := Load(Param("c").Base(), GP64())
+	cRow := bytes("cRow")
+	for range rows {
+		for at := 0; at < width; at += 64 {
+			PREFETCHT0(Mem{Base: c, Disp: at})
+		}
+		ADDQ(cRow, c)
+	}
+	Label("fetched")
 }
 
 // suffix tells labels of parts apart that are written twice.

@@ -10,11 +10,15 @@ import (
 
 // transpose writes transpose{rows}_f32_{set}: up to 8 rows of blocks*8 columns
 // become blocks*8 rows, one 8x8 block at a time in registers. Missing rows are
-// neither read nor written.
-func transpose(set vectorSet, rows int) {
-	TEXT(fmt.Sprintf("transpose%d_f32_%s", rows, set.name()), NOSPLIT,
+// not read; they are not written either, or, in whole{rows}_f32_{set}, as zeros.
+func transpose(set vectorSet, rows int, whole bool) {
+	name, zeros := "transpose", ""
+	if whole {
+		name, zeros = "whole", fmt.Sprintf(", and zeros for i from %d to 7", rows)
+	}
+	TEXT(fmt.Sprintf("%s%d_f32_%s", name, rows, set.name()), NOSPLIT,
 		"func(blocks int, src []float32, srcRow int, dst []float32, dstRow int)")
-	Doc(fmt.Sprintf("Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < %d and j < 8*blocks; blocks > 0.", rows))
+	Doc(fmt.Sprintf("Writes dst[j*dstRow+i] = src[i*srcRow+j] for i < %d and j < 8*blocks%s; blocks > 0.", rows, zeros))
 	Pragma("noescape")
 	blocks := Load(Param("blocks"), GP64())
 	src := Load(Param("src").Base(), GP64())
@@ -24,7 +28,8 @@ func transpose(set vectorSet, rows int) {
 	step := GP64()
 	MOVQ(dstRow.one, step)
 	SHLQ(Imm(3), step)
-	if rows < 8 {
+	masked := rows < 8 && !whole
+	if masked {
 		set.maskFirst(rows)
 	}
 
@@ -62,8 +67,8 @@ func transpose(set vectorSet, rows int) {
 			even, odd := YMM(), YMM()
 			VSHUFPS(Imm(0x44), t[i+2], t[i], even)
 			VSHUFPS(Imm(0xee), t[i+2], t[i], odd)
-			set.store(even, dstRow.at(dst, 4*half+2*i), rows < 8)
-			set.store(odd, dstRow.at(dst, 4*half+2*i+1), rows < 8)
+			set.store(even, dstRow.at(dst, 4*half+2*i), masked)
+			set.store(odd, dstRow.at(dst, 4*half+2*i+1), masked)
 		}
 	}
 	ADDQ(Imm(32), src)
@@ -256,26 +261,33 @@ func lanePowers() Mem {
 	return table
 }
 
-// copyRows writes copy_rows{columns}_f32_avx512: rows of so many elements or
-// up to 15 fewer, strided in both matrices.
-func copyRows(vectors int) {
-	set := avx512{}
-	before := (vectors - 1) * set.lanes()
-	TEXT(fmt.Sprintf("copy_rows%d_f32_avx512", vectors*set.lanes()), NOSPLIT,
+// copyRows writes copy_rows{columns}_f32_{set}: rows of so many elements,
+// strided in both matrices. Where masks cost nothing, the last vector may be cut
+// short.
+func copyRows(set vectorSet, vectors int) {
+	lanes := set.lanes()
+	before, masked := (vectors-1)*lanes, !set.masksCost()
+	TEXT(fmt.Sprintf("copy_rows%d_f32_%s", vectors*lanes, set.name()), NOSPLIT,
 		"func(rows int, src []float32, srcRow int, dst []float32, dstRow, cols int)")
-	Doc(fmt.Sprintf("Copies rows > 0 rows of cols elements, %d < cols <= %d.", before, before+set.lanes()))
+	if masked {
+		Doc(fmt.Sprintf("Copies rows > 0 rows of cols elements, %d < cols <= %d.", before, before+lanes))
+	} else {
+		Doc(fmt.Sprintf("Copies rows > 0 rows of %d elements, whatever cols is.", vectors*lanes))
+	}
 	Pragma("noescape")
 	rows := Load(Param("rows"), GP64())
 	src := Load(Param("src").Base(), GP64())
 	srcRow := bytes("srcRow")
 	dst := Load(Param("dst").Base(), GP64())
 	dstRow := bytes("dstRow")
-	set.mask("cols", before)
+	if masked {
+		set.mask("cols", before)
+	}
 	Label("loop")
 	for j := range vectors {
-		v := ZMM()
-		set.load(Mem{Base: src, Disp: 64 * j}, v, j == vectors-1)
-		set.store(v, Mem{Base: dst, Disp: 64 * j}, j == vectors-1)
+		v := set.vector()
+		set.load(Mem{Base: src, Disp: 4 * lanes * j}, v, masked && j == vectors-1)
+		set.store(v, Mem{Base: dst, Disp: 4 * lanes * j}, masked && j == vectors-1)
 	}
 	ADDQ(srcRow, src)
 	ADDQ(dstRow, dst)
