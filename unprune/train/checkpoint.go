@@ -32,6 +32,7 @@ func (e *Engine) saved() map[string]*onnx.Tensor {
 // Checkpoint returns what the engine needs to go on from here, in its own
 // memory: write it out before the next step.
 func (e *Engine) Checkpoint() map[string]*onnx.Tensor {
+	e.fetchSlots()
 	list := e.saved()
 	list[countersName] = onnx.FromSlice([]int64{int64(e.steps), int64(e.noise.draws), e.cost.Forward, e.cost.Backward, e.cost.HVP}, 5)
 	return list
@@ -44,6 +45,7 @@ func (e *Engine) Restore(state map[string]*onnx.Tensor) error {
 	if counters == nil || counters.DType != onnx.Int64 || counters.Len() != 5 {
 		return fmt.Errorf("train: the checkpoint has no counters")
 	}
+	e.renew()
 	for name, dst := range e.saved() {
 		src := state[name]
 		if src == nil || src.DType != dst.DType || src.Len() != dst.Len() {

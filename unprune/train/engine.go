@@ -52,6 +52,8 @@ type Engine struct {
 
 	state     map[string]*onnx.Tensor // weights, masks, optimizer slots, gradient sums
 	masks     *sparsity.Masks
+	narrowed  *narrowing // takes the steps while masks are held; nil: the whole network does
+	decided   bool       // whether narrowed is nil for good
 	optimizer ops.Optimizer
 	steps     int
 	programs  map[programKey]*compiled
@@ -153,6 +155,7 @@ func (e *Engine) Masks() *sparsity.Masks { return e.masks }
 
 // SetMasks holds weights at zero from now on; nil frees all of them.
 func (e *Engine) SetMasks(masks *sparsity.Masks) error {
+	e.renew()
 	e.masks = masks
 	for _, l := range e.layers {
 		t := e.state[autodiff.MaskName(l.Name)]
@@ -182,6 +185,7 @@ func (e *Engine) Optimize(o ops.Optimizer) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
+	e.renew()
 	if o != e.optimizer {
 		e.forget(stepKind, updateKind)
 	}

@@ -41,7 +41,7 @@ const (
 // A compiled program with the inputs that it wants fresh noise in.
 type compiled struct {
 	Program
-	noise []graph.Noise
+	noise []noiseInput
 }
 
 func (e *Engine) compile(g *graph.Graph, state map[string]*onnx.Tensor, into map[string]string) (*compiled, error) {
@@ -49,7 +49,7 @@ func (e *Engine) compile(g *graph.Graph, state map[string]*onnx.Tensor, into map
 	if err != nil {
 		return nil, err
 	}
-	return &compiled{p, g.Noise}, nil
+	return &compiled{p, e.noise.inputs(g)}, nil
 }
 
 // cached compiles a program on first use.

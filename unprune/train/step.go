@@ -12,6 +12,16 @@ import (
 
 // Step takes one optimizer step on the sum of the terms.
 func (e *Engine) Step(ctx context.Context, rate float64, terms ...unprune.Term) (float64, error) {
+	w, err := e.narrow()
+	if err != nil {
+		return 0, err
+	}
+	if w != nil {
+		loss, done, err := e.stepNarrow(ctx, w, rate, terms)
+		if done || err != nil {
+			return loss, err
+		}
+	}
 	if len(terms) == 1 {
 		return e.fusedStep(ctx, rate, terms[0])
 	}
@@ -55,6 +65,7 @@ func (e *Engine) Apply(ctx context.Context, rate float64) error {
 	if e.state[autodiff.GradName(e.params[0])] == nil {
 		return fmt.Errorf("train: there is no gradient to apply; compute one first")
 	}
+	e.fetchSlots()
 	p, err := e.apply()
 	if err != nil {
 		return err

@@ -1,0 +1,48 @@
+package ops
+
+import "github.com/unprune/unprune/graph"
+
+// Products is the number of multiply-adds of a graph's convolutions and matrix
+// products, whose shapes are known. A fused multiply-add counts as two
+// floating-point operations. Everything else, and operators that are spelled out
+// in others, count nothing.
+func Products(g *graph.Graph) int {
+	total := 0
+	for _, n := range g.Nodes {
+		total += products(n)
+	}
+	return total
+}
+
+// products counts those of one node: a convolution and its two gradients have
+// equally many, one per output element, input channel of its group and kernel
+// position.
+func products(n *graph.Node) int {
+	in := func(slot int) graph.Shape {
+		if v := n.Input(slot); v != nil {
+			return v.Shape
+		}
+		return nil
+	}
+	out := n.Output(0)
+	if out == nil {
+		return 0
+	}
+	switch (key{n.Domain, n.Op}) {
+	case key{"", "Conv"}:
+		return out.Shape.Size() * in(1)[1:].Size()
+	case key{Domain, "ConvGradInput"}:
+		return in(0).Size() * in(1)[1:].Size()
+	case key{Domain, "ConvGradWeight"}:
+		return in(1).Size() * out.Shape[1:].Size()
+	case key{"", "Gemm"}:
+		k := in(0)[1]
+		if n.Int("transA", 0) != 0 {
+			k = in(0)[0]
+		}
+		return out.Shape.Size() * k
+	case key{"", "MatMul"}:
+		return out.Shape.Size() * in(0)[len(in(0))-1]
+	}
+	return 0
+}
