@@ -51,6 +51,41 @@ func (p *Zip[T]) Run(t *Team, z, x, y []T) {
 	p.z, p.x, p.y = nil, nil, nil
 }
 
+// GeluLoop applies Gelu over a team.
+type GeluLoop[T Float] struct {
+	y, slope, x []T
+	body        func(*Worker, int)
+}
+
+// NewGelu prepares Gelu.
+func NewGelu[T Float]() *GeluLoop[T] {
+	g := &GeluLoop[T]{}
+	g.body = func(w *Worker, unit int) {
+		lo, hi := unitRange(unit, len(g.x))
+		y, slope := g.y, g.slope
+		if y == nil {
+			y = scratchOf[T](w, 0, hi-lo)
+		} else {
+			y = y[lo:hi]
+		}
+		if slope == nil {
+			slope = scratchOf[T](w, 1, hi-lo)
+		} else {
+			slope = slope[lo:hi]
+		}
+		Gelu(y, slope, g.x[lo:hi])
+	}
+	return g
+}
+
+// Run sets y to GELU of x and slope to its derivative; either may be nil, for
+// not wanted, or x.
+func (g *GeluLoop[T]) Run(t *Team, y, slope, x []T) {
+	g.y, g.slope, g.x = y, slope, x
+	t.For(unitsOf(len(x)), g.body)
+	g.y, g.slope, g.x = nil, nil, nil
+}
+
 // BinaryKind is what a Binary computes from x and y.
 type BinaryKind int
 

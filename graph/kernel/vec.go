@@ -28,6 +28,7 @@ const (
 	loopSigmoid
 	loopTanh
 	loopErf
+	loopGelu // both results of gelu: z and, written too, y
 	elementwiseLoops
 )
 
@@ -180,6 +181,10 @@ func Tanh[T Float](z, x []T) { each(loopTanh, z, x, nil, 0, 0, 0) }
 
 // Erf sets z[i] to the error function of x[i].
 func Erf[T Float](z, x []T) { each(loopErf, z, x, nil, 0, 0, 0) }
+
+// Gelu sets z[i] = x[i] F(x[i]), with F the standard normal distribution, and
+// slope[i] to its derivative. z or slope may be x.
+func Gelu[T Float](z, slope, x []T) { each(loopGelu, z, x, slope, 0, 0, 0) }
 
 // Sum returns the sum of x. The elements of a slice are added in 64 lanes, in
 // an order that depends on the length alone.

@@ -40,6 +40,7 @@ var vecAVX512 = vecLoops{
 		loopSigmoid:    sigmoid_f32_avx512,
 		loopTanh:       tanh_f32_avx512,
 		loopErf:        erf_f32_avx512,
+		loopGelu:       gelu_f32_avx512,
 	},
 	reduction: [reductionLoops]func(x, y *float32, n int, a float32) float32{
 		loopSum:        sum_f32_avx512,
@@ -89,6 +90,7 @@ var vecAVX2 = vecLoops{
 		loopSigmoid:    sigmoid_f32_avx2,
 		loopTanh:       tanh_f32_avx2,
 		loopErf:        erf_f32_avx2,
+		loopGelu:       gelu_f32_avx2,
 	},
 	reduction: [reductionLoops]func(x, y *float32, n int, a float32) float32{
 		loopSum:        sum_f32_avx2,

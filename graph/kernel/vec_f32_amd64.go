@@ -114,6 +114,11 @@ func tanh_f32_avx2(z *float32, x *float32, y *float32, n int, a float32, b float
 //go:noescape
 func erf_f32_avx2(z *float32, x *float32, y *float32, n int, a float32, b float32, c float32)
 
+// gelu_f32_avx2 runs over n elements, a multiple of 16, and writes z and y.
+//
+//go:noescape
+func gelu_f32_avx2(z *float32, x *float32, y *float32, n int, a float32, b float32, c float32)
+
 // sum_f32_avx2 reduces n elements, a multiple of 16.
 //
 //go:noescape
@@ -298,6 +303,11 @@ func tanh_f32_avx512(z *float32, x *float32, y *float32, n int, a float32, b flo
 //
 //go:noescape
 func erf_f32_avx512(z *float32, x *float32, y *float32, n int, a float32, b float32, c float32)
+
+// gelu_f32_avx512 runs over n elements, a multiple of 16, and writes z and y.
+//
+//go:noescape
+func gelu_f32_avx512(z *float32, x *float32, y *float32, n int, a float32, b float32, c float32)
 
 // sum_f32_avx512 reduces n elements, a multiple of 16.
 //

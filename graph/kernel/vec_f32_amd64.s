@@ -2850,6 +2850,363 @@ DATA vec_3945a014<>+56(SB)/4, $0x3945a014
 DATA vec_3945a014<>+60(SB)/4, $0x3945a014
 GLOBL vec_3945a014<>(SB), RODATA|NOPTR, $64
 
+// func gelu_f32_avx2(z *float32, x *float32, y *float32, n int, a float32, b float32, c float32)
+// Requires: AVX, AVX2
+TEXT ·gelu_f32_avx2(SB), NOSPLIT, $0-44
+	MOVQ z+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ n+24(FP), BX
+
+gelu_block:
+	CMPQ      BX, $0x00000010
+	JL        gelu_block_done
+	VMOVUPS   (CX), Y0
+	VPAND     vec_7fffffff<>+0(SB), Y0, Y1
+	VMULPS    Y1, Y1, Y2
+	VMULPS    vec_bf000000<>+0(SB), Y2, Y2
+	VMOVUPS   vec_c2d00000<>+0(SB), Y3
+	VMOVUPS   vec_42b20000<>+0(SB), Y4
+	VMINPS    Y2, Y4, Y2
+	VMAXPS    Y2, Y3, Y2
+	VMULPS    vec_3fb8aa3b<>+0(SB), Y2, Y3
+	VADDPS    vec_4b400000<>+0(SB), Y3, Y3
+	VPSUBD    vec_4b400000<>+0(SB), Y3, Y4
+	VSUBPS    vec_4b400000<>+0(SB), Y3, Y3
+	VMULPS    vec_3f318000<>+0(SB), Y3, Y5
+	VSUBPS    Y5, Y2, Y2
+	VMULPS    vec_b95e8083<>+0(SB), Y3, Y3
+	VSUBPS    Y3, Y2, Y2
+	VMOVUPS   vec_3ab6da3d<>+0(SB), Y3
+	VMULPS    Y2, Y3, Y3
+	VADDPS    vec_3c091dc9<>+0(SB), Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VADDPS    vec_3d2aaa2f<>+0(SB), Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VADDPS    vec_3e2aaa47<>+0(SB), Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VADDPS    vec_3f000000<>+0(SB), Y3, Y3
+	VMULPS    Y2, Y2, Y5
+	VMULPS    Y3, Y5, Y3
+	VADDPS    Y3, Y2, Y2
+	VADDPS    vec_3f800000<>+0(SB), Y2, Y2
+	VPSRAD    $0x01, Y4, Y3
+	VPSUBD    Y3, Y4, Y4
+	VPADDD    vec_0000007f<>+0(SB), Y3, Y3
+	VPSLLD    $0x17, Y3, Y3
+	VMULPS    Y3, Y2, Y2
+	VPADDD    vec_0000007f<>+0(SB), Y4, Y3
+	VPSLLD    $0x17, Y3, Y3
+	VMULPS    Y3, Y2, Y2
+	VMOVUPS   vec_3f800000<>+0(SB), Y3
+	VMULPS    vec_3e99999a<>+0(SB), Y1, Y1
+	VADDPS    vec_3f800000<>+0(SB), Y1, Y1
+	VDIVPS    Y1, Y3, Y1
+	VMOVUPS   vec_3d11aeb1<>+0(SB), Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    vec_be208c39<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    vec_3e52a031<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    vec_bd59995f<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    vec_3e035f3c<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    vec_3dccc61e<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    vec_3df7483d<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    vec_3df5008a<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y1
+	VMULPS    Y2, Y1, Y1
+	VXORPS    Y3, Y3, Y3
+	VMOVUPS   vec_3f800000<>+0(SB), Y4
+	VSUBPS    Y1, Y4, Y4
+	VCMPPS    $0x11, Y3, Y0, Y3
+	VBLENDVPS Y3, Y1, Y4, Y1
+	VMULPS    Y1, Y0, Y3
+	VMULPS    Y2, Y0, Y0
+	VMULPS    vec_3ecc422a<>+0(SB), Y0, Y0
+	VADDPS    Y0, Y1, Y0
+	VMOVUPS   Y3, (AX)
+	VMOVUPS   Y0, (DX)
+	VMOVUPS   32(CX), Y0
+	VPAND     vec_7fffffff<>+0(SB), Y0, Y1
+	VMULPS    Y1, Y1, Y2
+	VMULPS    vec_bf000000<>+0(SB), Y2, Y2
+	VMOVUPS   vec_c2d00000<>+0(SB), Y3
+	VMOVUPS   vec_42b20000<>+0(SB), Y4
+	VMINPS    Y2, Y4, Y2
+	VMAXPS    Y2, Y3, Y2
+	VMULPS    vec_3fb8aa3b<>+0(SB), Y2, Y3
+	VADDPS    vec_4b400000<>+0(SB), Y3, Y3
+	VPSUBD    vec_4b400000<>+0(SB), Y3, Y4
+	VSUBPS    vec_4b400000<>+0(SB), Y3, Y3
+	VMULPS    vec_3f318000<>+0(SB), Y3, Y5
+	VSUBPS    Y5, Y2, Y2
+	VMULPS    vec_b95e8083<>+0(SB), Y3, Y3
+	VSUBPS    Y3, Y2, Y2
+	VMOVUPS   vec_3ab6da3d<>+0(SB), Y3
+	VMULPS    Y2, Y3, Y3
+	VADDPS    vec_3c091dc9<>+0(SB), Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VADDPS    vec_3d2aaa2f<>+0(SB), Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VADDPS    vec_3e2aaa47<>+0(SB), Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VADDPS    vec_3f000000<>+0(SB), Y3, Y3
+	VMULPS    Y2, Y2, Y5
+	VMULPS    Y3, Y5, Y3
+	VADDPS    Y3, Y2, Y2
+	VADDPS    vec_3f800000<>+0(SB), Y2, Y2
+	VPSRAD    $0x01, Y4, Y3
+	VPSUBD    Y3, Y4, Y4
+	VPADDD    vec_0000007f<>+0(SB), Y3, Y3
+	VPSLLD    $0x17, Y3, Y3
+	VMULPS    Y3, Y2, Y2
+	VPADDD    vec_0000007f<>+0(SB), Y4, Y3
+	VPSLLD    $0x17, Y3, Y3
+	VMULPS    Y3, Y2, Y2
+	VMOVUPS   vec_3f800000<>+0(SB), Y3
+	VMULPS    vec_3e99999a<>+0(SB), Y1, Y1
+	VADDPS    vec_3f800000<>+0(SB), Y1, Y1
+	VDIVPS    Y1, Y3, Y1
+	VMOVUPS   vec_3d11aeb1<>+0(SB), Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    vec_be208c39<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    vec_3e52a031<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    vec_bd59995f<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    vec_3e035f3c<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    vec_3dccc61e<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    vec_3df7483d<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VADDPS    vec_3df5008a<>+0(SB), Y3, Y3
+	VMULPS    Y1, Y3, Y1
+	VMULPS    Y2, Y1, Y1
+	VXORPS    Y3, Y3, Y3
+	VMOVUPS   vec_3f800000<>+0(SB), Y4
+	VSUBPS    Y1, Y4, Y4
+	VCMPPS    $0x11, Y3, Y0, Y3
+	VBLENDVPS Y3, Y1, Y4, Y1
+	VMULPS    Y1, Y0, Y3
+	VMULPS    Y2, Y0, Y0
+	VMULPS    vec_3ecc422a<>+0(SB), Y0, Y0
+	VADDPS    Y0, Y1, Y0
+	VMOVUPS   Y3, 32(AX)
+	VMOVUPS   Y0, 32(DX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000040, CX
+	ADDQ      $0x00000040, DX
+	SUBQ      $0x00000010, BX
+	JMP       gelu_block
+
+gelu_block_done:
+	VZEROUPPER
+	RET
+
+DATA vec_bf000000<>+0(SB)/4, $0xbf000000
+DATA vec_bf000000<>+4(SB)/4, $0xbf000000
+DATA vec_bf000000<>+8(SB)/4, $0xbf000000
+DATA vec_bf000000<>+12(SB)/4, $0xbf000000
+DATA vec_bf000000<>+16(SB)/4, $0xbf000000
+DATA vec_bf000000<>+20(SB)/4, $0xbf000000
+DATA vec_bf000000<>+24(SB)/4, $0xbf000000
+DATA vec_bf000000<>+28(SB)/4, $0xbf000000
+DATA vec_bf000000<>+32(SB)/4, $0xbf000000
+DATA vec_bf000000<>+36(SB)/4, $0xbf000000
+DATA vec_bf000000<>+40(SB)/4, $0xbf000000
+DATA vec_bf000000<>+44(SB)/4, $0xbf000000
+DATA vec_bf000000<>+48(SB)/4, $0xbf000000
+DATA vec_bf000000<>+52(SB)/4, $0xbf000000
+DATA vec_bf000000<>+56(SB)/4, $0xbf000000
+DATA vec_bf000000<>+60(SB)/4, $0xbf000000
+GLOBL vec_bf000000<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3e99999a<>+0(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+4(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+8(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+12(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+16(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+20(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+24(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+28(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+32(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+36(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+40(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+44(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+48(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+52(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+56(SB)/4, $0x3e99999a
+DATA vec_3e99999a<>+60(SB)/4, $0x3e99999a
+GLOBL vec_3e99999a<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3d11aeb1<>+0(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+4(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+8(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+12(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+16(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+20(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+24(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+28(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+32(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+36(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+40(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+44(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+48(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+52(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+56(SB)/4, $0x3d11aeb1
+DATA vec_3d11aeb1<>+60(SB)/4, $0x3d11aeb1
+GLOBL vec_3d11aeb1<>(SB), RODATA|NOPTR, $64
+
+DATA vec_be208c39<>+0(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+4(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+8(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+12(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+16(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+20(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+24(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+28(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+32(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+36(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+40(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+44(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+48(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+52(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+56(SB)/4, $0xbe208c39
+DATA vec_be208c39<>+60(SB)/4, $0xbe208c39
+GLOBL vec_be208c39<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3e52a031<>+0(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+4(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+8(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+12(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+16(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+20(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+24(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+28(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+32(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+36(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+40(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+44(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+48(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+52(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+56(SB)/4, $0x3e52a031
+DATA vec_3e52a031<>+60(SB)/4, $0x3e52a031
+GLOBL vec_3e52a031<>(SB), RODATA|NOPTR, $64
+
+DATA vec_bd59995f<>+0(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+4(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+8(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+12(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+16(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+20(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+24(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+28(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+32(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+36(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+40(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+44(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+48(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+52(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+56(SB)/4, $0xbd59995f
+DATA vec_bd59995f<>+60(SB)/4, $0xbd59995f
+GLOBL vec_bd59995f<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3e035f3c<>+0(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+4(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+8(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+12(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+16(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+20(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+24(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+28(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+32(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+36(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+40(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+44(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+48(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+52(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+56(SB)/4, $0x3e035f3c
+DATA vec_3e035f3c<>+60(SB)/4, $0x3e035f3c
+GLOBL vec_3e035f3c<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3dccc61e<>+0(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+4(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+8(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+12(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+16(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+20(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+24(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+28(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+32(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+36(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+40(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+44(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+48(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+52(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+56(SB)/4, $0x3dccc61e
+DATA vec_3dccc61e<>+60(SB)/4, $0x3dccc61e
+GLOBL vec_3dccc61e<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3df7483d<>+0(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+4(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+8(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+12(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+16(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+20(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+24(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+28(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+32(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+36(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+40(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+44(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+48(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+52(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+56(SB)/4, $0x3df7483d
+DATA vec_3df7483d<>+60(SB)/4, $0x3df7483d
+GLOBL vec_3df7483d<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3df5008a<>+0(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+4(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+8(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+12(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+16(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+20(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+24(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+28(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+32(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+36(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+40(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+44(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+48(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+52(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+56(SB)/4, $0x3df5008a
+DATA vec_3df5008a<>+60(SB)/4, $0x3df5008a
+GLOBL vec_3df5008a<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3ecc422a<>+0(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+4(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+8(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+12(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+16(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+20(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+24(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+28(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+32(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+36(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+40(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+44(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+48(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+52(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+56(SB)/4, $0x3ecc422a
+DATA vec_3ecc422a<>+60(SB)/4, $0x3ecc422a
+GLOBL vec_3ecc422a<>(SB), RODATA|NOPTR, $64
+
 // func sum_f32_avx2(x *float32, y *float32, n int, a float32) float32
 // Requires: AVX, SSE
 TEXT ·sum_f32_avx2(SB), NOSPLIT, $0-36
@@ -5161,6 +5518,96 @@ erf_block:
 	JMP       erf_block
 
 erf_block_done:
+	VZEROUPPER
+	RET
+
+// func gelu_f32_avx512(z *float32, x *float32, y *float32, n int, a float32, b float32, c float32)
+// Requires: AVX, AVX512F
+TEXT ·gelu_f32_avx512(SB), NOSPLIT, $0-44
+	MOVQ z+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ n+24(FP), BX
+
+gelu_block:
+	CMPQ      BX, $0x00000010
+	JL        gelu_block_done
+	VMOVUPS   (CX), Z0
+	VPANDD    vec_7fffffff<>+0(SB), Z0, Z1
+	VMULPS    Z1, Z1, Z2
+	VMULPS    vec_bf000000<>+0(SB), Z2, Z2
+	VMOVUPS   vec_c2d00000<>+0(SB), Z5
+	VMOVUPS   vec_42b20000<>+0(SB), Z6
+	VMINPS    Z2, Z6, Z2
+	VMAXPS    Z2, Z5, Z2
+	VMULPS    vec_3fb8aa3b<>+0(SB), Z2, Z5
+	VADDPS    vec_4b400000<>+0(SB), Z5, Z5
+	VPSUBD    vec_4b400000<>+0(SB), Z5, Z6
+	VSUBPS    vec_4b400000<>+0(SB), Z5, Z5
+	VMULPS    vec_3f318000<>+0(SB), Z5, Z7
+	VSUBPS    Z7, Z2, Z2
+	VMULPS    vec_b95e8083<>+0(SB), Z5, Z5
+	VSUBPS    Z5, Z2, Z2
+	VMOVUPS   vec_3ab6da3d<>+0(SB), Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    vec_3c091dc9<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    vec_3d2aaa2f<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    vec_3e2aaa47<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    vec_3f000000<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z2, Z7
+	VMULPS    Z5, Z7, Z5
+	VADDPS    Z5, Z2, Z2
+	VADDPS    vec_3f800000<>+0(SB), Z2, Z2
+	VPSRAD    $0x01, Z6, Z5
+	VPSUBD    Z5, Z6, Z6
+	VPADDD    vec_0000007f<>+0(SB), Z5, Z5
+	VPSLLD    $0x17, Z5, Z5
+	VMULPS    Z5, Z2, Z2
+	VPADDD    vec_0000007f<>+0(SB), Z6, Z5
+	VPSLLD    $0x17, Z5, Z5
+	VMULPS    Z5, Z2, Z2
+	VMOVUPS   vec_3f800000<>+0(SB), Z5
+	VMULPS    vec_3e99999a<>+0(SB), Z1, Z1
+	VADDPS    vec_3f800000<>+0(SB), Z1, Z1
+	VDIVPS    Z1, Z5, Z1
+	VMOVUPS   vec_3d11aeb1<>+0(SB), Z5
+	VMULPS    Z1, Z5, Z5
+	VADDPS    vec_be208c39<>+0(SB), Z5, Z5
+	VMULPS    Z1, Z5, Z5
+	VADDPS    vec_3e52a031<>+0(SB), Z5, Z5
+	VMULPS    Z1, Z5, Z5
+	VADDPS    vec_bd59995f<>+0(SB), Z5, Z5
+	VMULPS    Z1, Z5, Z5
+	VADDPS    vec_3e035f3c<>+0(SB), Z5, Z5
+	VMULPS    Z1, Z5, Z5
+	VADDPS    vec_3dccc61e<>+0(SB), Z5, Z5
+	VMULPS    Z1, Z5, Z5
+	VADDPS    vec_3df7483d<>+0(SB), Z5, Z5
+	VMULPS    Z1, Z5, Z5
+	VADDPS    vec_3df5008a<>+0(SB), Z5, Z5
+	VMULPS    Z1, Z5, Z1
+	VMULPS    Z2, Z1, Z1
+	VPXORD    Z3, Z3, Z3
+	VMOVUPS   vec_3f800000<>+0(SB), Z5
+	VSUBPS    Z1, Z5, Z5
+	VCMPPS    $0x11, Z3, Z0, K1
+	VBLENDMPS Z1, Z5, K1, Z4
+	VMULPS    Z4, Z0, Z1
+	VMULPS    Z2, Z0, Z0
+	VMULPS    vec_3ecc422a<>+0(SB), Z0, Z0
+	VADDPS    Z0, Z4, Z0
+	VMOVUPS   Z1, (AX)
+	VMOVUPS   Z0, (DX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000040, CX
+	ADDQ      $0x00000040, DX
+	SUBQ      $0x00000010, BX
+	JMP       gelu_block
+
+gelu_block_done:
 	VZEROUPPER
 	RET
 

@@ -49,6 +49,10 @@ func eachTwin[T Float](k elementwise, z, x, y []T, a, b, c T) {
 		for i, v := range x {
 			z[i] = larger(0, T(a*v)+b)
 		}
+	case loopGelu:
+		for i, v := range x {
+			z[i], y[i] = gelu(v)
+		}
 	default:
 		mapTwin(k, z, x, a, b)
 	}

@@ -29,8 +29,10 @@ func TestElementwiseLoops(t *testing.T) {
 				want := append([]float32(nil), z...)
 				a, b, c := float32(rng.NormFloat64()), float32(rng.NormFloat64()), float32(rng.NormFloat64())
 				each(k, z[guard:n+guard], x, y, a, b, c)
+				second := clone(y)
 				eachTwin(k, want[guard:n+guard], x, y, a, b, c)
 				sameBits(t, fmt.Sprintf("loop %d", k), z, want)
+				sameBits(t, fmt.Sprintf("second result of loop %d", k), second, y)
 				each(k, x, x, y, a, b, c)
 				sameBits(t, fmt.Sprintf("loop %d over x", k), x, want[guard:n+guard])
 			}
@@ -210,6 +212,31 @@ func TestTranscendental(t *testing.T) {
 	}
 }
 
+// TestGelu compares both results with their formulas, in absolute terms: in the
+// tails what counts is how much is added to other numbers.
+func TestGelu(t *testing.T) {
+	withLoops(t, func(t *testing.T) {
+		const n = 1 << 18
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = -16 + float32(i)*(32.0/n)
+		}
+		y, slope := make([]float32, n), make([]float32, n)
+		Gelu(y, slope, x)
+		for i, v := range x {
+			a := float64(v)
+			cdf := 0.5 * math.Erfc(-a/math.Sqrt2)
+			if e := math.Abs(float64(y[i]) - a*cdf); !(e <= 4e-7*max(1, math.Abs(a))) {
+				t.Fatalf("gelu(%v) = %v is off by %g", v, y[i], e)
+			}
+			want := cdf + a*math.Exp(-a*a/2)/math.Sqrt(2*math.Pi)
+			if e := math.Abs(float64(slope[i]) - want); !(e <= 6e-7) {
+				t.Fatalf("the slope of gelu at %v, %v, is off by %g", v, slope[i], e)
+			}
+		}
+	})
+}
+
 // ulps is the distance of got from want in units in the last place of float32.
 func ulps(got float32, want float64) float64 {
 	w := float32(want)
@@ -235,7 +262,7 @@ func BenchmarkLoops(b *testing.B) {
 		x[i], y[i] = float32(i%97)/97+0.5, 2
 	}
 	withLoopsInUse(func(impl string) {
-		for name, k := range map[string]elementwise{"add": loopAdd, "exp": loopExp, "log": loopLog, "tanh": loopTanh, "erf": loopErf} {
+		for name, k := range map[string]elementwise{"add": loopAdd, "exp": loopExp, "log": loopLog, "tanh": loopTanh, "erf": loopErf, "gelu": loopGelu} {
 			b.Run(name+"/"+impl, func(b *testing.B) {
 				b.SetBytes(4 * unitSize)
 				for b.Loop() {

@@ -46,10 +46,6 @@ func init() {
 			Infer: inferSame(floats...), Forward: forwardActivation, Body: bodyHardSwish,
 		},
 		Op{
-			Name: "Gelu", Since: []int{20}, Axes: axesFirst,
-			Infer: inferGelu, Grad: gradGelu, Forward: forwardActivation,
-		},
-		Op{
 			Name: "PRelu", Since: []int{7, 9, 16}, Axes: axesBroadcast,
 			Infer: inferPRelu, Grad: gradPRelu, Forward: forwardPRelu,
 		},
@@ -139,11 +135,6 @@ func activationKernel[T kernel.Float](n *graph.Node) func(z, x []T) {
 		return pointwise(func(x T) T {
 			return max(x, 0) + T(math.Log1p(math.Exp(-math.Abs(float64(x)))))
 		})
-	case "Gelu":
-		if n.Str("approximate", "none") == "tanh" {
-			return geluTanh[T]
-		}
-		return geluExact[T]
 	}
 	return nil
 }
@@ -162,56 +153,6 @@ func bodyHardSwish(b *Builder, n *graph.Node) (values, error) {
 	x := n.Inputs[0]
 	line := b.Add(b.Mul(x, b.Scalar(1.0/6, x)), b.Scalar(0.5, x))
 	return values{b.Mul(x, b.Op("Clip", line, b.Scalar(0, x), b.Scalar(1, x)))}, nil
-}
-
-func inferGelu(n *graph.Node) error {
-	if a := n.Str("approximate", "none"); a != "none" && a != "tanh" {
-		return fmt.Errorf("approximate is %q, want none or tanh", a)
-	}
-	return inferSame(floats...)(n)
-}
-
-// The constants of Gelu's approximation, 0.5x(1+tanh(c(x+kx^3))).
-var (
-	geluC = math.Sqrt(2 / math.Pi)
-	geluK = 0.044715
-)
-
-// geluExact and geluTanh read x after they have written z, so they do not work
-// in place.
-func geluExact[T kernel.Float](z, x []T) {
-	kernel.Scale(z, 1/math.Sqrt2, x)
-	kernel.Erf(z, z)
-	kernel.Affine(z, 0.5, z, 0.5)
-	kernel.Mul(z, z, x)
-}
-
-func geluTanh[T kernel.Float](z, x []T) {
-	kernel.Mul(z, x, x)
-	kernel.Affine(z, T(geluC*geluK), z, T(geluC))
-	kernel.Mul(z, z, x)
-	kernel.Tanh(z, z)
-	kernel.Affine(z, 0.5, z, 0.5)
-	kernel.Mul(z, z, x)
-}
-
-// gradGelu: with F the normal distribution and f its density, (xF)' = F + xf;
-// for the approximation, with t the tanh, 0.5(1+t) + 0.5x(1-t^2)c(1+3kx^2).
-func gradGelu(b *Builder, n *graph.Node, dy values) (values, error) {
-	x := n.Inputs[0]
-	num := func(v float64) *graph.Value { return b.Scalar(v, x) }
-	half, one := num(0.5), num(1)
-	xx := b.Mul(x, x)
-	if n.Str("approximate", "none") == "none" {
-		cdf := b.Mul(half, b.Add(one, b.Op("Erf", b.Mul(x, num(1/math.Sqrt2)))))
-		density := b.Mul(b.Op("Exp", b.Mul(xx, num(-0.5))), num(1/math.Sqrt(2*math.Pi)))
-		return values{b.Mul(dy[0], b.Add(cdf, b.Mul(x, density)))}, nil
-	}
-	inner := b.Mul(b.Mul(x, num(geluC)), b.Add(one, b.Mul(xx, num(geluK))))
-	t := b.Op("Tanh", inner)
-	dt := b.Mul(b.Sub(one, b.Mul(t, t)), b.Mul(num(geluC), b.Add(one, b.Mul(xx, num(3*geluK)))))
-	slope := b.Add(b.Mul(half, b.Add(one, t)), b.Mul(b.Mul(half, x), dt))
-	return values{b.Mul(dy[0], slope)}, nil
 }
 
 // inferPRelu: the slope broadcasts to x, not the other way round.

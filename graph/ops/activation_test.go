@@ -17,6 +17,7 @@ var _ = addCases(
 	Case{Op: "Softplus", In: []input{uniform(-30, 30, 3, 7)}, Diff: []int{0}},
 	Case{Op: "Gelu", In: []input{normal(3, 7)}, Diff: []int{0}},
 	Case{Op: "Gelu", Name: "tanh", Attrs: attrs(onnx.AttrString("approximate", "tanh")), In: []input{normal(3, 7)}, Diff: []int{0}},
+	Case{Domain: ops.Domain, Op: "GeluSlope", In: []input{normal(3, 7)}, NOut: 2, Diff: []int{0}},
 	Case{Op: "PRelu", In: []input{distinct(2, 3, 2, 2), uniform(0.1, 0.5, 3, 1, 1)}, Diff: []int{0, 1}},
 	Case{Op: "PRelu", Name: "one slope", In: []input{distinct(2, 3), uniform(0.1, 0.5, 1)}, Diff: []int{0, 1}},
 	Case{Op: "Clip", In: []input{distinct(4, 7), fixed(scalarOf(-0.3)), fixed(scalarOf(0.4))}, Diff: []int{0}},

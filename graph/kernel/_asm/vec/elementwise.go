@@ -80,3 +80,20 @@ func elementwise(v isa, l elementwiseLoop) {
 	VZEROUPPER()
 	RET()
 }
+
+// twoResults writes a loop of the same signature that sets z[i] and y[i] from x[i].
+func twoResults(v isa, loop string, body func(x reg.VecVirtual) (z, y reg.VecVirtual)) {
+	name := v.symbol(loop)
+	TEXT(name, NOSPLIT, "func(z, x, y *float32, n int, a, b, c float32)")
+	Doc(fmt.Sprintf("%s runs over n elements, a multiple of %d, and writes z and y.", name, block))
+	Pragma("noescape")
+	z, x, y := Load(Param("z"), GP64()), Load(Param("x"), GP64()), Load(Param("y"), GP64())
+	n := Load(Param("n"), GP64())
+	v.loop(loop, n, 1, []reg.Register{z, x, y}, func(e int) {
+		first, second := body(v.load(Mem{Base: x, Disp: 4 * e}))
+		VMOVUPS(first, Mem{Base: z, Disp: 4 * e})
+		VMOVUPS(second, Mem{Base: y, Disp: 4 * e})
+	})
+	VZEROUPPER()
+	RET()
+}

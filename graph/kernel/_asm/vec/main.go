@@ -18,6 +18,7 @@ func main() {
 		for _, l := range elementwiseLoops {
 			elementwise(v, l)
 		}
+		twoResults(v, "gelu", v.gelu)
 		for _, l := range reductionLoops {
 			reduction(v, l)
 		}

@@ -60,3 +60,14 @@ func (v isa) erf(x reg.VecVirtual) reg.VecVirtual {
 	big := v.sub(v.num(1), v.exp(q))
 	return v.or(v.choose(a, lessThan, num(1), small, big), v.and(x, bits(0x80000000)))
 }
+
+// gelu returns x F(x) and its derivative F(x) + x f(x), with F the standard
+// normal distribution and f its density.
+func (v isa) gelu(x reg.VecVirtual) (y, slope reg.VecVirtual) {
+	a := v.and(x, bits(0x7fffffff))
+	e := v.exp(v.mul(v.mul(a, a), num(-0.5)))
+	t := v.div(v.num(1), v.add(v.mul(a, num(0.3)), num(1)))
+	tail := v.mul(v.mul(v.horner(t, []float64{0.11962993443012238, 0.12074325233697891, 0.09998725354671478, 0.128292977809906, -0.05312478169798851, 0.2056892067193985, -0.15678490698337555, 0.035566989332437515}), t), e)
+	cdf := v.choose(x, lessThan, v.zero(), tail, v.sub(v.num(1), tail))
+	return v.mul(x, cdf), v.add(cdf, v.mul(v.mul(x, e), num(0.3989422804014327)))
+}
