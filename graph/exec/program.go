@@ -51,7 +51,7 @@ func Compile(g *graph.Graph, o Options) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := updatesLast(g, o.Into); err != nil {
+	if err := orderUpdates(g, o.Into); err != nil {
 		return nil, err
 	}
 	l, err := plan(g, o.State, o.Into)
@@ -141,29 +141,6 @@ func swapNames(g *graph.Graph, old, v *graph.Value, name string) error {
 		return err
 	}
 	return g.Rename(v, name)
-}
-
-// updatesLast moves the nodes that make the new value of an input behind all
-// others, so that nobody reads the input after it was overwritten.
-func updatesLast(g *graph.Graph, into map[string]string) error {
-	if len(into) == 0 {
-		return nil
-	}
-	late := func(n *graph.Node) bool {
-		return !slices.ContainsFunc(n.Outputs, func(v *graph.Value) bool {
-			return v != nil && (into[v.Name] == "" || len(v.Uses()) > 0)
-		})
-	}
-	slices.SortStableFunc(g.Nodes, func(a, b *graph.Node) int {
-		switch la, lb := late(a), late(b); {
-		case la == lb:
-			return 0
-		case la:
-			return 1
-		}
-		return -1
-	})
-	return nil
 }
 
 func (p *Program) prepare(n *graph.Node, l *layout, at func(*graph.Value) *onnx.Tensor, o Options) error {
