@@ -51,6 +51,9 @@ func Compile(g *graph.Graph, o Options) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := fuse(g); err != nil {
+		return nil, err
+	}
 	if err := orderUpdates(g, o.Into); err != nil {
 		return nil, err
 	}
