@@ -10,7 +10,8 @@ import (
 )
 
 // TestSVC compares decision values with scikit-learn's on the random problems
-// of testdata/make_svc.py.
+// of testdata/make_svc.py. Both stop at a tolerance of 1e-3, where solvers that
+// come another way differ by up to 0.07; this one comes the same way.
 func TestSVC(t *testing.T) {
 	arrays, err := npz.ReadFile("testdata/svc.npz")
 	if err != nil {
@@ -31,7 +32,7 @@ func TestSVC(t *testing.T) {
 		for j, d := range m.Decide(points(i, "query")) {
 			off := math.Abs(d - want[j])
 			worst = max(worst, off)
-			if !(off <= 5e-3) {
+			if !(off <= 1e-6) {
 				t.Errorf("problem %d: decision %d is %v, scikit-learn's is %v", i, j, d, want[j])
 				break
 			}
@@ -81,10 +82,10 @@ func TestSVCErrors(t *testing.T) {
 
 // TestRowCache fits with room for two rows only.
 func TestRowCache(t *testing.T) {
-	c := newRowCache(3, func(i int, row []float64) { row[0] = float64(i) })
+	c := newRowCache(3, func(i int, row []float32) { row[0] = float32(i) })
 	c.limit = 2
 	for _, i := range []int{0, 1, 0, 2, 0, 1, 2} {
-		if got := c.get(i)[0]; got != float64(i) {
+		if got := c.get(i)[0]; got != float32(i) {
 			t.Errorf("row %d holds %v", i, got)
 		}
 	}
