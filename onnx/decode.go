@@ -15,9 +15,17 @@ const maxDepth = 64
 // below dir; a nil dir means that there must be none. The model shares no
 // memory with b.
 func Decode(b []byte, dir *os.Root) (*Model, error) {
+	return decodeWith(b, dir, func(*pb.ModelProto) error { return nil })
+}
+
+// decodeWith completes the message that it parses with fill.
+func decodeWith(b []byte, dir *os.Root, fill func(*pb.ModelProto) error) (*Model, error) {
 	p := new(pb.ModelProto)
 	if err := (proto.UnmarshalOptions{RecursionLimit: 8 * maxDepth}).Unmarshal(b, p); err != nil {
 		return nil, formatErrorf("not an ONNX model, or cut short: %v", err)
+	}
+	if err := fill(p); err != nil {
+		return nil, err
 	}
 	d := decoder{external: newExternalFiles(dir)}
 	defer d.external.close()

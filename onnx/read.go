@@ -5,44 +5,54 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/unprune/unprune/onnx/internal/pb"
 )
 
 // Read reads the model in the file path, external data included, which must be
 // in plain files below the same folder.
 func Read(path string) (*Model, error) {
-	b, err := readFile(path)
+	f, size, err := openModel(path)
 	if err != nil {
 		return nil, inFile(err, path)
 	}
+	defer f.Close()
 	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return nil, fmt.Errorf("onnx: %w", err)
 	}
 	defer root.Close()
-	m, err := Decode(b, root)
+	m, err := read(f, size, root)
 	return m, inFile(err, path)
 }
 
-// readFile reads a file that is no larger than a model can be.
-func readFile(path string) ([]byte, error) {
+func read(f io.ReaderAt, size int64, root *os.Root) (*Model, error) {
+	l, err := lift(f, size, liftFrom)
+	if err == nil {
+		return decodeWith(l.rest, root, func(p *pb.ModelProto) error { return l.put(f, p) })
+	}
+	b := make([]byte, size)
+	if _, err := io.ReadFull(io.NewSectionReader(f, 0, size), b); err != nil {
+		return nil, formatErrorf("cannot be read: %v", withoutPath(err))
+	}
+	return Decode(b, root)
+}
+
+// openModel opens a file that is no larger than a model can be.
+func openModel(path string) (*os.File, int64, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("onnx: %w", err)
+		return nil, 0, fmt.Errorf("onnx: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, formatErrorf("is not a file but %v", kindOf(info))
+		return nil, 0, formatErrorf("is not a file but %v", kindOf(info))
 	}
 	if info.Size() > maxFile {
-		return nil, formatErrorf("has %d bytes, an ONNX model cannot have more than %d", info.Size(), maxFile)
+		return nil, 0, formatErrorf("has %d bytes, an ONNX model cannot have more than %d", info.Size(), maxFile)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("onnx: %w", err)
+		return nil, 0, fmt.Errorf("onnx: %w", err)
 	}
-	defer f.Close()
-	b := make([]byte, info.Size())
-	if _, err = io.ReadFull(f, b); err != nil {
-		return nil, fmt.Errorf("onnx: read %s: %w", path, err)
-	}
-	return b, nil
+	return f, info.Size(), nil
 }
