@@ -11,6 +11,10 @@ import (
 // maxDepth bounds how deep graphs and types may be nested.
 const maxDepth = 64
 
+// MaxNodes bounds the nodes of a file, those of graphs inside nodes included.
+// Networks have thousands.
+const MaxNodes = 1 << 18
+
 // Decode reads a model from the bytes of a file. External data is looked for
 // below dir; a nil dir means that there must be none. The model shares no
 // memory with b.
@@ -37,6 +41,7 @@ func decodeWith(b []byte, dir *os.Root, fill func(*pb.ModelProto) error) (*Model
 type decoder struct {
 	external *externalFiles
 	depth    int
+	nodes    int
 }
 
 // enter counts a level of nesting; every call that succeeds is followed by leave.
@@ -137,6 +142,9 @@ func (d *decoder) graph(p *pb.GraphProto) (*Graph, error) {
 	k.keepUnknown(p)
 	g.Name = take(k, graphName, p.Name)
 	g.Doc = take(k, graphDoc, p.DocString)
+	if d.nodes += len(p.Node); d.nodes > MaxNodes {
+		return nil, tooManyNodes()
+	}
 	var err error
 	if g.Nodes, err = list(p.Node, "node", d.node); err != nil {
 		return nil, err
@@ -155,6 +163,10 @@ func (d *decoder) graph(p *pb.GraphProto) (*Graph, error) {
 	}
 	g.ValueInfo, err = list(p.ValueInfo, "value_info", d.valueInfo)
 	return g, err
+}
+
+func tooManyNodes() error {
+	return unsupportedf("has more than %d nodes, the most that are taken", MaxNodes)
 }
 
 func (d *decoder) node(p *pb.NodeProto) (*Node, error) {

@@ -21,6 +21,7 @@ const liftFrom = 1 << 12
 // Numbers of the fields on the way to raw_data (onnx.proto).
 const (
 	fieldModelGraph       protowire.Number = 7
+	fieldGraphNode        protowire.Number = 1
 	fieldGraphInitializer protowire.Number = 5
 	fieldTensorRaw        protowire.Number = 9
 )
@@ -70,12 +71,18 @@ type lifter struct {
 	size, from   int64
 	in           *bufio.Reader
 	at           int64 // offset of in
-	initializers int   // seen so far
+	nodes        int   // seen so far
+	initializers int
 	file         *lifted
 }
 
 func (l *lifter) graph(size int64) ([]byte, error) {
 	return l.message(nil, size, func(out []byte, num protowire.Number, n int64) ([]byte, bool, error) {
+		if num == fieldGraphNode {
+			if l.nodes++; l.nodes > MaxNodes { // before memory is taken for them
+				return out, false, tooManyNodes()
+			}
+		}
 		if num != fieldGraphInitializer {
 			return out, false, nil
 		}
@@ -136,7 +143,7 @@ func (l *lifter) message(out []byte, size int64, field func(out []byte, num prot
 			n = 8
 		case protowire.BytesType:
 			v, err := l.varint()
-			if err != nil || v > uint64(max(end-l.at, 0)) {
+			if err != nil || v > uint64(max(end-l.at, 0)) { // beyond the message
 				return nil, errNotLiftable
 			}
 			var done bool

@@ -3,6 +3,7 @@ package onnx
 import (
 	"bytes"
 	"os"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -19,7 +20,7 @@ func requireLiftedAlike(t *testing.T, b []byte, whole *Model, wholeErr error) bo
 	l, err := lift(f, f.Size(), 1)
 	if err != nil {
 		if wholeErr == nil && err != errNotLiftable {
-			t.Fatalf("decodes, but cannot be lifted: %v", err)
+			t.Fatalf("decodes, but lifting fails: %v", err)
 		}
 		return false
 	}
@@ -86,5 +87,20 @@ func TestLift(t *testing.T) {
 				t.Errorf("lifted: %v, want %v", lifts, c.lifts)
 			}
 		})
+	}
+}
+
+// TestTooManyNodes: such a file is refused before memory is taken for the nodes.
+func TestTooManyNodes(t *testing.T) {
+	node := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), nil)
+	graph := bytes.Repeat(node, MaxNodes+1)
+	file := protowire.AppendBytes(protowire.AppendTag(nil, 7, protowire.BytesType), graph)
+	for name, read := range map[string]func() (*Model, error){
+		"read":   func() (*Model, error) { return read(bytes.NewReader(file), int64(len(file)), nil) },
+		"decode": func() (*Model, error) { return Decode(file, nil) },
+	} {
+		if _, err := read(); err == nil || !strings.Contains(err.Error(), "more than 262144 nodes") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -28,8 +28,11 @@ func Read(path string) (*Model, error) {
 
 func read(f io.ReaderAt, size int64, root *os.Root) (*Model, error) {
 	l, err := lift(f, size, liftFrom)
-	if err == nil {
+	switch {
+	case err == nil:
 		return decodeWith(l.rest, root, func(p *pb.ModelProto) error { return l.put(f, p) })
+	case err != errNotLiftable:
+		return nil, err
 	}
 	b := make([]byte, size)
 	if _, err := io.ReadFull(io.NewSectionReader(f, 0, size), b); err != nil {

@@ -59,7 +59,7 @@ func (a *app) gradient(ctx context.Context, path string, o gradientOptions) erro
 	if err := checkWritable(o.output); err != nil {
 		return err
 	}
-	im, err := a.readNetwork(path)
+	im, err := a.readTrainable(path)
 	if err != nil {
 		return err
 	}

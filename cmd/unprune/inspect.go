@@ -99,7 +99,7 @@ func (a *app) inspect(path string) error {
 		return err
 	}
 	if len(in.Missing) > 0 {
-		return unknownOperators(path, in.Missing)
+		return refusal(path, err)
 	}
 	return nil
 }

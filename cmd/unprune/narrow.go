@@ -24,6 +24,9 @@ func (a *app) readWide(path string, o *requestOptions) (im *pass.Model, narrow b
 	if im, err = a.importModel(path, m); err != nil {
 		return nil, false, err
 	}
+	if err := checkTrainable(path, im); err != nil {
+		return nil, false, err
+	}
 	flag, other := "dense", o.dense
 	if other == "" {
 		flag, other = "initial", o.initial

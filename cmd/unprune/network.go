@@ -64,7 +64,7 @@ func readFile(path string) (*onnx.Model, error) {
 	return nil, err
 }
 
-// readNetwork reads a model and prepares it for training.
+// readNetwork reads a model and imports it.
 func (a *app) readNetwork(path string) (*pass.Model, error) {
 	m, err := readFile(path)
 	if err != nil {
@@ -73,13 +73,27 @@ func (a *app) readNetwork(path string) (*pass.Model, error) {
 	return a.importModel(path, m)
 }
 
+// readTrainable is readNetwork for commands that train or prune.
+func (a *app) readTrainable(path string) (*pass.Model, error) {
+	im, err := a.readNetwork(path)
+	if err != nil {
+		return nil, err
+	}
+	return im, checkTrainable(path, im)
+}
+
+// checkTrainable refuses models that can be run but neither trained nor pruned.
+func checkTrainable(path string, im *pass.Model) error {
+	if problems := im.Untrainable(); len(problems) > 0 {
+		return fmt.Errorf("model %s can be run but not trained: %s", path, joined(problems))
+	}
+	return nil
+}
+
 func (a *app) importModel(path string, m *onnx.Model) (*pass.Model, error) {
 	im, err := pass.Options{Dims: a.dims}.Import(m)
 	if err != nil {
-		if unknown := missingOperators(err); len(unknown) > 0 {
-			return nil, unknownOperators(path, unknown)
-		}
-		return nil, fmt.Errorf("model %s: %w", path, err)
+		return nil, refusal(path, err)
 	}
 	for _, note := range im.Notes {
 		a.log.Info(path + ": " + note)
@@ -208,11 +222,35 @@ func (a *app) checkInitial(path string, theta0 *unprune.Weights, layers []sparsi
 	return nil
 }
 
-// unknownOperators says which operators are missing and what to do about it.
-func unknownOperators(path string, names []string) error {
+// refusal says why a model cannot be imported: which operators are missing and
+// what to do about it, then every reason with the nodes that it holds for.
+func refusal(path string, err error) error {
+	names := missingOperators(err)
+	if len(names) == 0 {
+		return fmt.Errorf("model %s: %w", path, err)
+	}
 	advice := "try another opset, or ask for them at " + bugReportAt
 	if slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "com.microsoft") }) {
 		advice = "the file went through an offline optimiser; use the file before it"
 	}
-	return fmt.Errorf("model %s uses operators that are not implemented: %s; %s", path, strings.Join(names, ", "), advice)
+	text := fmt.Sprintf("model %s uses operators that are not implemented: %s; %s", path, strings.Join(names, ", "), advice)
+	var refused *pass.ImportError
+	if errors.As(err, &refused) {
+		text += "; " + joined(refused.Problems)
+	}
+	return errors.New(text)
+}
+
+// joined lists problems: of missing operators the nodes, of others the reason
+// too.
+func joined(problems []pass.Problem) string {
+	var list []string
+	for _, p := range problems {
+		if p.Unknown != nil {
+			list = append(list, fmt.Sprintf("%s (opset %d) at %s", p.Operator, p.Unknown.Node.Version, p.Where()))
+		} else {
+			list = append(list, p.String())
+		}
+	}
+	return strings.Join(list, "; ")
 }

@@ -48,8 +48,8 @@ func Import(m *onnx.Model) (*Model, error) { return Options{}.Import(m) }
 
 // Import is Import with options.
 func (o Options) Import(m *onnx.Model) (*Model, error) {
-	if m.Graph != nil && len(m.Graph.Nodes) > maxFile {
-		return nil, fmt.Errorf("pass: the model has %d nodes, more than the %d that are taken", len(m.Graph.Nodes), maxFile)
+	if m.Graph != nil && len(m.Graph.Nodes) > onnx.MaxNodes {
+		return nil, fmt.Errorf("pass: the model has %d nodes, more than the %d that are taken", len(m.Graph.Nodes), onnx.MaxNodes)
 	}
 	g, err := graph.FromONNX(m)
 	if err != nil {

@@ -12,9 +12,6 @@ import (
 // its loops unrolled: a small file can ask for any number of nodes.
 const maxNodes = 1 << 16
 
-// maxFile bounds the nodes of a file as it is.
-const maxFile = 1 << 18
-
 // functionID names a local function.
 type functionID struct{ domain, name, overload string }
 

@@ -10,6 +10,9 @@ import (
 	"github.com/unprune/unprune/onnx"
 )
 
+// newestOpset is that of onnx 1.23, whose node cases the executor runs.
+const newestOpset = 28
+
 // An ImportError lists everything that keeps a model from being used.
 type ImportError struct{ Problems []Problem }
 
@@ -44,6 +47,14 @@ func (e *ImportError) Unwrap() []error {
 }
 
 func (p Problem) String() string {
+	if p.Operator == "" {
+		return fmt.Sprintf("%s (%s)", p.Why, p.Where())
+	}
+	return fmt.Sprintf("operator %s: %s (nodes %s)", p.Operator, p.Why, p.Where())
+}
+
+// Where names the first nodes or values, and says how many more there are.
+func (p Problem) Where() string {
 	const shown = 3
 	names := make([]string, 0, shown)
 	for _, n := range p.Nodes[:min(len(p.Nodes), shown)] {
@@ -53,10 +64,7 @@ func (p Problem) String() string {
 	if more := len(p.Nodes) - shown; more > 0 {
 		list += fmt.Sprintf(" and %d more", more)
 	}
-	if p.Operator == "" {
-		return fmt.Sprintf("%s (%s)", p.Why, list)
-	}
-	return fmt.Sprintf("operator %s: %s (nodes %s)", p.Operator, p.Why, list)
+	return list
 }
 
 // Check lists what of g is not implemented, in the bodies of its branches and
@@ -141,6 +149,9 @@ func nodeName(n *graph.Node) string {
 // importable is the error for what Check finds, nil if it finds nothing.
 func importable(g *graph.Graph) error {
 	problems := Check(g)
+	if v := g.Opsets[""]; v > newestOpset {
+		problems = append(problems, Problem{Why: fmt.Sprintf("operator set %d is newer than %d, the newest that is known; export the model with an older one", v, newestOpset), Nodes: []string{g.Name}})
+	}
 	if len(g.Outputs) == 0 {
 		problems = append(problems, Problem{Why: "the model has no output", Nodes: []string{g.Name}})
 	}
@@ -149,4 +160,25 @@ func importable(g *graph.Graph) error {
 	}
 	slices.SortStableFunc(problems, func(a, b Problem) int { return strings.Compare(a.Operator, b.Operator) })
 	return &ImportError{problems}
+}
+
+// integerOps are the operators of quantised models.
+var integerOps = []string{
+	"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul",
+}
+
+// Untrainable lists the nodes that keep the model from being trained or pruned
+// although it can be run: those of a quantised model, whose weights are whole
+// numbers, and branches and loops whose course depends on the input.
+func (im *Model) Untrainable() []Problem {
+	c := checker{found: map[string]int{}}
+	for _, n := range im.Trunk().Nodes {
+		switch {
+		case n.Domain == "" && slices.Contains(integerOps, n.Op):
+			c.add(Problem{Operator: n.Op, Why: "the model is quantised, and whole numbers cannot be trained; use the file before quantisation"}, nodeName(n))
+		case isControl(n):
+			c.add(Problem{Operator: n.Op, Why: "its course depends on the input, which training does not follow; export the model without it"}, nodeName(n))
+		}
+	}
+	return c.list
 }
