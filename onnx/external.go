@@ -124,6 +124,7 @@ func (x *externalFiles) read(entries []*pb.StringStringEntryProto, t *Tensor, n 
 	if _, err := io.ReadFull(io.NewSectionReader(f, r.offset, r.length), raw); err != nil {
 		return nil, formatErrorf("%q cannot be read: %v", r.location, withoutPath(err))
 	}
+	t.External = r.location
 	return rawElements(raw, t.DType), nil
 }
 

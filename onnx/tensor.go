@@ -26,6 +26,10 @@ type Tensor struct {
 	// Data may be edited or replaced; files are written from it.
 	Data any
 
+	// External names the file beside the model that the elements were read
+	// from; empty if they stood in the model. Writing does not look at it.
+	External string
+
 	Doc      string
 	Metadata []StringPair
 

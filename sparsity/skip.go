@@ -2,8 +2,9 @@ package sparsity
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
+
+	"github.com/unprune/unprune/graph"
 )
 
 // Skip returns the layers that no pattern names, and the names of those that
@@ -15,7 +16,7 @@ func Skip(layers []Layer, patterns []string) (rest []Layer, skipped []string, er
 	for _, p := range patterns {
 		found := false
 		for i, l := range layers {
-			if names(p, l.Name) || p == "first" && i == 0 || p == "last" && i == len(layers)-1 {
+			if graph.MatchName(p, l.Name) || p == "first" && i == 0 || p == "last" && i == len(layers)-1 {
 				skip[l.Name], found = true, true
 			}
 		}
@@ -31,12 +32,6 @@ func Skip(layers []Layer, patterns []string) (rest []Layer, skipped []string, er
 		}
 	}
 	return rest, skipped, nil
-}
-
-func names(pattern, name string) bool {
-	quoted := regexp.QuoteMeta(pattern)
-	quoted = strings.ReplaceAll(strings.ReplaceAll(quoted, `\*`, ".*"), `\?`, ".")
-	return regexp.MustCompile("^" + quoted + "$").MatchString(name)
 }
 
 func layerNames(layers []Layer) string {

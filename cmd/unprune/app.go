@@ -17,6 +17,7 @@ import (
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/exec"
 	"github.com/unprune/unprune/graph/kernel"
+	"github.com/unprune/unprune/graph/pass"
 	"github.com/unprune/unprune/onnx"
 	"github.com/unprune/unprune/unprune"
 	"github.com/unprune/unprune/unprune/train"
@@ -32,6 +33,7 @@ type app struct {
 	threads  int
 	dim      []string       // as given
 	dims     map[string]int // extents of dynamic axes by name
+	imports  pass.Options   // how models are imported
 	quiet    bool
 	json     bool
 	logLevel string
@@ -101,6 +103,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check of the result did not hol
 	f.Uint64Var(&a.seed, "seed", 0, "seed of everything random; equal seeds give equal bytes")
 	f.IntVar(&a.threads, "threads", 0, "threads to compute with; results do not depend on it (default: one per core)")
 	f.StringSliceVar(&a.dim, "dim", nil, "extent of a dynamic axis beyond the batch, as `name=extent` with the model's name for it")
+	f.BoolVar(&a.imports.KeepTied, "keep-tied", false, "leave equal initializers that the file has once one parameter (default: one per use)")
+	f.BoolVar(&a.imports.KeepExpressions, "keep-expressions", false, "train what weights are computed from (weight normalisation), not the weights")
+	f.StringSliceVar(&a.imports.Train, "trainable", nil, "`parameters` that are trained although the import would not: names, patterns with * and ?")
+	f.StringSliceVar(&a.imports.Freeze, "freeze", nil, "`parameters` that are neither trained nor pruned: names, patterns with * and ?")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
 	f.BoolVar(&a.json, "json", false, "print results as JSON on standard output, and nothing else there")
 	f.StringVar(&a.logLevel, "log-level", "info", "how much to tell on standard error: debug, info, warn or error")
@@ -249,6 +255,7 @@ func (a *app) readDims() error {
 		}
 		a.dims[name] = n
 	}
+	a.imports.Dims = a.dims
 	return nil
 }
 

@@ -22,7 +22,8 @@ type convertOptions struct {
 	sparse, dense   bool
 	external, embed bool
 	threshold       int
-	strip           bool
+	fp16, fp32      bool
+	unmask, strip   bool
 	compact         bool
 	expand          string
 }
@@ -40,6 +41,10 @@ large initializers into a file beside the model, --embed brings them back.
 --compact takes out channels, hidden units and heads that pruning has emptied,
 through every layer that reads them: the outputs stay the same, file and latency
 shrink. --expand ORIGINAL puts a compacted model back into the original's width.
+--fp16 stores the weights in half precision, with a Cast behind each: what nodes
+compute stays float32, and the outputs are compared in ONNX Runtime where there
+is one. --fp32 undoes that. --unmask folds the products of weight and mask that
+pruning hooks leave behind into masked weights.
 --strip-metadata drops documentation and metadata, in which exporters leave
 stack traces with paths of the machine that exported.`,
 		example: `  unprune convert pruned.onnx --sparse -o small.onnx
@@ -53,6 +58,9 @@ stack traces with paths of the machine that exported.`,
 			f.BoolVar(&o.external, "external", false, "large initializers into a second file")
 			f.BoolVar(&o.embed, "embed", false, "everything into one file")
 			f.IntVar(&o.threshold, "threshold", 4096, "`bytes` from which an initializer is large")
+			f.BoolVar(&o.fp16, "fp16", false, "float32 weights to float16 ones")
+			f.BoolVar(&o.fp32, "fp32", false, "float16 and bfloat16 weights to float32 ones")
+			f.BoolVar(&o.unmask, "unmask", false, "products of weight and mask to masked weights")
 			f.BoolVar(&o.strip, "strip-metadata", false, "drop documentation and metadata")
 		},
 		run: func(ctx context.Context, args []string) error { return a.convert(ctx, args[0], o) },
@@ -63,8 +71,8 @@ func (a *app) convert(ctx context.Context, path string, o convertOptions) error 
 	switch {
 	case o.output == "":
 		return usagef("convert: -o is missing: name the output file")
-	case o.sparse && o.dense, o.external && o.embed:
-		return usagef("convert: --sparse and --dense, --external and --embed exclude each other")
+	case o.sparse && o.dense, o.external && o.embed, o.fp16 && o.fp32:
+		return usagef("convert: --sparse and --dense, --external and --embed, --fp16 and --fp32 exclude each other")
 	case o.compact && o.expand != "":
 		return usagef("convert: --compact and --expand exclude each other")
 	case o.threshold < 1:
@@ -86,6 +94,9 @@ func (a *app) convert(ctx context.Context, path string, o convertOptions) error 
 		if m, err = a.expand(path, m, o.expand); err != nil {
 			return err
 		}
+	}
+	if m, err = a.restore(ctx, path, m, o); err != nil {
+		return err
 	}
 	if o.sparse {
 		toSparse(m, pays)

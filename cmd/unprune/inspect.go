@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -21,6 +23,7 @@ type inspection struct {
 	Producer   string         `json:"producer"`
 	IRVersion  int64          `json:"ir_version"`
 	Opsets     map[string]int `json:"opsets"`
+	Size       sizeInfo       `json:"size"`
 	Inputs     []valueInfo    `json:"inputs"`
 	Outputs    []valueInfo    `json:"outputs"`
 	Operators  []operatorInfo `json:"operators"`
@@ -32,6 +35,20 @@ type inspection struct {
 	Pruner     string         `json:"looks_like_pruner,omitempty"`
 	Evidence   string         `json:"evidence,omitempty"` // for that
 	Notes      []string       `json:"notes"`
+}
+
+// sizeInfo is what a model takes on disk, in bytes.
+type sizeInfo struct {
+	Model    int64          `json:"model"`    // the file itself
+	External []externalInfo `json:"external"` // files beside it
+	Dense    int64          `json:"dense"`    // all of it with dense initializers
+	Sparse   int64          `json:"sparse"`   // with sparse ones where they are smaller
+}
+
+type externalInfo struct {
+	File    string `json:"file"`
+	Tensors int    `json:"tensors"`
+	Bytes   int64  `json:"bytes"`
 }
 
 type valueInfo struct {
@@ -84,8 +101,13 @@ func (a *app) inspect(path string) error {
 	if err != nil {
 		return fmt.Errorf("model %s: %w", path, err)
 	}
-	im, err := pass.Options{Dims: a.dims}.Import(m)
+	size, err := sizeOf(path, m)
+	if err != nil {
+		return err
+	}
+	im, err := a.imports.Import(m)
 	in := newInspection(path, m, g, missingOperators(err))
+	in.Size = size
 	switch {
 	case len(in.Missing) > 0: // the table below names them
 	case err != nil:
@@ -216,7 +238,9 @@ func layersOf(im *pass.Model) []sparsity.Layer {
 }
 
 func (in *inspection) text(w io.Writer) {
-	fmt.Fprintf(w, "%s: written by %s, IR version %d, opset %d\n", in.Model, in.Producer, in.IRVersion, in.Opsets[""])
+	producer := cmp.Or(in.Producer, "an exporter without a name")
+	fmt.Fprintf(w, "%s: written by %s, IR version %d, %s\n", in.Model, producer, in.IRVersion, in.opsets())
+	in.Size.text(w)
 	for _, v := range in.Inputs {
 		fmt.Fprintf(w, "input   %s %s %s\n", v.Name, v.DType, shapeText(v.Shape))
 	}
@@ -255,6 +279,17 @@ func (in *inspection) text(w io.Writer) {
 	for _, n := range in.Notes {
 		fmt.Fprintf(w, "note: %s\n", n)
 	}
+}
+
+// opsets lists the operator sets, ONNX's own first.
+func (in *inspection) opsets() string {
+	list := []string{fmt.Sprintf("opset %d", in.Opsets[""])}
+	for _, domain := range slices.Sorted(maps.Keys(in.Opsets)) {
+		if domain != "" {
+			list = append(list, fmt.Sprintf("%s %d", domain, in.Opsets[domain]))
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 func shapeText(shape []int) string {

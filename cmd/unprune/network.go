@@ -91,7 +91,7 @@ func checkTrainable(path string, im *pass.Model) error {
 }
 
 func (a *app) importModel(path string, m *onnx.Model) (*pass.Model, error) {
-	im, err := pass.Options{Dims: a.dims}.Import(m)
+	im, err := a.imports.Import(m)
 	if err != nil {
 		return nil, refusal(path, err)
 	}

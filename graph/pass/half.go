@@ -113,15 +113,9 @@ func (im *Model) ToONNX() (*onnx.Model, error) {
 			return nil, err
 		}
 		rounded.Name = v.Name
-		cast := g.AddNode("", "Cast", nil, 1, onnx.AttrInt("to", int64(onnx.Float32)))
-		out := cast.Outputs[0]
-		if err := g.Rename(out, g.Unique(v.Name+"_fp32")); err != nil {
+		if err := storeRounded(g, v, rounded); err != nil {
 			return nil, err
 		}
-		out.DType, out.Shape = onnx.Float32, v.Shape.Clone()
-		g.ReplaceUses(v, out)
-		g.SetInput(cast, 0, v)
-		v.Const, v.DType, v.Info = rounded, p.Stored, nil
 	}
 	if err := g.Sort(); err != nil {
 		return nil, err

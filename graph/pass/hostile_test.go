@@ -155,7 +155,7 @@ func TestHostileModels(t *testing.T) {
 			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 				t.Errorf("error %.300v, want one that says %q", err, tt.want)
 			}
-			if took > 10*time.Second { // a second or two, but the machine may be slow; what is quadratic takes minutes
+			if took > time.Minute { // a second or two, but the machine may be busy; what is quadratic takes many minutes
 				t.Errorf("took %v", took)
 			}
 			if grown := after.TotalAlloc - before.TotalAlloc; grown > 4<<30 {

@@ -31,6 +31,11 @@ type Options struct {
 	// length). Otherwise the result of each expression is one parameter.
 	KeepExpressions bool
 
+	// Train and Freeze name parameters, by their names in the file or in
+	// PyTorch, that are trained although the import would not, or not although
+	// it would. In a pattern * stands for any characters, ? for one.
+	Train, Freeze []string
+
 	// Dims gives extents to axes of inputs that the file only names, beyond
 	// the batch: {"sequence": 128}.
 	Dims map[string]int
@@ -110,7 +115,7 @@ func (o Options) Import(m *onnx.Model) (*Model, error) {
 	}
 	im.findParams(known)
 	im.noteFolded()
-	return im, nil
+	return im, im.choose(o)
 }
 
 // settle puts batch normalisation that was exported in training mode into

@@ -221,14 +221,19 @@ var slotRoles = map[string][]Role{
 	"RNN":                   {Constant, Weight, Weight, Bias, Constant, Bias},
 }
 
+// slotRole is the role of a constant that is input slot of n.
+func slotRole(n *graph.Node, slot int) Role {
+	if roles := slotRoles[n.Op]; n.Domain == "" && slot < len(roles) {
+		return roles[slot]
+	}
+	return Constant
+}
+
 // classify sets role and trainability. batch is the batch that the file
 // fixes, 0 if it does not.
 func (p *Param) classify(batch int) {
 	v := p.Value
-	p.Role = Constant
-	if roles := slotRoles[p.Node.Op]; p.Node.Domain == "" && p.Slot < len(roles) {
-		p.Role = roles[p.Slot]
-	}
+	p.Role = slotRole(p.Node, p.Slot)
 	if p.Role == Weight && len(v.Shape) < 2 {
 		p.Role = Bias
 	}
