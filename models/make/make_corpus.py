@@ -37,6 +37,15 @@ DIALECTS = {
     "ts17-training": (False, True, True, {"opset_version": 17, "do_constant_folding": False}),
     "dyn20-training": (True, True, True, {"opset_version": 20}),
 }
+# Further dialects, made where --dialects asks for them.
+MORE = {
+    "ts18": (False, True, False, {"opset_version": 18}),
+    "ts17-fixed": (False, False, False, {"opset_version": 17}),
+    "dyn18-dynamic": (True, True, False, {"opset_version": 18}),
+    "dyn21-dynamic": (True, True, False, {"opset_version": 21}),
+    "dyn22-dynamic": (True, True, False, {"opset_version": 22}),
+    "dyn24-dynamic": (True, True, False, {"opset_version": 24}),
+}
 PLAIN = ("ts13", "ts17", "ts20", "dyn20", "dyn20-dynamic", "dyn23-dynamic")
 
 
@@ -91,7 +100,7 @@ def run(path, inputs):
 
 def make_file(folder, name, family, dialect, model, batches):
     """Writes one export and its data; returns its manifest entry."""
-    dynamo, dynamic, training, options = DIALECTS[dialect]
+    dynamo, dynamic, training, options = (DIALECTS | MORE)[dialect]
     path = folder / f"{name}.{dialect}.onnx"
     entry = {"file": path.name, "family": name, "dialect": dialect, "plain": dialect in PLAIN}
     try:
