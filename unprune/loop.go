@@ -3,6 +3,7 @@ package unprune
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/unprune/unprune/onnx"
 	"github.com/unprune/unprune/sparsity"
@@ -28,6 +29,8 @@ type Loop struct {
 
 	// Observe, if set, sees the mask after each growth and each cut.
 	Observe func(round int, grown bool, masks *sparsity.Masks)
+
+	layers []sparsity.Layer // that have a mask: others stay dense
 }
 
 func (l *Loop) defaults(t *Task) error {
@@ -92,7 +95,11 @@ func (l Loop) Run(ctx context.Context, t *Task, masks *sparsity.Masks) (*sparsit
 	if err := l.defaults(t); err != nil {
 		return nil, err
 	}
-	target := sparsity.TargetOf(sparsity.Unscored(l.Pruner, t.Engine.Layers()), l.Pruner.Scope(), masks)
+	l.layers = t.Engine.Layers()
+	if l.Pruner.Unit() != sparsity.Joint { // whose groups reach into all layers
+		l.layers = slices.DeleteFunc(slices.Clone(l.layers), func(layer sparsity.Layer) bool { return masks.Get(layer.Name) == nil })
+	}
+	target := sparsity.TargetOf(sparsity.Unscored(l.Pruner, l.layers), l.Pruner.Scope(), masks)
 	var err error
 	for round := range l.Rounds {
 		if masks, err = l.grow(ctx, t, masks); err != nil {
@@ -129,7 +136,7 @@ func (l *Loop) score(ctx context.Context, t *Task) ([]sparsity.Scores, error) {
 	if l.Pruner.Needs()&sparsity.NeedsRandom != 0 {
 		return nil, fmt.Errorf("unprune: pruner %s cannot score the same weights twice alike; use one that can", l.Pruner.Name())
 	}
-	in, err := ScoreInput(ctx, t.Engine, l.Pruner, t.Engine.Layers(), Samples{Data: t.Data, Rows: t.Retain}, nil)
+	in, err := ScoreInput(ctx, t.Engine, l.Pruner, l.layers, Samples{Data: t.Data, Rows: t.Retain}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +145,7 @@ func (l *Loop) score(ctx context.Context, t *Task) ([]sparsity.Scores, error) {
 
 // grow brings pruned units back and gives them their starting value.
 func (l *Loop) grow(ctx context.Context, t *Task, masks *sparsity.Masks) (*sparsity.Masks, error) {
-	layers := t.Engine.Layers()
+	layers := l.layers
 	var scores []sparsity.Scores
 	var err error
 	switch l.Grow {

@@ -221,6 +221,25 @@ func TestNothingTwice(t *testing.T) {
 	}
 }
 
+// TestFilters: pruners of filters leave the output layer dense, in the original
+// as in every answer.
+func TestFilters(t *testing.T) {
+	for _, pruner := range []string{"filter-l2", "sfp"} {
+		g := tinyGrid(t, t.TempDir())
+		g.Spec.Pruners, g.Spec.Forget, g.Spec.Seeds = []string{pruner}, []string{"class:1"}, []uint64{0}
+		if err := g.Run(t.Context()); err != nil {
+			t.Fatalf("%s: %v", pruner, err)
+		}
+		records, err := study.Load(g.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(records) != 15 {
+			t.Errorf("%s: %d answers, want all 15", pruner, len(records))
+		}
+	}
+}
+
 // TestShards: shards together have the records of the whole.
 func TestShards(t *testing.T) {
 	whole := tinyGrid(t, t.TempDir())
