@@ -113,7 +113,7 @@ func VerifyCertificate(ctx context.Context, envelope []byte, key ed25519.PublicK
 		return nil, fmt.Errorf("unprune: certificate: %w", err)
 	}
 	if _, err := verifier.Verify(ctx, &e); err != nil {
-		return nil, fmt.Errorf("unprune: the certificate's signature is not by this key, or its content was changed: %w", err)
+		return nil, fmt.Errorf("unprune: the certificate's signature is not by this key, or its content was changed")
 	}
 	payload, err := e.DecodeB64Payload()
 	if err != nil {

@@ -38,6 +38,14 @@ func (r judgedRow) metrics() map[string]float64 {
 	return m
 }
 
+// addGoldMetrics adds how near the answer is to the gold standard, and what a
+// second gold reaches.
+func addGoldMetrics(m map[string]float64, t *study.Table) {
+	answer, ceiling := t.Row(study.Unpruned), t.Row(study.Gold2)
+	m["iou_gold"], m["kl_test"], m["kl_forget"] = answer.IoU, answer.KLTest, answer.KLForget
+	m["iou_gold_ceiling"], m["kl_forget_ceiling"] = ceiling.IoU, ceiling.KLForget
+}
+
 type judgedRows struct {
 	Rows []judgedRow `json:"rows"`
 }

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/unprune/unprune/sparsity"
 	"github.com/unprune/unprune/unprune"
-	"github.com/unprune/unprune/unprune/bound"
 	"github.com/unprune/unprune/unprune/study"
 	"github.com/unprune/unprune/unprune/unlearn"
 )
@@ -301,15 +298,6 @@ func (o *runOptions) label() string {
 	return rowLabels[study.Unpruned]
 }
 
-// drift bounds what the coupled run of the recipe allows, for the report; nil
-// if that was not asked for.
-func (o *runOptions) drift(ctx context.Context, r *request) (*bound.Assessment, error) {
-	if !o.bound {
-		return nil, nil
-	}
-	return assess(ctx, r, 0)
-}
-
 // method is what a certificate says of how the model was made to forget.
 func (o *runOptions) method() map[string]string {
 	return map[string]string{"rescore": o.rule(), "unlearner": o.unlearn.name, "forget": o.request.data.forget}
@@ -354,48 +342,6 @@ func (o *runOptions) loop(p *unprune.Problem, u unprune.Unlearner) unprune.Loop 
 		Grow: unprune.GrowBy(o.grow), Init: unprune.InitAs(o.init), Cumulative: o.schedule == "cumulative",
 		Recalibrate: p.Recipe.Batch,
 	}
-}
-
-// unpruneAndCompare answers in every way and writes the answer that was asked
-// for.
-func (a *app) unpruneAndCompare(ctx context.Context, r *request, o runOptions, u unprune.Unlearner) error {
-	res, err := o.answer(ctx, a, r, u)
-	if err != nil {
-		return err
-	}
-	comparison := study.Comparison{Problem: r.problem, Test: r.test, Answer: res}
-	t, err := comparison.Run(ctx)
-	if err != nil {
-		return err
-	}
-	w, err := r.export(ctx, a, res)
-	if err != nil {
-		return err
-	}
-	w.content = o.label()
-	if o.tableFile != "" {
-		if err := writeJSON(o.tableFile, t); err != nil {
-			return err
-		}
-	}
-	rows, err := r.judge(ctx, namedResult{study.Unpruned, res})
-	if err != nil {
-		return err
-	}
-	c, err := o.certify.write(ctx, a, r, o.method(), rows.Rows[0].metrics())
-	if err != nil {
-		return err
-	}
-	if o.report != "" {
-		p := part{name: filepath.Base(r.path), problem: r.problem, table: t, sources: r.sources(), answer: o.label()}
-		if p.bound, err = o.drift(ctx, r); err != nil {
-			return err
-		}
-		if err := a.writeReport(o.report, o.request.data.forget, []part{p}, []written{w}, c); err != nil {
-			return err
-		}
-	}
-	return a.print(t, func(w io.Writer) { writeComparison(w, t) })
 }
 
 func (a *app) unlearnerNames() []string {

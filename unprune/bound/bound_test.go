@@ -161,6 +161,18 @@ func TestEstimated(t *testing.T) {
 			t.Errorf("secant %v beyond the spectrum [%v, %v]", s.Lipschitz, s.Lowest, s.Highest)
 		}
 	}
+	// Where only the original has weights, they pull at the gold's as well.
+	pruned := c
+	pruned.Original, pruned.Gold = randomMasks(e, data.Stream(7, "test", "masks")), randomMasks(e, data.Stream(8, "test", "masks"))
+	if trace, err = pruned.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	estimate = trace.Estimated()
+	for i, s := range trace.Steps {
+		if drift := math.Hypot(s.Drift, s.Outside); estimate[i] < drift {
+			t.Errorf("step %d with masks: drift %v, estimate %v", i, drift, estimate[i])
+		}
+	}
 	c.Every = 0
 	if trace, err = c.Run(t.Context()); err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import "math"
 // μ it is looser: b_{t+1} = μ b_t + L_t a_t + f_t, a_{t+1} = a_t + η_t
 // b_{t+1}, a_t the bound.
 func (t *Trace) Certified() []float64 {
-	return t.recur(func(s Step) (kappa, lipschitz float64) { return s.Kappa, s.Lipschitz })
+	return t.recur(func(s Step) (kappa, lipschitz, pull float64) { return s.Kappa, s.Lipschitz, 0 })
 }
 
 // Estimated is the same with the extreme eigenvalues at θ in place of the
@@ -21,22 +21,24 @@ func (t *Trace) Certified() []float64 {
 // along the way, and networks with ReLU or max pooling are smooth in pieces
 // only. NaN where no curvature was measured.
 func (t *Trace) Estimated() []float64 {
-	return t.recur(func(s Step) (kappa, lipschitz float64) {
-		return max(math.Abs(1-s.Rate*s.Highest), math.Abs(1-s.Rate*s.Lowest)), s.smoothness()
+	return t.recur(func(s Step) (kappa, lipschitz, pull float64) {
+		return max(math.Abs(1-s.Rate*s.Highest), math.Abs(1-s.Rate*s.Lowest)), s.smoothness(), s.smoothness() * s.Outside
 	})
 }
 
 // smoothness bounds the norm of the Hessian.
 func (s Step) smoothness() float64 { return max(math.Abs(s.Highest), math.Abs(s.Lowest)) }
 
-func (t *Trace) recur(factors func(Step) (kappa, lipschitz float64)) []float64 {
+// recur runs the recursion. pull is what the weights outside of the gold's mask
+// add to the gradient inside, as far as κ does not hold it already.
+func (t *Trace) recur(factors func(Step) (kappa, lipschitz, pull float64)) []float64 {
 	out := make([]float64, 0, len(t.Steps)+1)
 	inside, buffer := t.Start, 0.0
 	for _, s := range t.Steps {
 		out = append(out, math.Hypot(inside, s.Outside))
-		kappa, lipschitz := factors(s)
+		kappa, lipschitz, pull := factors(s)
 		if t.Momentum == 0 {
-			inside = kappa*inside + s.Rate*s.Forcing
+			inside = kappa*inside + s.Rate*(s.Forcing+pull)
 			continue
 		}
 		buffer = t.Momentum*buffer + lipschitz*inside + s.Forcing
