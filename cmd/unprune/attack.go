@@ -106,10 +106,10 @@ func (o *attackOptions) forgetting(u unprune.Unlearner) (func(context.Context, *
 
 func writeAnchors(w io.Writer, rows []study.Anchor) {
 	table(w, func(w io.Writer) {
-		fmt.Fprintln(w, "\tU-LiRA\tworst tenth\tTPR at 1 %\t[95 %]\tTPR at 0.1 %\tKLoM\tworst tenth\tscore\tRMIA AUC")
+		fmt.Fprintln(w, "\tU-LiRA\tworst tenth\tTPR at 1 %\t[95 %]\tTPR at 0.1 %\tKLoM\tworst tenth\tscore\tRMIA AUC\t[95 %]")
 		for _, r := range rows {
-			fmt.Fprintf(w, "%s\t%.3f\t%.3f\t%.3f\t[%.3f, %.3f]\t%.4f\t%.3f\t%.3f\t%.3f\t%.3f\n", r.Name, r.ULiRA, r.ULiRAUpper,
-				r.TPR["0.01"], r.TPRAt1.Low, r.TPRAt1.High, r.TPR["0.001"], r.KLoM, r.KLoMUpper, r.Score, r.RMIA)
+			fmt.Fprintf(w, "%s\t%.3f\t%.3f\t%.3f\t[%.3f, %.3f]\t%.4f\t%.3f\t%.3f\t%.3f\t%.3f\t[%.3f, %.3f]\n", r.Name, r.ULiRA, r.ULiRAUpper,
+				r.TPR["0.01"], r.TPRAt1.Low, r.TPRAt1.High, r.TPR["0.001"], r.KLoM, r.KLoMUpper, r.Score, r.RMIA, r.RMIAInterval.Low, r.RMIAInterval.High)
 		}
 	})
 	fmt.Fprintf(w, "%d samples. U-LiRA, RMIA: 0.5 is perfect; TPR: the false positive rate; KLoM: 0; score: 1.\n", rows[0].Samples)

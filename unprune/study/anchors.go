@@ -36,6 +36,9 @@ type Anchor struct {
 	KLoMUpper float64 `json:"klom_upper"` // 90 % quantile
 	Score     float64 `json:"score"`      // of the NeurIPS 2023 competition; higher is better
 	RMIA      float64 `json:"rmia_auc"`   // of the first network, with its gold as reference; 0.5 is perfect
+
+	RMIAInterval evalmetrics.Interval `json:"rmia_auc_interval"` // 95 %, bootstrap over samples
+	RMIATPR      float64              `json:"rmia_tpr_at_1pct"`
 }
 
 // Anchor names beside the method's.
@@ -48,7 +51,7 @@ const (
 type collected struct {
 	unlearned, retrained map[int][]float64 // log odds per forgotten row
 	model, gold          evalmetrics.Accuracies
-	rmia                 float64
+	rmia                 *evalmetrics.ROC
 }
 
 // Run trains the networks and attacks them, the method's beside networks that
@@ -183,7 +186,7 @@ func (a Anchors) collect(ctx context.Context, c *collected, p *unprune.Problem, 
 // rmia attacks one network with its gold as the only, offline, reference: the
 // first half of the test samples is the population, the second half are the
 // non-members.
-func (a Anchors) rmia(model, reference seen, forgot []int64) (float64, error) {
+func (a Anchors) rmia(model, reference seen, forgot []int64) (*evalmetrics.ROC, error) {
 	likelihoods := func(m, r []float64, y []int64) ([]evalmetrics.Likelihood, error) {
 		mo, err := evalmetrics.NewOutputs(m, y)
 		if err != nil {
@@ -197,27 +200,23 @@ func (a Anchors) rmia(model, reference seen, forgot []int64) (float64, error) {
 	}
 	members, err := likelihoods(model.forget, reference.forget, forgot)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	others, err := likelihoods(model.test, reference.test, a.Test.Y)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	half := len(others) / 2
 	attack := evalmetrics.RMIA{Offline: true}
 	in, err := attack.Scores(members, others[:half])
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	out, err := attack.Scores(others[half:], others[:half])
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	roc, err := evalmetrics.NewROC(in, out)
-	if err != nil {
-		return 0, err
-	}
-	return roc.AUC(), nil
+	return evalmetrics.NewROC(in, out)
 }
 
 // attack runs the attacks on samples that at least three networks forgot.
@@ -233,14 +232,16 @@ func (c *collected) attack(name string, models int) (Anchor, error) {
 			trials = append(trials, evalmetrics.Trials{Unlearned: c.unlearned[row], Retrained: c.retrained[row]})
 		}
 	}
-	out := Anchor{Name: name, Samples: len(trials), RMIA: c.rmia, TPR: map[string]float64{}}
+	out := Anchor{Name: name, Samples: len(trials), RMIA: c.rmia.AUC(), RMIATPR: c.rmia.TPR(0.01), TPR: map[string]float64{}}
 	lira, err := evalmetrics.ULiRA(trials)
 	if err != nil {
 		return out, err
 	}
 	out.ULiRA, out.ULiRAUpper = lira.Mean, lira.Upper
 	out.TPR["0.01"], out.TPR["0.001"] = lira.ROC.TPR(0.01), lira.ROC.TPR(0.001)
-	out.TPRAt1 = lira.ROC.Interval(data.Stream(uint64(models), "anchors", "bootstrap"), func(r *evalmetrics.ROC) float64 { return r.TPR(0.01) })
+	rng := data.Stream(uint64(models), "anchors", "bootstrap")
+	out.RMIAInterval = c.rmia.Interval(data.Stream(uint64(models), "anchors", "rmia"), (*evalmetrics.ROC).AUC)
+	out.TPRAt1 = lira.ROC.Interval(rng, func(r *evalmetrics.ROC) float64 { return r.TPR(0.01) })
 	klom, err := evalmetrics.KLoM(trials, 0)
 	if err != nil {
 		return out, err
