@@ -20,6 +20,8 @@ const embeddedData = "fashion-mnist"
 // dataOptions say which samples a command works on.
 type dataOptions struct {
 	train, test, forget, normalize string
+
+	without []string // of train, not used at all: what was deleted before
 }
 
 func (o *dataOptions) addTrain(f *pflag.FlagSet) {
@@ -32,6 +34,7 @@ func (o *dataOptions) addTest(f *pflag.FlagSet) {
 
 func (o *dataOptions) addForget(f *pflag.FlagSet) {
 	f.StringVar(&o.forget, "forget", "", "`what` to forget: class:3, class:0+1, class:3@0.5 (half of it), random:0.1, or a file of sample indices")
+	f.StringArrayVar(&o.without, "without", nil, "`what` of --train is not used at all, as in --forget: samples that were deleted before; may be repeated")
 }
 
 func (o *dataOptions) addNormalize(f *pflag.FlagSet) {
@@ -146,5 +149,52 @@ func (o *dataOptions) selectForget(d *data.Dataset, seed uint64) (retain, forget
 	if forget, err = f.Select(d, seed); err != nil {
 		return nil, nil, err
 	}
-	return data.Complement(d.Len(), forget), forget, nil
+	gone, err := o.gone(d, seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	forget = slices.DeleteFunc(forget, func(row int) bool { return gone[row] })
+	if len(forget) == 0 {
+		return nil, nil, usagef("--forget %s: all of it is left out by --without", o.forget)
+	}
+	retain = slices.DeleteFunc(data.Complement(d.Len(), forget), func(row int) bool { return gone[row] })
+	return retain, forget, nil
+}
+
+// gone is the rows that --without leaves out.
+func (o *dataOptions) gone(d *data.Dataset, seed uint64) (map[int]bool, error) {
+	gone := map[int]bool{}
+	for _, what := range o.without {
+		f, err := data.ParseForget(what)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--without: %w", err)}
+		}
+		rows, err := f.Select(d, seed)
+		if err != nil {
+			return nil, fmt.Errorf("--without: %w", err)
+		}
+		for _, row := range rows {
+			gone[row] = true
+		}
+	}
+	return gone, nil
+}
+
+// leaveOut takes the rows that are gone out of a data set, and renumbers
+// others.
+func leaveOut(d *data.Dataset, gone map[int]bool, rows []int) (*data.Dataset, []int) {
+	if len(gone) == 0 {
+		return d, rows
+	}
+	var kept, renumbered []int
+	for row := range d.Len() {
+		if gone[row] {
+			continue
+		}
+		if _, ok := slices.BinarySearch(rows, row); ok {
+			renumbered = append(renumbered, len(kept))
+		}
+		kept = append(kept, row)
+	}
+	return d.Subset(kept), renumbered
 }

@@ -131,11 +131,23 @@ func (r *request) loadData(a *app) error {
 	switch {
 	case p.Train == nil:
 	case o.forget == "":
-		p.Retain = data.Complement(p.Train.Len(), nil)
-	default:
-		if p.Retain, p.Forget, err = o.selectForget(p.Train, a.seed); err != nil {
+		gone, err := o.gone(p.Train, a.seed)
+		if err != nil {
 			return err
 		}
+		p.Train, _ = leaveOut(p.Train, gone, nil)
+		p.Retain = data.Complement(p.Train.Len(), nil)
+	default:
+		_, forget, err := o.selectForget(p.Train, a.seed)
+		if err != nil {
+			return err
+		}
+		gone, err := o.gone(p.Train, a.seed)
+		if err != nil {
+			return err
+		}
+		p.Train, p.Forget = leaveOut(p.Train, gone, forget)
+		p.Retain = data.Complement(p.Train.Len(), p.Forget)
 		a.log.Info(fmt.Sprintf("%d training samples, %d to forget, %d to keep", p.Train.Len(), len(p.Forget), len(p.Retain)))
 	}
 	return nil

@@ -251,6 +251,9 @@ func (a *app) unprune(ctx context.Context, path string, o runOptions) error {
 		return err
 	}
 	o.fallBack(a, r)
+	if err := o.certify.notLearnedAgain(ctx, r.problem.Train); err != nil {
+		return err
+	}
 	if o.gold {
 		return a.unpruneAndCompare(ctx, r, o, u)
 	}
