@@ -54,7 +54,7 @@ func forgotten(t *study.Table) report.Finding {
 	default:
 		f.Answer, f.Tone = "No", report.Bad
 	}
-	f.Detail = fmt.Sprintf("%.1f %% of the deleted samples are recognised; before %.1f %%, retrained %.1f %%. Of the divergence from the retrained network on them %.0f %% is gone.", now.UA, before.UA, gold.UA, 100*gone)
+	f.Detail = fmt.Sprintf("%.1f %% of the deleted samples are recognised; before %.1f %%, retrained %.1f %%. Of the divergence from the retrained network on them %.0f %% is gone.", now.UA, before.UA, gold.UA, math.Floor(100*gone))
 	return f
 }
 
