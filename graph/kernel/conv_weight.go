@@ -25,6 +25,7 @@ type ConvGradWeight[T Float] struct {
 	sums        []T // [part][OutC][channels*taps] when parts > 1
 
 	winograd  *winogradGradWeight[T] // instead of the rest, where that is faster
+	direct    *directGradWeight[T]   // likewise
 	depthwise *depthwise[T]          // likewise
 
 	x, dy, dw   []T
@@ -57,6 +58,9 @@ func newConvGradWeight[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Con
 	s := g.forward()
 	if useWinogradGrad(tl, &g, &s, opt.Winograd) {
 		return &ConvGradWeight[T]{Geom: g, winograd: newWinogradGradWeight(tl, &g, &s)}
+	}
+	if directGradPays(tl, &g, &s) {
+		return &ConvGradWeight[T]{Geom: g, direct: newDirectGradWeight(tl, &g, &s)}
 	}
 	cg := &ConvGradWeight[T]{
 		Geom: g, tiling: tl, channels: g.C / g.Group, outs: g.OutC / g.Group, taps: len(s.taps),
@@ -94,6 +98,10 @@ func (cg *ConvGradWeight[T]) Run(t *Team, x, dy, dw []T) {
 	need(len(dw), cg.Geom.wSize(), "dw")
 	if cg.depthwise != nil {
 		cg.depthwise.runGradWeight(t, x, dy, dw)
+		return
+	}
+	if cg.direct != nil {
+		cg.direct.run(t, x, dy, dw)
 		return
 	}
 	if cg.winograd != nil {

@@ -434,6 +434,256 @@ func winograd_sum_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol
 //go:noescape
 func winograd_output_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int, bias []float32, floor float32)
 
+// Rows 1 to 1 of places > 0 places; see directTile.
+//
+//go:noescape
+func direct_f32_1_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+
+// Rows 1 to 2 of places > 0 places; see directTile.
+//
+//go:noescape
+func direct_f32_2_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+
+// Rows 1 to 3 of places > 0 places; see directTile.
+//
+//go:noescape
+func direct_f32_3_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+
+// Rows 1 to 4 of places > 0 places; see directTile.
+//
+//go:noescape
+func direct_f32_4_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+
+// Rows 1 to 5 of places > 0 places; see directTile.
+//
+//go:noescape
+func direct_f32_5_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+
+// Rows 1 to 6 of places > 0 places; see directTile.
+//
+//go:noescape
+func direct_f32_6_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+
+// Rows 1 to 7 of places > 0 places; see directTile.
+//
+//go:noescape
+func direct_f32_7_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+
+// Rows 1 to 8 of places > 0 places; see directTile.
+//
+//go:noescape
+func direct_f32_8_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+
+// Adds the products of 1 taps and 1 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_1x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 1 taps and 2 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_1x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 1 taps and 3 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_1x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 2 taps and 1 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_2x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 2 taps and 2 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_2x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 2 taps and 3 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_2x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 3 taps and 1 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_3x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 3 taps and 2 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_3x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 3 taps and 3 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_3x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 4 taps and 1 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_4x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 4 taps and 2 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_4x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 4 taps and 3 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_4x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 5 taps and 1 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_5x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 5 taps and 2 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_5x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 5 taps and 3 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_5x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 6 taps and 1 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_6x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 6 taps and 2 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_6x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 6 taps and 3 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_6x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 7 taps and 1 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_7x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 7 taps and 2 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_7x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 7 taps and 3 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_7x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 8 taps and 1 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_8x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 8 taps and 2 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_8x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 8 taps and 3 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_8x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Rows 1 to 1 of places > 0 places; see directTile.
+//
+//go:noescape
+func direct_f32_1_avx2(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+
+// Rows 1 to 2 of places > 0 places; see directTile.
+//
+//go:noescape
+func direct_f32_2_avx2(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+
+// Rows 1 to 3 of places > 0 places; see directTile.
+//
+//go:noescape
+func direct_f32_3_avx2(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+
+// Rows 1 to 4 of places > 0 places; see directTile.
+//
+//go:noescape
+func direct_f32_4_avx2(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+
+// Rows 1 to 5 of places > 0 places; see directTile.
+//
+//go:noescape
+func direct_f32_5_avx2(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+
+// Rows 1 to 6 of places > 0 places; see directTile.
+//
+//go:noescape
+func direct_f32_6_avx2(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+
+// Adds the products of 1 taps and 1 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_1x1_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 1 taps and 2 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_1x2_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 1 taps and 3 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_1x3_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 2 taps and 1 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_2x1_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 2 taps and 2 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_2x2_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 2 taps and 3 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_2x3_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 3 taps and 1 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_3x1_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 3 taps and 2 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_3x2_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 3 taps and 3 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_3x3_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 4 taps and 1 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_4x1_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 4 taps and 2 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_4x2_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
+// Adds the products of 4 taps and 3 channels; rows, cols > 0; see directDot.
+//
+//go:noescape
+func direct_dot_f32_4x3_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+
 // Sums up links for places > 0 places and 16 images; see linkedFunc.
 //
 //go:noescape

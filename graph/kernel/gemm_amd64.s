@@ -13008,6 +13008,4359 @@ tile:
 	VZEROUPPER
 	RET
 
+// func direct_f32_1_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, AVX512F
+TEXT ·direct_f32_1_avx512(SB), NOSPLIT, $0-152
+	MOVQ places+0(FP), AX
+	MOVQ offsets_base+8(FP), CX
+	MOVQ offsets_len+16(FP), DX
+	LEAQ (CX)(DX*4), DX
+	MOVQ a_base+32(FP), BX
+	MOVQ b_base+56(FP), SI
+	MOVQ c_base+88(FP), DI
+
+place:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+term:
+	MOVLQSX      (R8), R10
+	VMOVUPS      (SI)(R10*4), Z2
+	VMOVUPS      64(SI)(R10*4), Z3
+	VBROADCASTSS (R9), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, R9
+	CMPQ         R8, DX
+	JNE          term
+	MOVQ         flags+144(FP), R8
+	TESTQ        $0x00000002, R8
+	JZ           relu
+	MOVQ         bias_base+120(FP), R9
+	VBROADCASTSS (R9), Z2
+	VADDPS       Z2, Z0, Z0
+	VADDPS       Z2, Z1, Z1
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VPXORD Z5, Z5, Z5
+	VMAXPS Z0, Z5, Z0
+	VMAXPS Z1, Z5, Z1
+
+store:
+	MOVQ    DI, R8
+	MOVQ    cRow+112(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	MOVQ    bNext+80(FP), R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, SI
+	ADDQ    $0x80, DI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func direct_f32_2_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, AVX512F
+TEXT ·direct_f32_2_avx512(SB), NOSPLIT, $0-152
+	MOVQ places+0(FP), AX
+	MOVQ offsets_base+8(FP), CX
+	MOVQ offsets_len+16(FP), DX
+	LEAQ (CX)(DX*4), DX
+	MOVQ a_base+32(FP), BX
+	MOVQ b_base+56(FP), SI
+	MOVQ c_base+88(FP), DI
+
+place:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+term:
+	MOVLQSX      (R8), R10
+	VMOVUPS      (SI)(R10*4), Z4
+	VMOVUPS      64(SI)(R10*4), Z5
+	VBROADCASTSS (R9), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS 4(R9), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, R9
+	CMPQ         R8, DX
+	JNE          term
+	MOVQ         flags+144(FP), R8
+	TESTQ        $0x00000002, R8
+	JZ           relu
+	MOVQ         bias_base+120(FP), R9
+	VBROADCASTSS (R9), Z4
+	VADDPS       Z4, Z0, Z0
+	VADDPS       Z4, Z1, Z1
+	VBROADCASTSS 4(R9), Z4
+	VADDPS       Z4, Z2, Z2
+	VADDPS       Z4, Z3, Z3
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VPXORD Z7, Z7, Z7
+	VMAXPS Z0, Z7, Z0
+	VMAXPS Z1, Z7, Z1
+	VMAXPS Z2, Z7, Z2
+	VMAXPS Z3, Z7, Z3
+
+store:
+	MOVQ    DI, R8
+	MOVQ    cRow+112(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	MOVQ    bNext+80(FP), R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, SI
+	ADDQ    $0x80, DI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func direct_f32_3_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, AVX512F
+TEXT ·direct_f32_3_avx512(SB), NOSPLIT, $0-152
+	MOVQ places+0(FP), AX
+	MOVQ offsets_base+8(FP), CX
+	MOVQ offsets_len+16(FP), DX
+	LEAQ (CX)(DX*4), DX
+	MOVQ a_base+32(FP), BX
+	MOVQ b_base+56(FP), SI
+	MOVQ c_base+88(FP), DI
+
+place:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+term:
+	MOVLQSX      (R8), R10
+	VMOVUPS      (SI)(R10*4), Z6
+	VMOVUPS      64(SI)(R10*4), Z7
+	VBROADCASTSS (R9), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS 4(R9), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS 8(R9), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, R9
+	CMPQ         R8, DX
+	JNE          term
+	MOVQ         flags+144(FP), R8
+	TESTQ        $0x00000002, R8
+	JZ           relu
+	MOVQ         bias_base+120(FP), R9
+	VBROADCASTSS (R9), Z6
+	VADDPS       Z6, Z0, Z0
+	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS 4(R9), Z6
+	VADDPS       Z6, Z2, Z2
+	VADDPS       Z6, Z3, Z3
+	VBROADCASTSS 8(R9), Z6
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z6, Z5, Z5
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VPXORD Z9, Z9, Z9
+	VMAXPS Z0, Z9, Z0
+	VMAXPS Z1, Z9, Z1
+	VMAXPS Z2, Z9, Z2
+	VMAXPS Z3, Z9, Z3
+	VMAXPS Z4, Z9, Z4
+	VMAXPS Z5, Z9, Z5
+
+store:
+	MOVQ    DI, R8
+	MOVQ    cRow+112(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	MOVQ    bNext+80(FP), R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, SI
+	ADDQ    $0x80, DI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func direct_f32_4_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, AVX512F
+TEXT ·direct_f32_4_avx512(SB), NOSPLIT, $0-152
+	MOVQ places+0(FP), AX
+	MOVQ offsets_base+8(FP), CX
+	MOVQ offsets_len+16(FP), DX
+	LEAQ (CX)(DX*4), DX
+	MOVQ a_base+32(FP), BX
+	MOVQ b_base+56(FP), SI
+	MOVQ c_base+88(FP), DI
+
+place:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+term:
+	MOVLQSX      (R8), R10
+	VMOVUPS      (SI)(R10*4), Z8
+	VMOVUPS      64(SI)(R10*4), Z9
+	VBROADCASTSS (R9), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 4(R9), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 8(R9), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 12(R9), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, R9
+	CMPQ         R8, DX
+	JNE          term
+	MOVQ         flags+144(FP), R8
+	TESTQ        $0x00000002, R8
+	JZ           relu
+	MOVQ         bias_base+120(FP), R9
+	VBROADCASTSS (R9), Z8
+	VADDPS       Z8, Z0, Z0
+	VADDPS       Z8, Z1, Z1
+	VBROADCASTSS 4(R9), Z8
+	VADDPS       Z8, Z2, Z2
+	VADDPS       Z8, Z3, Z3
+	VBROADCASTSS 8(R9), Z8
+	VADDPS       Z8, Z4, Z4
+	VADDPS       Z8, Z5, Z5
+	VBROADCASTSS 12(R9), Z8
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z8, Z7, Z7
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VPXORD Z11, Z11, Z11
+	VMAXPS Z0, Z11, Z0
+	VMAXPS Z1, Z11, Z1
+	VMAXPS Z2, Z11, Z2
+	VMAXPS Z3, Z11, Z3
+	VMAXPS Z4, Z11, Z4
+	VMAXPS Z5, Z11, Z5
+	VMAXPS Z6, Z11, Z6
+	VMAXPS Z7, Z11, Z7
+
+store:
+	MOVQ    DI, R8
+	MOVQ    cRow+112(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	MOVQ    bNext+80(FP), R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, SI
+	ADDQ    $0x80, DI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func direct_f32_5_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, AVX512F
+TEXT ·direct_f32_5_avx512(SB), NOSPLIT, $0-152
+	MOVQ places+0(FP), AX
+	MOVQ offsets_base+8(FP), CX
+	MOVQ offsets_len+16(FP), DX
+	LEAQ (CX)(DX*4), DX
+	MOVQ a_base+32(FP), BX
+	MOVQ b_base+56(FP), SI
+	MOVQ c_base+88(FP), DI
+
+place:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+term:
+	MOVLQSX      (R8), R10
+	VMOVUPS      (SI)(R10*4), Z10
+	VMOVUPS      64(SI)(R10*4), Z11
+	VBROADCASTSS (R9), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS 4(R9), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS 8(R9), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS 12(R9), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS 16(R9), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, R9
+	CMPQ         R8, DX
+	JNE          term
+	MOVQ         flags+144(FP), R8
+	TESTQ        $0x00000002, R8
+	JZ           relu
+	MOVQ         bias_base+120(FP), R9
+	VBROADCASTSS (R9), Z10
+	VADDPS       Z10, Z0, Z0
+	VADDPS       Z10, Z1, Z1
+	VBROADCASTSS 4(R9), Z10
+	VADDPS       Z10, Z2, Z2
+	VADDPS       Z10, Z3, Z3
+	VBROADCASTSS 8(R9), Z10
+	VADDPS       Z10, Z4, Z4
+	VADDPS       Z10, Z5, Z5
+	VBROADCASTSS 12(R9), Z10
+	VADDPS       Z10, Z6, Z6
+	VADDPS       Z10, Z7, Z7
+	VBROADCASTSS 16(R9), Z10
+	VADDPS       Z10, Z8, Z8
+	VADDPS       Z10, Z9, Z9
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VPXORD Z13, Z13, Z13
+	VMAXPS Z0, Z13, Z0
+	VMAXPS Z1, Z13, Z1
+	VMAXPS Z2, Z13, Z2
+	VMAXPS Z3, Z13, Z3
+	VMAXPS Z4, Z13, Z4
+	VMAXPS Z5, Z13, Z5
+	VMAXPS Z6, Z13, Z6
+	VMAXPS Z7, Z13, Z7
+	VMAXPS Z8, Z13, Z8
+	VMAXPS Z9, Z13, Z9
+
+store:
+	MOVQ    DI, R8
+	MOVQ    cRow+112(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	MOVQ    bNext+80(FP), R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, SI
+	ADDQ    $0x80, DI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func direct_f32_6_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, AVX512F
+TEXT ·direct_f32_6_avx512(SB), NOSPLIT, $0-152
+	MOVQ places+0(FP), AX
+	MOVQ offsets_base+8(FP), CX
+	MOVQ offsets_len+16(FP), DX
+	LEAQ (CX)(DX*4), DX
+	MOVQ a_base+32(FP), BX
+	MOVQ b_base+56(FP), SI
+	MOVQ c_base+88(FP), DI
+
+place:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+term:
+	MOVLQSX      (R8), R10
+	VMOVUPS      (SI)(R10*4), Z12
+	VMOVUPS      64(SI)(R10*4), Z13
+	VBROADCASTSS (R9), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS 4(R9), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS 8(R9), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS 12(R9), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS 16(R9), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS 20(R9), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, R9
+	CMPQ         R8, DX
+	JNE          term
+	MOVQ         flags+144(FP), R8
+	TESTQ        $0x00000002, R8
+	JZ           relu
+	MOVQ         bias_base+120(FP), R9
+	VBROADCASTSS (R9), Z12
+	VADDPS       Z12, Z0, Z0
+	VADDPS       Z12, Z1, Z1
+	VBROADCASTSS 4(R9), Z12
+	VADDPS       Z12, Z2, Z2
+	VADDPS       Z12, Z3, Z3
+	VBROADCASTSS 8(R9), Z12
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z12, Z5, Z5
+	VBROADCASTSS 12(R9), Z12
+	VADDPS       Z12, Z6, Z6
+	VADDPS       Z12, Z7, Z7
+	VBROADCASTSS 16(R9), Z12
+	VADDPS       Z12, Z8, Z8
+	VADDPS       Z12, Z9, Z9
+	VBROADCASTSS 20(R9), Z12
+	VADDPS       Z12, Z10, Z10
+	VADDPS       Z12, Z11, Z11
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VPXORD Z15, Z15, Z15
+	VMAXPS Z0, Z15, Z0
+	VMAXPS Z1, Z15, Z1
+	VMAXPS Z2, Z15, Z2
+	VMAXPS Z3, Z15, Z3
+	VMAXPS Z4, Z15, Z4
+	VMAXPS Z5, Z15, Z5
+	VMAXPS Z6, Z15, Z6
+	VMAXPS Z7, Z15, Z7
+	VMAXPS Z8, Z15, Z8
+	VMAXPS Z9, Z15, Z9
+	VMAXPS Z10, Z15, Z10
+	VMAXPS Z11, Z15, Z11
+
+store:
+	MOVQ    DI, R8
+	MOVQ    cRow+112(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	MOVQ    bNext+80(FP), R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, SI
+	ADDQ    $0x80, DI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func direct_f32_7_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, AVX512F
+TEXT ·direct_f32_7_avx512(SB), NOSPLIT, $0-152
+	MOVQ places+0(FP), AX
+	MOVQ offsets_base+8(FP), CX
+	MOVQ offsets_len+16(FP), DX
+	LEAQ (CX)(DX*4), DX
+	MOVQ a_base+32(FP), BX
+	MOVQ b_base+56(FP), SI
+	MOVQ c_base+88(FP), DI
+
+place:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+term:
+	MOVLQSX      (R8), R10
+	VMOVUPS      (SI)(R10*4), Z14
+	VMOVUPS      64(SI)(R10*4), Z15
+	VBROADCASTSS (R9), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS 4(R9), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS 8(R9), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS 12(R9), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS 16(R9), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS 20(R9), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS 24(R9), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, R9
+	CMPQ         R8, DX
+	JNE          term
+	MOVQ         flags+144(FP), R8
+	TESTQ        $0x00000002, R8
+	JZ           relu
+	MOVQ         bias_base+120(FP), R9
+	VBROADCASTSS (R9), Z14
+	VADDPS       Z14, Z0, Z0
+	VADDPS       Z14, Z1, Z1
+	VBROADCASTSS 4(R9), Z14
+	VADDPS       Z14, Z2, Z2
+	VADDPS       Z14, Z3, Z3
+	VBROADCASTSS 8(R9), Z14
+	VADDPS       Z14, Z4, Z4
+	VADDPS       Z14, Z5, Z5
+	VBROADCASTSS 12(R9), Z14
+	VADDPS       Z14, Z6, Z6
+	VADDPS       Z14, Z7, Z7
+	VBROADCASTSS 16(R9), Z14
+	VADDPS       Z14, Z8, Z8
+	VADDPS       Z14, Z9, Z9
+	VBROADCASTSS 20(R9), Z14
+	VADDPS       Z14, Z10, Z10
+	VADDPS       Z14, Z11, Z11
+	VBROADCASTSS 24(R9), Z14
+	VADDPS       Z14, Z12, Z12
+	VADDPS       Z14, Z13, Z13
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VPXORD Z17, Z17, Z17
+	VMAXPS Z0, Z17, Z0
+	VMAXPS Z1, Z17, Z1
+	VMAXPS Z2, Z17, Z2
+	VMAXPS Z3, Z17, Z3
+	VMAXPS Z4, Z17, Z4
+	VMAXPS Z5, Z17, Z5
+	VMAXPS Z6, Z17, Z6
+	VMAXPS Z7, Z17, Z7
+	VMAXPS Z8, Z17, Z8
+	VMAXPS Z9, Z17, Z9
+	VMAXPS Z10, Z17, Z10
+	VMAXPS Z11, Z17, Z11
+	VMAXPS Z12, Z17, Z12
+	VMAXPS Z13, Z17, Z13
+
+store:
+	MOVQ    DI, R8
+	MOVQ    cRow+112(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	MOVQ    bNext+80(FP), R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, SI
+	ADDQ    $0x80, DI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func direct_f32_8_avx512(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, AVX512F
+TEXT ·direct_f32_8_avx512(SB), NOSPLIT, $0-152
+	MOVQ places+0(FP), AX
+	MOVQ offsets_base+8(FP), CX
+	MOVQ offsets_len+16(FP), DX
+	LEAQ (CX)(DX*4), DX
+	MOVQ a_base+32(FP), BX
+	MOVQ b_base+56(FP), SI
+	MOVQ c_base+88(FP), DI
+
+place:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+term:
+	MOVLQSX      (R8), R10
+	VMOVUPS      (SI)(R10*4), Z16
+	VMOVUPS      64(SI)(R10*4), Z17
+	VBROADCASTSS (R9), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS 4(R9), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS 8(R9), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS 12(R9), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS 16(R9), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS 20(R9), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS 24(R9), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS 28(R9), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, R9
+	CMPQ         R8, DX
+	JNE          term
+	MOVQ         flags+144(FP), R8
+	TESTQ        $0x00000002, R8
+	JZ           relu
+	MOVQ         bias_base+120(FP), R9
+	VBROADCASTSS (R9), Z16
+	VADDPS       Z16, Z0, Z0
+	VADDPS       Z16, Z1, Z1
+	VBROADCASTSS 4(R9), Z16
+	VADDPS       Z16, Z2, Z2
+	VADDPS       Z16, Z3, Z3
+	VBROADCASTSS 8(R9), Z16
+	VADDPS       Z16, Z4, Z4
+	VADDPS       Z16, Z5, Z5
+	VBROADCASTSS 12(R9), Z16
+	VADDPS       Z16, Z6, Z6
+	VADDPS       Z16, Z7, Z7
+	VBROADCASTSS 16(R9), Z16
+	VADDPS       Z16, Z8, Z8
+	VADDPS       Z16, Z9, Z9
+	VBROADCASTSS 20(R9), Z16
+	VADDPS       Z16, Z10, Z10
+	VADDPS       Z16, Z11, Z11
+	VBROADCASTSS 24(R9), Z16
+	VADDPS       Z16, Z12, Z12
+	VADDPS       Z16, Z13, Z13
+	VBROADCASTSS 28(R9), Z16
+	VADDPS       Z16, Z14, Z14
+	VADDPS       Z16, Z15, Z15
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VPXORD Z19, Z19, Z19
+	VMAXPS Z0, Z19, Z0
+	VMAXPS Z1, Z19, Z1
+	VMAXPS Z2, Z19, Z2
+	VMAXPS Z3, Z19, Z3
+	VMAXPS Z4, Z19, Z4
+	VMAXPS Z5, Z19, Z5
+	VMAXPS Z6, Z19, Z6
+	VMAXPS Z7, Z19, Z7
+	VMAXPS Z8, Z19, Z8
+	VMAXPS Z9, Z19, Z9
+	VMAXPS Z10, Z19, Z10
+	VMAXPS Z11, Z19, Z11
+	VMAXPS Z12, Z19, Z12
+	VMAXPS Z13, Z19, Z13
+	VMAXPS Z14, Z19, Z14
+	VMAXPS Z15, Z19, Z15
+
+store:
+	MOVQ    DI, R8
+	MOVQ    cRow+112(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	MOVQ    bNext+80(FP), R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, SI
+	ADDQ    $0x80, DI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_1x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_1x1_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), CX
+	MOVQ    x_base+40(FP), DX
+	MOVQ    dy_base+80(FP), BX
+	MOVQ    xNext+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    dyPlane+104(FP), DI
+	SHLQ    $0x02, DI
+	VPXORD  Z0, Z0, Z0
+
+row:
+	MOVQ cols+8(FP), DI
+
+place:
+	VMOVUPS     (BX), Z1
+	VMOVUPS     (DX)(CX*4), Z2
+	VFMADD231PS Z1, Z2, Z0
+	VMOVUPS     64(BX), Z1
+	VMOVUPS     64(DX)(CX*4), Z2
+	VFMADD231PS Z1, Z2, Z0
+	ADDQ        SI, DX
+	ADDQ        $0x80, BX
+	DECQ        DI
+	JNZ         place
+	MOVQ        xSkip+72(FP), DI
+	SHLQ        $0x02, DI
+	ADDQ        DI, DX
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_1x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_1x2_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), CX
+	MOVQ    x_base+40(FP), DX
+	MOVQ    dy_base+80(FP), BX
+	MOVQ    xNext+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    dyPlane+104(FP), DI
+	SHLQ    $0x02, DI
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+
+row:
+	MOVQ cols+8(FP), R8
+
+place:
+	VMOVUPS     (BX), Z2
+	VMOVUPS     (BX)(DI*1), Z3
+	VMOVUPS     (DX)(CX*4), Z4
+	VFMADD231PS Z2, Z4, Z0
+	VFMADD231PS Z3, Z4, Z1
+	VMOVUPS     64(BX), Z2
+	VMOVUPS     64(BX)(DI*1), Z3
+	VMOVUPS     64(DX)(CX*4), Z4
+	VFMADD231PS Z2, Z4, Z0
+	VFMADD231PS Z3, Z4, Z1
+	ADDQ        SI, DX
+	ADDQ        $0x80, BX
+	DECQ        R8
+	JNZ         place
+	MOVQ        xSkip+72(FP), R8
+	SHLQ        $0x02, R8
+	ADDQ        R8, DX
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_1x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_1x3_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), CX
+	MOVQ    x_base+40(FP), DX
+	MOVQ    dy_base+80(FP), BX
+	MOVQ    xNext+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    dyPlane+104(FP), DI
+	SHLQ    $0x02, DI
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+
+row:
+	MOVQ cols+8(FP), R8
+
+place:
+	VMOVUPS     (BX), Z3
+	VMOVUPS     (BX)(DI*1), Z4
+	VMOVUPS     (BX)(DI*2), Z5
+	VMOVUPS     (DX)(CX*4), Z6
+	VFMADD231PS Z3, Z6, Z0
+	VFMADD231PS Z4, Z6, Z1
+	VFMADD231PS Z5, Z6, Z2
+	VMOVUPS     64(BX), Z3
+	VMOVUPS     64(BX)(DI*1), Z4
+	VMOVUPS     64(BX)(DI*2), Z5
+	VMOVUPS     64(DX)(CX*4), Z6
+	VFMADD231PS Z3, Z6, Z0
+	VFMADD231PS Z4, Z6, Z1
+	VFMADD231PS Z5, Z6, Z2
+	ADDQ        SI, DX
+	ADDQ        $0x80, BX
+	DECQ        R8
+	JNZ         place
+	MOVQ        xSkip+72(FP), R8
+	SHLQ        $0x02, R8
+	ADDQ        R8, DX
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_2x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_2x1_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), CX
+	MOVQ    x_base+40(FP), BX
+	MOVQ    dy_base+80(FP), SI
+	MOVQ    xNext+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    dyPlane+104(FP), R8
+	SHLQ    $0x02, R8
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+
+row:
+	MOVQ cols+8(FP), R8
+
+place:
+	VMOVUPS     (SI), Z2
+	VMOVUPS     (BX)(DX*4), Z3
+	VFMADD231PS Z2, Z3, Z0
+	VMOVUPS     (BX)(CX*4), Z3
+	VFMADD231PS Z2, Z3, Z1
+	VMOVUPS     64(SI), Z2
+	VMOVUPS     64(BX)(DX*4), Z3
+	VFMADD231PS Z2, Z3, Z0
+	VMOVUPS     64(BX)(CX*4), Z3
+	VFMADD231PS Z2, Z3, Z1
+	ADDQ        DI, BX
+	ADDQ        $0x80, SI
+	DECQ        R8
+	JNZ         place
+	MOVQ        xSkip+72(FP), R8
+	SHLQ        $0x02, R8
+	ADDQ        R8, BX
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_2x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_2x2_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), CX
+	MOVQ    x_base+40(FP), BX
+	MOVQ    dy_base+80(FP), SI
+	MOVQ    xNext+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    dyPlane+104(FP), R8
+	SHLQ    $0x02, R8
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+
+row:
+	MOVQ cols+8(FP), R9
+
+place:
+	VMOVUPS     (SI), Z4
+	VMOVUPS     (SI)(R8*1), Z5
+	VMOVUPS     (BX)(DX*4), Z6
+	VFMADD231PS Z4, Z6, Z0
+	VFMADD231PS Z5, Z6, Z1
+	VMOVUPS     (BX)(CX*4), Z6
+	VFMADD231PS Z4, Z6, Z2
+	VFMADD231PS Z5, Z6, Z3
+	VMOVUPS     64(SI), Z4
+	VMOVUPS     64(SI)(R8*1), Z5
+	VMOVUPS     64(BX)(DX*4), Z6
+	VFMADD231PS Z4, Z6, Z0
+	VFMADD231PS Z5, Z6, Z1
+	VMOVUPS     64(BX)(CX*4), Z6
+	VFMADD231PS Z4, Z6, Z2
+	VFMADD231PS Z5, Z6, Z3
+	ADDQ        DI, BX
+	ADDQ        $0x80, SI
+	DECQ        R9
+	JNZ         place
+	MOVQ        xSkip+72(FP), R9
+	SHLQ        $0x02, R9
+	ADDQ        R9, BX
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_2x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_2x3_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), CX
+	MOVQ    x_base+40(FP), BX
+	MOVQ    dy_base+80(FP), SI
+	MOVQ    xNext+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    dyPlane+104(FP), R8
+	SHLQ    $0x02, R8
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+
+row:
+	MOVQ cols+8(FP), R9
+
+place:
+	VMOVUPS     (SI), Z6
+	VMOVUPS     (SI)(R8*1), Z7
+	VMOVUPS     (SI)(R8*2), Z8
+	VMOVUPS     (BX)(DX*4), Z9
+	VFMADD231PS Z6, Z9, Z0
+	VFMADD231PS Z7, Z9, Z1
+	VFMADD231PS Z8, Z9, Z2
+	VMOVUPS     (BX)(CX*4), Z9
+	VFMADD231PS Z6, Z9, Z3
+	VFMADD231PS Z7, Z9, Z4
+	VFMADD231PS Z8, Z9, Z5
+	VMOVUPS     64(SI), Z6
+	VMOVUPS     64(SI)(R8*1), Z7
+	VMOVUPS     64(SI)(R8*2), Z8
+	VMOVUPS     64(BX)(DX*4), Z9
+	VFMADD231PS Z6, Z9, Z0
+	VFMADD231PS Z7, Z9, Z1
+	VFMADD231PS Z8, Z9, Z2
+	VMOVUPS     64(BX)(CX*4), Z9
+	VFMADD231PS Z6, Z9, Z3
+	VFMADD231PS Z7, Z9, Z4
+	VFMADD231PS Z8, Z9, Z5
+	ADDQ        DI, BX
+	ADDQ        $0x80, SI
+	DECQ        R9
+	JNZ         place
+	MOVQ        xSkip+72(FP), R9
+	SHLQ        $0x02, R9
+	ADDQ        R9, BX
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_3x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_3x1_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), CX
+	MOVQ    x_base+40(FP), SI
+	MOVQ    dy_base+80(FP), DI
+	MOVQ    xNext+64(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    dyPlane+104(FP), R9
+	SHLQ    $0x02, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+
+row:
+	MOVQ cols+8(FP), R9
+
+place:
+	VMOVUPS     (DI), Z3
+	VMOVUPS     (SI)(DX*4), Z4
+	VFMADD231PS Z3, Z4, Z0
+	VMOVUPS     (SI)(BX*4), Z4
+	VFMADD231PS Z3, Z4, Z1
+	VMOVUPS     (SI)(CX*4), Z4
+	VFMADD231PS Z3, Z4, Z2
+	VMOVUPS     64(DI), Z3
+	VMOVUPS     64(SI)(DX*4), Z4
+	VFMADD231PS Z3, Z4, Z0
+	VMOVUPS     64(SI)(BX*4), Z4
+	VFMADD231PS Z3, Z4, Z1
+	VMOVUPS     64(SI)(CX*4), Z4
+	VFMADD231PS Z3, Z4, Z2
+	ADDQ        R8, SI
+	ADDQ        $0x80, DI
+	DECQ        R9
+	JNZ         place
+	MOVQ        xSkip+72(FP), R9
+	SHLQ        $0x02, R9
+	ADDQ        R9, SI
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_3x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_3x2_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), CX
+	MOVQ    x_base+40(FP), SI
+	MOVQ    dy_base+80(FP), DI
+	MOVQ    xNext+64(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    dyPlane+104(FP), R9
+	SHLQ    $0x02, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+
+row:
+	MOVQ cols+8(FP), R10
+
+place:
+	VMOVUPS     (DI), Z6
+	VMOVUPS     (DI)(R9*1), Z7
+	VMOVUPS     (SI)(DX*4), Z8
+	VFMADD231PS Z6, Z8, Z0
+	VFMADD231PS Z7, Z8, Z1
+	VMOVUPS     (SI)(BX*4), Z8
+	VFMADD231PS Z6, Z8, Z2
+	VFMADD231PS Z7, Z8, Z3
+	VMOVUPS     (SI)(CX*4), Z8
+	VFMADD231PS Z6, Z8, Z4
+	VFMADD231PS Z7, Z8, Z5
+	VMOVUPS     64(DI), Z6
+	VMOVUPS     64(DI)(R9*1), Z7
+	VMOVUPS     64(SI)(DX*4), Z8
+	VFMADD231PS Z6, Z8, Z0
+	VFMADD231PS Z7, Z8, Z1
+	VMOVUPS     64(SI)(BX*4), Z8
+	VFMADD231PS Z6, Z8, Z2
+	VFMADD231PS Z7, Z8, Z3
+	VMOVUPS     64(SI)(CX*4), Z8
+	VFMADD231PS Z6, Z8, Z4
+	VFMADD231PS Z7, Z8, Z5
+	ADDQ        R8, SI
+	ADDQ        $0x80, DI
+	DECQ        R10
+	JNZ         place
+	MOVQ        xSkip+72(FP), R10
+	SHLQ        $0x02, R10
+	ADDQ        R10, SI
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_3x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_3x3_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), CX
+	MOVQ    x_base+40(FP), SI
+	MOVQ    dy_base+80(FP), DI
+	MOVQ    xNext+64(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    dyPlane+104(FP), R9
+	SHLQ    $0x02, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+
+row:
+	MOVQ cols+8(FP), R10
+
+place:
+	VMOVUPS     (DI), Z9
+	VMOVUPS     (DI)(R9*1), Z10
+	VMOVUPS     (DI)(R9*2), Z11
+	VMOVUPS     (SI)(DX*4), Z12
+	VFMADD231PS Z9, Z12, Z0
+	VFMADD231PS Z10, Z12, Z1
+	VFMADD231PS Z11, Z12, Z2
+	VMOVUPS     (SI)(BX*4), Z12
+	VFMADD231PS Z9, Z12, Z3
+	VFMADD231PS Z10, Z12, Z4
+	VFMADD231PS Z11, Z12, Z5
+	VMOVUPS     (SI)(CX*4), Z12
+	VFMADD231PS Z9, Z12, Z6
+	VFMADD231PS Z10, Z12, Z7
+	VFMADD231PS Z11, Z12, Z8
+	VMOVUPS     64(DI), Z9
+	VMOVUPS     64(DI)(R9*1), Z10
+	VMOVUPS     64(DI)(R9*2), Z11
+	VMOVUPS     64(SI)(DX*4), Z12
+	VFMADD231PS Z9, Z12, Z0
+	VFMADD231PS Z10, Z12, Z1
+	VFMADD231PS Z11, Z12, Z2
+	VMOVUPS     64(SI)(BX*4), Z12
+	VFMADD231PS Z9, Z12, Z3
+	VFMADD231PS Z10, Z12, Z4
+	VFMADD231PS Z11, Z12, Z5
+	VMOVUPS     64(SI)(CX*4), Z12
+	VFMADD231PS Z9, Z12, Z6
+	VFMADD231PS Z10, Z12, Z7
+	VFMADD231PS Z11, Z12, Z8
+	ADDQ        R8, SI
+	ADDQ        $0x80, DI
+	DECQ        R10
+	JNZ         place
+	MOVQ        xSkip+72(FP), R10
+	SHLQ        $0x02, R10
+	ADDQ        R10, SI
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VADDPS      384(AX), Z6, Z6
+	VMOVUPS     Z6, 384(AX)
+	VADDPS      448(AX), Z7, Z7
+	VMOVUPS     Z7, 448(AX)
+	VADDPS      512(AX), Z8, Z8
+	VMOVUPS     Z8, 512(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_4x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_4x1_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), CX
+	MOVQ    x_base+40(FP), DI
+	MOVQ    dy_base+80(FP), R8
+	MOVQ    xNext+64(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    dyPlane+104(FP), R10
+	SHLQ    $0x02, R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+
+row:
+	MOVQ cols+8(FP), R10
+
+place:
+	VMOVUPS     (R8), Z4
+	VMOVUPS     (DI)(DX*4), Z5
+	VFMADD231PS Z4, Z5, Z0
+	VMOVUPS     (DI)(BX*4), Z5
+	VFMADD231PS Z4, Z5, Z1
+	VMOVUPS     (DI)(SI*4), Z5
+	VFMADD231PS Z4, Z5, Z2
+	VMOVUPS     (DI)(CX*4), Z5
+	VFMADD231PS Z4, Z5, Z3
+	VMOVUPS     64(R8), Z4
+	VMOVUPS     64(DI)(DX*4), Z5
+	VFMADD231PS Z4, Z5, Z0
+	VMOVUPS     64(DI)(BX*4), Z5
+	VFMADD231PS Z4, Z5, Z1
+	VMOVUPS     64(DI)(SI*4), Z5
+	VFMADD231PS Z4, Z5, Z2
+	VMOVUPS     64(DI)(CX*4), Z5
+	VFMADD231PS Z4, Z5, Z3
+	ADDQ        R9, DI
+	ADDQ        $0x80, R8
+	DECQ        R10
+	JNZ         place
+	MOVQ        xSkip+72(FP), R10
+	SHLQ        $0x02, R10
+	ADDQ        R10, DI
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_4x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_4x2_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), CX
+	MOVQ    x_base+40(FP), DI
+	MOVQ    dy_base+80(FP), R8
+	MOVQ    xNext+64(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    dyPlane+104(FP), R10
+	SHLQ    $0x02, R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+
+row:
+	MOVQ cols+8(FP), R11
+
+place:
+	VMOVUPS     (R8), Z8
+	VMOVUPS     (R8)(R10*1), Z9
+	VMOVUPS     (DI)(DX*4), Z10
+	VFMADD231PS Z8, Z10, Z0
+	VFMADD231PS Z9, Z10, Z1
+	VMOVUPS     (DI)(BX*4), Z10
+	VFMADD231PS Z8, Z10, Z2
+	VFMADD231PS Z9, Z10, Z3
+	VMOVUPS     (DI)(SI*4), Z10
+	VFMADD231PS Z8, Z10, Z4
+	VFMADD231PS Z9, Z10, Z5
+	VMOVUPS     (DI)(CX*4), Z10
+	VFMADD231PS Z8, Z10, Z6
+	VFMADD231PS Z9, Z10, Z7
+	VMOVUPS     64(R8), Z8
+	VMOVUPS     64(R8)(R10*1), Z9
+	VMOVUPS     64(DI)(DX*4), Z10
+	VFMADD231PS Z8, Z10, Z0
+	VFMADD231PS Z9, Z10, Z1
+	VMOVUPS     64(DI)(BX*4), Z10
+	VFMADD231PS Z8, Z10, Z2
+	VFMADD231PS Z9, Z10, Z3
+	VMOVUPS     64(DI)(SI*4), Z10
+	VFMADD231PS Z8, Z10, Z4
+	VFMADD231PS Z9, Z10, Z5
+	VMOVUPS     64(DI)(CX*4), Z10
+	VFMADD231PS Z8, Z10, Z6
+	VFMADD231PS Z9, Z10, Z7
+	ADDQ        R9, DI
+	ADDQ        $0x80, R8
+	DECQ        R11
+	JNZ         place
+	MOVQ        xSkip+72(FP), R11
+	SHLQ        $0x02, R11
+	ADDQ        R11, DI
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VADDPS      384(AX), Z6, Z6
+	VMOVUPS     Z6, 384(AX)
+	VADDPS      448(AX), Z7, Z7
+	VMOVUPS     Z7, 448(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_4x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_4x3_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), CX
+	MOVQ    x_base+40(FP), DI
+	MOVQ    dy_base+80(FP), R8
+	MOVQ    xNext+64(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    dyPlane+104(FP), R10
+	SHLQ    $0x02, R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+
+row:
+	MOVQ cols+8(FP), R11
+
+place:
+	VMOVUPS     (R8), Z12
+	VMOVUPS     (R8)(R10*1), Z13
+	VMOVUPS     (R8)(R10*2), Z14
+	VMOVUPS     (DI)(DX*4), Z15
+	VFMADD231PS Z12, Z15, Z0
+	VFMADD231PS Z13, Z15, Z1
+	VFMADD231PS Z14, Z15, Z2
+	VMOVUPS     (DI)(BX*4), Z15
+	VFMADD231PS Z12, Z15, Z3
+	VFMADD231PS Z13, Z15, Z4
+	VFMADD231PS Z14, Z15, Z5
+	VMOVUPS     (DI)(SI*4), Z15
+	VFMADD231PS Z12, Z15, Z6
+	VFMADD231PS Z13, Z15, Z7
+	VFMADD231PS Z14, Z15, Z8
+	VMOVUPS     (DI)(CX*4), Z15
+	VFMADD231PS Z12, Z15, Z9
+	VFMADD231PS Z13, Z15, Z10
+	VFMADD231PS Z14, Z15, Z11
+	VMOVUPS     64(R8), Z12
+	VMOVUPS     64(R8)(R10*1), Z13
+	VMOVUPS     64(R8)(R10*2), Z14
+	VMOVUPS     64(DI)(DX*4), Z15
+	VFMADD231PS Z12, Z15, Z0
+	VFMADD231PS Z13, Z15, Z1
+	VFMADD231PS Z14, Z15, Z2
+	VMOVUPS     64(DI)(BX*4), Z15
+	VFMADD231PS Z12, Z15, Z3
+	VFMADD231PS Z13, Z15, Z4
+	VFMADD231PS Z14, Z15, Z5
+	VMOVUPS     64(DI)(SI*4), Z15
+	VFMADD231PS Z12, Z15, Z6
+	VFMADD231PS Z13, Z15, Z7
+	VFMADD231PS Z14, Z15, Z8
+	VMOVUPS     64(DI)(CX*4), Z15
+	VFMADD231PS Z12, Z15, Z9
+	VFMADD231PS Z13, Z15, Z10
+	VFMADD231PS Z14, Z15, Z11
+	ADDQ        R9, DI
+	ADDQ        $0x80, R8
+	DECQ        R11
+	JNZ         place
+	MOVQ        xSkip+72(FP), R11
+	SHLQ        $0x02, R11
+	ADDQ        R11, DI
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VADDPS      384(AX), Z6, Z6
+	VMOVUPS     Z6, 384(AX)
+	VADDPS      448(AX), Z7, Z7
+	VMOVUPS     Z7, 448(AX)
+	VADDPS      512(AX), Z8, Z8
+	VMOVUPS     Z8, 512(AX)
+	VADDPS      576(AX), Z9, Z9
+	VMOVUPS     Z9, 576(AX)
+	VADDPS      640(AX), Z10, Z10
+	VMOVUPS     Z10, 640(AX)
+	VADDPS      704(AX), Z11, Z11
+	VMOVUPS     Z11, 704(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_5x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_5x1_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), DI
+	MOVLQSX 16(CX), CX
+	MOVQ    x_base+40(FP), R8
+	MOVQ    dy_base+80(FP), R9
+	MOVQ    xNext+64(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    dyPlane+104(FP), R11
+	SHLQ    $0x02, R11
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+
+row:
+	MOVQ cols+8(FP), R11
+
+place:
+	VMOVUPS     (R9), Z5
+	VMOVUPS     (R8)(DX*4), Z6
+	VFMADD231PS Z5, Z6, Z0
+	VMOVUPS     (R8)(BX*4), Z6
+	VFMADD231PS Z5, Z6, Z1
+	VMOVUPS     (R8)(SI*4), Z6
+	VFMADD231PS Z5, Z6, Z2
+	VMOVUPS     (R8)(DI*4), Z6
+	VFMADD231PS Z5, Z6, Z3
+	VMOVUPS     (R8)(CX*4), Z6
+	VFMADD231PS Z5, Z6, Z4
+	VMOVUPS     64(R9), Z5
+	VMOVUPS     64(R8)(DX*4), Z6
+	VFMADD231PS Z5, Z6, Z0
+	VMOVUPS     64(R8)(BX*4), Z6
+	VFMADD231PS Z5, Z6, Z1
+	VMOVUPS     64(R8)(SI*4), Z6
+	VFMADD231PS Z5, Z6, Z2
+	VMOVUPS     64(R8)(DI*4), Z6
+	VFMADD231PS Z5, Z6, Z3
+	VMOVUPS     64(R8)(CX*4), Z6
+	VFMADD231PS Z5, Z6, Z4
+	ADDQ        R10, R8
+	ADDQ        $0x80, R9
+	DECQ        R11
+	JNZ         place
+	MOVQ        xSkip+72(FP), R11
+	SHLQ        $0x02, R11
+	ADDQ        R11, R8
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_5x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_5x2_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), DI
+	MOVLQSX 16(CX), CX
+	MOVQ    x_base+40(FP), R8
+	MOVQ    dy_base+80(FP), R9
+	MOVQ    xNext+64(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    dyPlane+104(FP), R11
+	SHLQ    $0x02, R11
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+
+row:
+	MOVQ cols+8(FP), R12
+
+place:
+	VMOVUPS     (R9), Z10
+	VMOVUPS     (R9)(R11*1), Z11
+	VMOVUPS     (R8)(DX*4), Z12
+	VFMADD231PS Z10, Z12, Z0
+	VFMADD231PS Z11, Z12, Z1
+	VMOVUPS     (R8)(BX*4), Z12
+	VFMADD231PS Z10, Z12, Z2
+	VFMADD231PS Z11, Z12, Z3
+	VMOVUPS     (R8)(SI*4), Z12
+	VFMADD231PS Z10, Z12, Z4
+	VFMADD231PS Z11, Z12, Z5
+	VMOVUPS     (R8)(DI*4), Z12
+	VFMADD231PS Z10, Z12, Z6
+	VFMADD231PS Z11, Z12, Z7
+	VMOVUPS     (R8)(CX*4), Z12
+	VFMADD231PS Z10, Z12, Z8
+	VFMADD231PS Z11, Z12, Z9
+	VMOVUPS     64(R9), Z10
+	VMOVUPS     64(R9)(R11*1), Z11
+	VMOVUPS     64(R8)(DX*4), Z12
+	VFMADD231PS Z10, Z12, Z0
+	VFMADD231PS Z11, Z12, Z1
+	VMOVUPS     64(R8)(BX*4), Z12
+	VFMADD231PS Z10, Z12, Z2
+	VFMADD231PS Z11, Z12, Z3
+	VMOVUPS     64(R8)(SI*4), Z12
+	VFMADD231PS Z10, Z12, Z4
+	VFMADD231PS Z11, Z12, Z5
+	VMOVUPS     64(R8)(DI*4), Z12
+	VFMADD231PS Z10, Z12, Z6
+	VFMADD231PS Z11, Z12, Z7
+	VMOVUPS     64(R8)(CX*4), Z12
+	VFMADD231PS Z10, Z12, Z8
+	VFMADD231PS Z11, Z12, Z9
+	ADDQ        R10, R8
+	ADDQ        $0x80, R9
+	DECQ        R12
+	JNZ         place
+	MOVQ        xSkip+72(FP), R12
+	SHLQ        $0x02, R12
+	ADDQ        R12, R8
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VADDPS      384(AX), Z6, Z6
+	VMOVUPS     Z6, 384(AX)
+	VADDPS      448(AX), Z7, Z7
+	VMOVUPS     Z7, 448(AX)
+	VADDPS      512(AX), Z8, Z8
+	VMOVUPS     Z8, 512(AX)
+	VADDPS      576(AX), Z9, Z9
+	VMOVUPS     Z9, 576(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_5x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_5x3_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), DI
+	MOVLQSX 16(CX), CX
+	MOVQ    x_base+40(FP), R8
+	MOVQ    dy_base+80(FP), R9
+	MOVQ    xNext+64(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    dyPlane+104(FP), R11
+	SHLQ    $0x02, R11
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+
+row:
+	MOVQ cols+8(FP), R12
+
+place:
+	VMOVUPS     (R9), Z15
+	VMOVUPS     (R9)(R11*1), Z16
+	VMOVUPS     (R9)(R11*2), Z17
+	VMOVUPS     (R8)(DX*4), Z18
+	VFMADD231PS Z15, Z18, Z0
+	VFMADD231PS Z16, Z18, Z1
+	VFMADD231PS Z17, Z18, Z2
+	VMOVUPS     (R8)(BX*4), Z18
+	VFMADD231PS Z15, Z18, Z3
+	VFMADD231PS Z16, Z18, Z4
+	VFMADD231PS Z17, Z18, Z5
+	VMOVUPS     (R8)(SI*4), Z18
+	VFMADD231PS Z15, Z18, Z6
+	VFMADD231PS Z16, Z18, Z7
+	VFMADD231PS Z17, Z18, Z8
+	VMOVUPS     (R8)(DI*4), Z18
+	VFMADD231PS Z15, Z18, Z9
+	VFMADD231PS Z16, Z18, Z10
+	VFMADD231PS Z17, Z18, Z11
+	VMOVUPS     (R8)(CX*4), Z18
+	VFMADD231PS Z15, Z18, Z12
+	VFMADD231PS Z16, Z18, Z13
+	VFMADD231PS Z17, Z18, Z14
+	VMOVUPS     64(R9), Z15
+	VMOVUPS     64(R9)(R11*1), Z16
+	VMOVUPS     64(R9)(R11*2), Z17
+	VMOVUPS     64(R8)(DX*4), Z18
+	VFMADD231PS Z15, Z18, Z0
+	VFMADD231PS Z16, Z18, Z1
+	VFMADD231PS Z17, Z18, Z2
+	VMOVUPS     64(R8)(BX*4), Z18
+	VFMADD231PS Z15, Z18, Z3
+	VFMADD231PS Z16, Z18, Z4
+	VFMADD231PS Z17, Z18, Z5
+	VMOVUPS     64(R8)(SI*4), Z18
+	VFMADD231PS Z15, Z18, Z6
+	VFMADD231PS Z16, Z18, Z7
+	VFMADD231PS Z17, Z18, Z8
+	VMOVUPS     64(R8)(DI*4), Z18
+	VFMADD231PS Z15, Z18, Z9
+	VFMADD231PS Z16, Z18, Z10
+	VFMADD231PS Z17, Z18, Z11
+	VMOVUPS     64(R8)(CX*4), Z18
+	VFMADD231PS Z15, Z18, Z12
+	VFMADD231PS Z16, Z18, Z13
+	VFMADD231PS Z17, Z18, Z14
+	ADDQ        R10, R8
+	ADDQ        $0x80, R9
+	DECQ        R12
+	JNZ         place
+	MOVQ        xSkip+72(FP), R12
+	SHLQ        $0x02, R12
+	ADDQ        R12, R8
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VADDPS      384(AX), Z6, Z6
+	VMOVUPS     Z6, 384(AX)
+	VADDPS      448(AX), Z7, Z7
+	VMOVUPS     Z7, 448(AX)
+	VADDPS      512(AX), Z8, Z8
+	VMOVUPS     Z8, 512(AX)
+	VADDPS      576(AX), Z9, Z9
+	VMOVUPS     Z9, 576(AX)
+	VADDPS      640(AX), Z10, Z10
+	VMOVUPS     Z10, 640(AX)
+	VADDPS      704(AX), Z11, Z11
+	VMOVUPS     Z11, 704(AX)
+	VADDPS      768(AX), Z12, Z12
+	VMOVUPS     Z12, 768(AX)
+	VADDPS      832(AX), Z13, Z13
+	VMOVUPS     Z13, 832(AX)
+	VADDPS      896(AX), Z14, Z14
+	VMOVUPS     Z14, 896(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_6x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_6x1_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), DI
+	MOVLQSX 16(CX), R8
+	MOVLQSX 20(CX), CX
+	MOVQ    x_base+40(FP), R9
+	MOVQ    dy_base+80(FP), R10
+	MOVQ    xNext+64(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    dyPlane+104(FP), R12
+	SHLQ    $0x02, R12
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+
+row:
+	MOVQ cols+8(FP), R12
+
+place:
+	VMOVUPS     (R10), Z6
+	VMOVUPS     (R9)(DX*4), Z7
+	VFMADD231PS Z6, Z7, Z0
+	VMOVUPS     (R9)(BX*4), Z7
+	VFMADD231PS Z6, Z7, Z1
+	VMOVUPS     (R9)(SI*4), Z7
+	VFMADD231PS Z6, Z7, Z2
+	VMOVUPS     (R9)(DI*4), Z7
+	VFMADD231PS Z6, Z7, Z3
+	VMOVUPS     (R9)(R8*4), Z7
+	VFMADD231PS Z6, Z7, Z4
+	VMOVUPS     (R9)(CX*4), Z7
+	VFMADD231PS Z6, Z7, Z5
+	VMOVUPS     64(R10), Z6
+	VMOVUPS     64(R9)(DX*4), Z7
+	VFMADD231PS Z6, Z7, Z0
+	VMOVUPS     64(R9)(BX*4), Z7
+	VFMADD231PS Z6, Z7, Z1
+	VMOVUPS     64(R9)(SI*4), Z7
+	VFMADD231PS Z6, Z7, Z2
+	VMOVUPS     64(R9)(DI*4), Z7
+	VFMADD231PS Z6, Z7, Z3
+	VMOVUPS     64(R9)(R8*4), Z7
+	VFMADD231PS Z6, Z7, Z4
+	VMOVUPS     64(R9)(CX*4), Z7
+	VFMADD231PS Z6, Z7, Z5
+	ADDQ        R11, R9
+	ADDQ        $0x80, R10
+	DECQ        R12
+	JNZ         place
+	MOVQ        xSkip+72(FP), R12
+	SHLQ        $0x02, R12
+	ADDQ        R12, R9
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_6x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_6x2_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), DI
+	MOVLQSX 16(CX), R8
+	MOVLQSX 20(CX), CX
+	MOVQ    x_base+40(FP), R9
+	MOVQ    dy_base+80(FP), R10
+	MOVQ    xNext+64(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    dyPlane+104(FP), R12
+	SHLQ    $0x02, R12
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+
+row:
+	MOVQ cols+8(FP), R13
+
+place:
+	VMOVUPS     (R10), Z12
+	VMOVUPS     (R10)(R12*1), Z13
+	VMOVUPS     (R9)(DX*4), Z14
+	VFMADD231PS Z12, Z14, Z0
+	VFMADD231PS Z13, Z14, Z1
+	VMOVUPS     (R9)(BX*4), Z14
+	VFMADD231PS Z12, Z14, Z2
+	VFMADD231PS Z13, Z14, Z3
+	VMOVUPS     (R9)(SI*4), Z14
+	VFMADD231PS Z12, Z14, Z4
+	VFMADD231PS Z13, Z14, Z5
+	VMOVUPS     (R9)(DI*4), Z14
+	VFMADD231PS Z12, Z14, Z6
+	VFMADD231PS Z13, Z14, Z7
+	VMOVUPS     (R9)(R8*4), Z14
+	VFMADD231PS Z12, Z14, Z8
+	VFMADD231PS Z13, Z14, Z9
+	VMOVUPS     (R9)(CX*4), Z14
+	VFMADD231PS Z12, Z14, Z10
+	VFMADD231PS Z13, Z14, Z11
+	VMOVUPS     64(R10), Z12
+	VMOVUPS     64(R10)(R12*1), Z13
+	VMOVUPS     64(R9)(DX*4), Z14
+	VFMADD231PS Z12, Z14, Z0
+	VFMADD231PS Z13, Z14, Z1
+	VMOVUPS     64(R9)(BX*4), Z14
+	VFMADD231PS Z12, Z14, Z2
+	VFMADD231PS Z13, Z14, Z3
+	VMOVUPS     64(R9)(SI*4), Z14
+	VFMADD231PS Z12, Z14, Z4
+	VFMADD231PS Z13, Z14, Z5
+	VMOVUPS     64(R9)(DI*4), Z14
+	VFMADD231PS Z12, Z14, Z6
+	VFMADD231PS Z13, Z14, Z7
+	VMOVUPS     64(R9)(R8*4), Z14
+	VFMADD231PS Z12, Z14, Z8
+	VFMADD231PS Z13, Z14, Z9
+	VMOVUPS     64(R9)(CX*4), Z14
+	VFMADD231PS Z12, Z14, Z10
+	VFMADD231PS Z13, Z14, Z11
+	ADDQ        R11, R9
+	ADDQ        $0x80, R10
+	DECQ        R13
+	JNZ         place
+	MOVQ        xSkip+72(FP), R13
+	SHLQ        $0x02, R13
+	ADDQ        R13, R9
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VADDPS      384(AX), Z6, Z6
+	VMOVUPS     Z6, 384(AX)
+	VADDPS      448(AX), Z7, Z7
+	VMOVUPS     Z7, 448(AX)
+	VADDPS      512(AX), Z8, Z8
+	VMOVUPS     Z8, 512(AX)
+	VADDPS      576(AX), Z9, Z9
+	VMOVUPS     Z9, 576(AX)
+	VADDPS      640(AX), Z10, Z10
+	VMOVUPS     Z10, 640(AX)
+	VADDPS      704(AX), Z11, Z11
+	VMOVUPS     Z11, 704(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_6x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_6x3_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), DI
+	MOVLQSX 16(CX), R8
+	MOVLQSX 20(CX), CX
+	MOVQ    x_base+40(FP), R9
+	MOVQ    dy_base+80(FP), R10
+	MOVQ    xNext+64(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    dyPlane+104(FP), R12
+	SHLQ    $0x02, R12
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+
+row:
+	MOVQ cols+8(FP), R13
+
+place:
+	VMOVUPS     (R10), Z18
+	VMOVUPS     (R10)(R12*1), Z19
+	VMOVUPS     (R10)(R12*2), Z20
+	VMOVUPS     (R9)(DX*4), Z21
+	VFMADD231PS Z18, Z21, Z0
+	VFMADD231PS Z19, Z21, Z1
+	VFMADD231PS Z20, Z21, Z2
+	VMOVUPS     (R9)(BX*4), Z21
+	VFMADD231PS Z18, Z21, Z3
+	VFMADD231PS Z19, Z21, Z4
+	VFMADD231PS Z20, Z21, Z5
+	VMOVUPS     (R9)(SI*4), Z21
+	VFMADD231PS Z18, Z21, Z6
+	VFMADD231PS Z19, Z21, Z7
+	VFMADD231PS Z20, Z21, Z8
+	VMOVUPS     (R9)(DI*4), Z21
+	VFMADD231PS Z18, Z21, Z9
+	VFMADD231PS Z19, Z21, Z10
+	VFMADD231PS Z20, Z21, Z11
+	VMOVUPS     (R9)(R8*4), Z21
+	VFMADD231PS Z18, Z21, Z12
+	VFMADD231PS Z19, Z21, Z13
+	VFMADD231PS Z20, Z21, Z14
+	VMOVUPS     (R9)(CX*4), Z21
+	VFMADD231PS Z18, Z21, Z15
+	VFMADD231PS Z19, Z21, Z16
+	VFMADD231PS Z20, Z21, Z17
+	VMOVUPS     64(R10), Z18
+	VMOVUPS     64(R10)(R12*1), Z19
+	VMOVUPS     64(R10)(R12*2), Z20
+	VMOVUPS     64(R9)(DX*4), Z21
+	VFMADD231PS Z18, Z21, Z0
+	VFMADD231PS Z19, Z21, Z1
+	VFMADD231PS Z20, Z21, Z2
+	VMOVUPS     64(R9)(BX*4), Z21
+	VFMADD231PS Z18, Z21, Z3
+	VFMADD231PS Z19, Z21, Z4
+	VFMADD231PS Z20, Z21, Z5
+	VMOVUPS     64(R9)(SI*4), Z21
+	VFMADD231PS Z18, Z21, Z6
+	VFMADD231PS Z19, Z21, Z7
+	VFMADD231PS Z20, Z21, Z8
+	VMOVUPS     64(R9)(DI*4), Z21
+	VFMADD231PS Z18, Z21, Z9
+	VFMADD231PS Z19, Z21, Z10
+	VFMADD231PS Z20, Z21, Z11
+	VMOVUPS     64(R9)(R8*4), Z21
+	VFMADD231PS Z18, Z21, Z12
+	VFMADD231PS Z19, Z21, Z13
+	VFMADD231PS Z20, Z21, Z14
+	VMOVUPS     64(R9)(CX*4), Z21
+	VFMADD231PS Z18, Z21, Z15
+	VFMADD231PS Z19, Z21, Z16
+	VFMADD231PS Z20, Z21, Z17
+	ADDQ        R11, R9
+	ADDQ        $0x80, R10
+	DECQ        R13
+	JNZ         place
+	MOVQ        xSkip+72(FP), R13
+	SHLQ        $0x02, R13
+	ADDQ        R13, R9
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VADDPS      384(AX), Z6, Z6
+	VMOVUPS     Z6, 384(AX)
+	VADDPS      448(AX), Z7, Z7
+	VMOVUPS     Z7, 448(AX)
+	VADDPS      512(AX), Z8, Z8
+	VMOVUPS     Z8, 512(AX)
+	VADDPS      576(AX), Z9, Z9
+	VMOVUPS     Z9, 576(AX)
+	VADDPS      640(AX), Z10, Z10
+	VMOVUPS     Z10, 640(AX)
+	VADDPS      704(AX), Z11, Z11
+	VMOVUPS     Z11, 704(AX)
+	VADDPS      768(AX), Z12, Z12
+	VMOVUPS     Z12, 768(AX)
+	VADDPS      832(AX), Z13, Z13
+	VMOVUPS     Z13, 832(AX)
+	VADDPS      896(AX), Z14, Z14
+	VMOVUPS     Z14, 896(AX)
+	VADDPS      960(AX), Z15, Z15
+	VMOVUPS     Z15, 960(AX)
+	VADDPS      1024(AX), Z16, Z16
+	VMOVUPS     Z16, 1024(AX)
+	VADDPS      1088(AX), Z17, Z17
+	VMOVUPS     Z17, 1088(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_7x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_7x1_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), DI
+	MOVLQSX 16(CX), R8
+	MOVLQSX 20(CX), R9
+	MOVLQSX 24(CX), CX
+	MOVQ    x_base+40(FP), R10
+	MOVQ    dy_base+80(FP), R11
+	MOVQ    xNext+64(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    dyPlane+104(FP), R13
+	SHLQ    $0x02, R13
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+
+row:
+	MOVQ cols+8(FP), R13
+
+place:
+	VMOVUPS     (R11), Z7
+	VMOVUPS     (R10)(DX*4), Z8
+	VFMADD231PS Z7, Z8, Z0
+	VMOVUPS     (R10)(BX*4), Z8
+	VFMADD231PS Z7, Z8, Z1
+	VMOVUPS     (R10)(SI*4), Z8
+	VFMADD231PS Z7, Z8, Z2
+	VMOVUPS     (R10)(DI*4), Z8
+	VFMADD231PS Z7, Z8, Z3
+	VMOVUPS     (R10)(R8*4), Z8
+	VFMADD231PS Z7, Z8, Z4
+	VMOVUPS     (R10)(R9*4), Z8
+	VFMADD231PS Z7, Z8, Z5
+	VMOVUPS     (R10)(CX*4), Z8
+	VFMADD231PS Z7, Z8, Z6
+	VMOVUPS     64(R11), Z7
+	VMOVUPS     64(R10)(DX*4), Z8
+	VFMADD231PS Z7, Z8, Z0
+	VMOVUPS     64(R10)(BX*4), Z8
+	VFMADD231PS Z7, Z8, Z1
+	VMOVUPS     64(R10)(SI*4), Z8
+	VFMADD231PS Z7, Z8, Z2
+	VMOVUPS     64(R10)(DI*4), Z8
+	VFMADD231PS Z7, Z8, Z3
+	VMOVUPS     64(R10)(R8*4), Z8
+	VFMADD231PS Z7, Z8, Z4
+	VMOVUPS     64(R10)(R9*4), Z8
+	VFMADD231PS Z7, Z8, Z5
+	VMOVUPS     64(R10)(CX*4), Z8
+	VFMADD231PS Z7, Z8, Z6
+	ADDQ        R12, R10
+	ADDQ        $0x80, R11
+	DECQ        R13
+	JNZ         place
+	MOVQ        xSkip+72(FP), R13
+	SHLQ        $0x02, R13
+	ADDQ        R13, R10
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VADDPS      384(AX), Z6, Z6
+	VMOVUPS     Z6, 384(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_7x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_7x2_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), DI
+	MOVLQSX 16(CX), R8
+	MOVLQSX 20(CX), R9
+	MOVLQSX 24(CX), CX
+	MOVQ    x_base+40(FP), R10
+	MOVQ    dy_base+80(FP), R11
+	MOVQ    xNext+64(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    dyPlane+104(FP), R13
+	SHLQ    $0x02, R13
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+
+row:
+	MOVQ cols+8(FP), R14
+
+place:
+	VMOVUPS     (R11), Z14
+	VMOVUPS     (R11)(R13*1), Z15
+	VMOVUPS     (R10)(DX*4), Z16
+	VFMADD231PS Z14, Z16, Z0
+	VFMADD231PS Z15, Z16, Z1
+	VMOVUPS     (R10)(BX*4), Z16
+	VFMADD231PS Z14, Z16, Z2
+	VFMADD231PS Z15, Z16, Z3
+	VMOVUPS     (R10)(SI*4), Z16
+	VFMADD231PS Z14, Z16, Z4
+	VFMADD231PS Z15, Z16, Z5
+	VMOVUPS     (R10)(DI*4), Z16
+	VFMADD231PS Z14, Z16, Z6
+	VFMADD231PS Z15, Z16, Z7
+	VMOVUPS     (R10)(R8*4), Z16
+	VFMADD231PS Z14, Z16, Z8
+	VFMADD231PS Z15, Z16, Z9
+	VMOVUPS     (R10)(R9*4), Z16
+	VFMADD231PS Z14, Z16, Z10
+	VFMADD231PS Z15, Z16, Z11
+	VMOVUPS     (R10)(CX*4), Z16
+	VFMADD231PS Z14, Z16, Z12
+	VFMADD231PS Z15, Z16, Z13
+	VMOVUPS     64(R11), Z14
+	VMOVUPS     64(R11)(R13*1), Z15
+	VMOVUPS     64(R10)(DX*4), Z16
+	VFMADD231PS Z14, Z16, Z0
+	VFMADD231PS Z15, Z16, Z1
+	VMOVUPS     64(R10)(BX*4), Z16
+	VFMADD231PS Z14, Z16, Z2
+	VFMADD231PS Z15, Z16, Z3
+	VMOVUPS     64(R10)(SI*4), Z16
+	VFMADD231PS Z14, Z16, Z4
+	VFMADD231PS Z15, Z16, Z5
+	VMOVUPS     64(R10)(DI*4), Z16
+	VFMADD231PS Z14, Z16, Z6
+	VFMADD231PS Z15, Z16, Z7
+	VMOVUPS     64(R10)(R8*4), Z16
+	VFMADD231PS Z14, Z16, Z8
+	VFMADD231PS Z15, Z16, Z9
+	VMOVUPS     64(R10)(R9*4), Z16
+	VFMADD231PS Z14, Z16, Z10
+	VFMADD231PS Z15, Z16, Z11
+	VMOVUPS     64(R10)(CX*4), Z16
+	VFMADD231PS Z14, Z16, Z12
+	VFMADD231PS Z15, Z16, Z13
+	ADDQ        R12, R10
+	ADDQ        $0x80, R11
+	DECQ        R14
+	JNZ         place
+	MOVQ        xSkip+72(FP), R14
+	SHLQ        $0x02, R14
+	ADDQ        R14, R10
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VADDPS      384(AX), Z6, Z6
+	VMOVUPS     Z6, 384(AX)
+	VADDPS      448(AX), Z7, Z7
+	VMOVUPS     Z7, 448(AX)
+	VADDPS      512(AX), Z8, Z8
+	VMOVUPS     Z8, 512(AX)
+	VADDPS      576(AX), Z9, Z9
+	VMOVUPS     Z9, 576(AX)
+	VADDPS      640(AX), Z10, Z10
+	VMOVUPS     Z10, 640(AX)
+	VADDPS      704(AX), Z11, Z11
+	VMOVUPS     Z11, 704(AX)
+	VADDPS      768(AX), Z12, Z12
+	VMOVUPS     Z12, 768(AX)
+	VADDPS      832(AX), Z13, Z13
+	VMOVUPS     Z13, 832(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_7x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_7x3_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), DI
+	MOVLQSX 16(CX), R8
+	MOVLQSX 20(CX), R9
+	MOVLQSX 24(CX), CX
+	MOVQ    x_base+40(FP), R10
+	MOVQ    dy_base+80(FP), R11
+	MOVQ    xNext+64(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    dyPlane+104(FP), R13
+	SHLQ    $0x02, R13
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+
+row:
+	MOVQ cols+8(FP), R14
+
+place:
+	VMOVUPS     (R11), Z21
+	VMOVUPS     (R11)(R13*1), Z22
+	VMOVUPS     (R11)(R13*2), Z23
+	VMOVUPS     (R10)(DX*4), Z24
+	VFMADD231PS Z21, Z24, Z0
+	VFMADD231PS Z22, Z24, Z1
+	VFMADD231PS Z23, Z24, Z2
+	VMOVUPS     (R10)(BX*4), Z24
+	VFMADD231PS Z21, Z24, Z3
+	VFMADD231PS Z22, Z24, Z4
+	VFMADD231PS Z23, Z24, Z5
+	VMOVUPS     (R10)(SI*4), Z24
+	VFMADD231PS Z21, Z24, Z6
+	VFMADD231PS Z22, Z24, Z7
+	VFMADD231PS Z23, Z24, Z8
+	VMOVUPS     (R10)(DI*4), Z24
+	VFMADD231PS Z21, Z24, Z9
+	VFMADD231PS Z22, Z24, Z10
+	VFMADD231PS Z23, Z24, Z11
+	VMOVUPS     (R10)(R8*4), Z24
+	VFMADD231PS Z21, Z24, Z12
+	VFMADD231PS Z22, Z24, Z13
+	VFMADD231PS Z23, Z24, Z14
+	VMOVUPS     (R10)(R9*4), Z24
+	VFMADD231PS Z21, Z24, Z15
+	VFMADD231PS Z22, Z24, Z16
+	VFMADD231PS Z23, Z24, Z17
+	VMOVUPS     (R10)(CX*4), Z24
+	VFMADD231PS Z21, Z24, Z18
+	VFMADD231PS Z22, Z24, Z19
+	VFMADD231PS Z23, Z24, Z20
+	VMOVUPS     64(R11), Z21
+	VMOVUPS     64(R11)(R13*1), Z22
+	VMOVUPS     64(R11)(R13*2), Z23
+	VMOVUPS     64(R10)(DX*4), Z24
+	VFMADD231PS Z21, Z24, Z0
+	VFMADD231PS Z22, Z24, Z1
+	VFMADD231PS Z23, Z24, Z2
+	VMOVUPS     64(R10)(BX*4), Z24
+	VFMADD231PS Z21, Z24, Z3
+	VFMADD231PS Z22, Z24, Z4
+	VFMADD231PS Z23, Z24, Z5
+	VMOVUPS     64(R10)(SI*4), Z24
+	VFMADD231PS Z21, Z24, Z6
+	VFMADD231PS Z22, Z24, Z7
+	VFMADD231PS Z23, Z24, Z8
+	VMOVUPS     64(R10)(DI*4), Z24
+	VFMADD231PS Z21, Z24, Z9
+	VFMADD231PS Z22, Z24, Z10
+	VFMADD231PS Z23, Z24, Z11
+	VMOVUPS     64(R10)(R8*4), Z24
+	VFMADD231PS Z21, Z24, Z12
+	VFMADD231PS Z22, Z24, Z13
+	VFMADD231PS Z23, Z24, Z14
+	VMOVUPS     64(R10)(R9*4), Z24
+	VFMADD231PS Z21, Z24, Z15
+	VFMADD231PS Z22, Z24, Z16
+	VFMADD231PS Z23, Z24, Z17
+	VMOVUPS     64(R10)(CX*4), Z24
+	VFMADD231PS Z21, Z24, Z18
+	VFMADD231PS Z22, Z24, Z19
+	VFMADD231PS Z23, Z24, Z20
+	ADDQ        R12, R10
+	ADDQ        $0x80, R11
+	DECQ        R14
+	JNZ         place
+	MOVQ        xSkip+72(FP), R14
+	SHLQ        $0x02, R14
+	ADDQ        R14, R10
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VADDPS      384(AX), Z6, Z6
+	VMOVUPS     Z6, 384(AX)
+	VADDPS      448(AX), Z7, Z7
+	VMOVUPS     Z7, 448(AX)
+	VADDPS      512(AX), Z8, Z8
+	VMOVUPS     Z8, 512(AX)
+	VADDPS      576(AX), Z9, Z9
+	VMOVUPS     Z9, 576(AX)
+	VADDPS      640(AX), Z10, Z10
+	VMOVUPS     Z10, 640(AX)
+	VADDPS      704(AX), Z11, Z11
+	VMOVUPS     Z11, 704(AX)
+	VADDPS      768(AX), Z12, Z12
+	VMOVUPS     Z12, 768(AX)
+	VADDPS      832(AX), Z13, Z13
+	VMOVUPS     Z13, 832(AX)
+	VADDPS      896(AX), Z14, Z14
+	VMOVUPS     Z14, 896(AX)
+	VADDPS      960(AX), Z15, Z15
+	VMOVUPS     Z15, 960(AX)
+	VADDPS      1024(AX), Z16, Z16
+	VMOVUPS     Z16, 1024(AX)
+	VADDPS      1088(AX), Z17, Z17
+	VMOVUPS     Z17, 1088(AX)
+	VADDPS      1152(AX), Z18, Z18
+	VMOVUPS     Z18, 1152(AX)
+	VADDPS      1216(AX), Z19, Z19
+	VMOVUPS     Z19, 1216(AX)
+	VADDPS      1280(AX), Z20, Z20
+	VMOVUPS     Z20, 1280(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_8x1_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_8x1_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), DI
+	MOVLQSX 16(CX), R8
+	MOVLQSX 20(CX), R9
+	MOVLQSX 24(CX), R10
+	MOVLQSX 28(CX), CX
+	MOVQ    x_base+40(FP), R11
+	MOVQ    dy_base+80(FP), R12
+	MOVQ    xNext+64(FP), R13
+	SHLQ    $0x02, R13
+	MOVQ    dyPlane+104(FP), R14
+	SHLQ    $0x02, R14
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+
+row:
+	MOVQ cols+8(FP), R14
+
+place:
+	VMOVUPS     (R12), Z8
+	VMOVUPS     (R11)(DX*4), Z9
+	VFMADD231PS Z8, Z9, Z0
+	VMOVUPS     (R11)(BX*4), Z9
+	VFMADD231PS Z8, Z9, Z1
+	VMOVUPS     (R11)(SI*4), Z9
+	VFMADD231PS Z8, Z9, Z2
+	VMOVUPS     (R11)(DI*4), Z9
+	VFMADD231PS Z8, Z9, Z3
+	VMOVUPS     (R11)(R8*4), Z9
+	VFMADD231PS Z8, Z9, Z4
+	VMOVUPS     (R11)(R9*4), Z9
+	VFMADD231PS Z8, Z9, Z5
+	VMOVUPS     (R11)(R10*4), Z9
+	VFMADD231PS Z8, Z9, Z6
+	VMOVUPS     (R11)(CX*4), Z9
+	VFMADD231PS Z8, Z9, Z7
+	VMOVUPS     64(R12), Z8
+	VMOVUPS     64(R11)(DX*4), Z9
+	VFMADD231PS Z8, Z9, Z0
+	VMOVUPS     64(R11)(BX*4), Z9
+	VFMADD231PS Z8, Z9, Z1
+	VMOVUPS     64(R11)(SI*4), Z9
+	VFMADD231PS Z8, Z9, Z2
+	VMOVUPS     64(R11)(DI*4), Z9
+	VFMADD231PS Z8, Z9, Z3
+	VMOVUPS     64(R11)(R8*4), Z9
+	VFMADD231PS Z8, Z9, Z4
+	VMOVUPS     64(R11)(R9*4), Z9
+	VFMADD231PS Z8, Z9, Z5
+	VMOVUPS     64(R11)(R10*4), Z9
+	VFMADD231PS Z8, Z9, Z6
+	VMOVUPS     64(R11)(CX*4), Z9
+	VFMADD231PS Z8, Z9, Z7
+	ADDQ        R13, R11
+	ADDQ        $0x80, R12
+	DECQ        R14
+	JNZ         place
+	MOVQ        xSkip+72(FP), R14
+	SHLQ        $0x02, R14
+	ADDQ        R14, R11
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VADDPS      384(AX), Z6, Z6
+	VMOVUPS     Z6, 384(AX)
+	VADDPS      448(AX), Z7, Z7
+	VMOVUPS     Z7, 448(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_8x2_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_8x2_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), DI
+	MOVLQSX 16(CX), R8
+	MOVLQSX 20(CX), R9
+	MOVLQSX 24(CX), R10
+	MOVLQSX 28(CX), CX
+	MOVQ    x_base+40(FP), R11
+	MOVQ    dy_base+80(FP), R12
+	MOVQ    xNext+64(FP), R13
+	SHLQ    $0x02, R13
+	MOVQ    dyPlane+104(FP), R14
+	SHLQ    $0x02, R14
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+
+row:
+	MOVQ cols+8(FP), R15
+
+place:
+	VMOVUPS     (R12), Z16
+	VMOVUPS     (R12)(R14*1), Z17
+	VMOVUPS     (R11)(DX*4), Z18
+	VFMADD231PS Z16, Z18, Z0
+	VFMADD231PS Z17, Z18, Z1
+	VMOVUPS     (R11)(BX*4), Z18
+	VFMADD231PS Z16, Z18, Z2
+	VFMADD231PS Z17, Z18, Z3
+	VMOVUPS     (R11)(SI*4), Z18
+	VFMADD231PS Z16, Z18, Z4
+	VFMADD231PS Z17, Z18, Z5
+	VMOVUPS     (R11)(DI*4), Z18
+	VFMADD231PS Z16, Z18, Z6
+	VFMADD231PS Z17, Z18, Z7
+	VMOVUPS     (R11)(R8*4), Z18
+	VFMADD231PS Z16, Z18, Z8
+	VFMADD231PS Z17, Z18, Z9
+	VMOVUPS     (R11)(R9*4), Z18
+	VFMADD231PS Z16, Z18, Z10
+	VFMADD231PS Z17, Z18, Z11
+	VMOVUPS     (R11)(R10*4), Z18
+	VFMADD231PS Z16, Z18, Z12
+	VFMADD231PS Z17, Z18, Z13
+	VMOVUPS     (R11)(CX*4), Z18
+	VFMADD231PS Z16, Z18, Z14
+	VFMADD231PS Z17, Z18, Z15
+	VMOVUPS     64(R12), Z16
+	VMOVUPS     64(R12)(R14*1), Z17
+	VMOVUPS     64(R11)(DX*4), Z18
+	VFMADD231PS Z16, Z18, Z0
+	VFMADD231PS Z17, Z18, Z1
+	VMOVUPS     64(R11)(BX*4), Z18
+	VFMADD231PS Z16, Z18, Z2
+	VFMADD231PS Z17, Z18, Z3
+	VMOVUPS     64(R11)(SI*4), Z18
+	VFMADD231PS Z16, Z18, Z4
+	VFMADD231PS Z17, Z18, Z5
+	VMOVUPS     64(R11)(DI*4), Z18
+	VFMADD231PS Z16, Z18, Z6
+	VFMADD231PS Z17, Z18, Z7
+	VMOVUPS     64(R11)(R8*4), Z18
+	VFMADD231PS Z16, Z18, Z8
+	VFMADD231PS Z17, Z18, Z9
+	VMOVUPS     64(R11)(R9*4), Z18
+	VFMADD231PS Z16, Z18, Z10
+	VFMADD231PS Z17, Z18, Z11
+	VMOVUPS     64(R11)(R10*4), Z18
+	VFMADD231PS Z16, Z18, Z12
+	VFMADD231PS Z17, Z18, Z13
+	VMOVUPS     64(R11)(CX*4), Z18
+	VFMADD231PS Z16, Z18, Z14
+	VFMADD231PS Z17, Z18, Z15
+	ADDQ        R13, R11
+	ADDQ        $0x80, R12
+	DECQ        R15
+	JNZ         place
+	MOVQ        xSkip+72(FP), R15
+	SHLQ        $0x02, R15
+	ADDQ        R15, R11
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VADDPS      384(AX), Z6, Z6
+	VMOVUPS     Z6, 384(AX)
+	VADDPS      448(AX), Z7, Z7
+	VMOVUPS     Z7, 448(AX)
+	VADDPS      512(AX), Z8, Z8
+	VMOVUPS     Z8, 512(AX)
+	VADDPS      576(AX), Z9, Z9
+	VMOVUPS     Z9, 576(AX)
+	VADDPS      640(AX), Z10, Z10
+	VMOVUPS     Z10, 640(AX)
+	VADDPS      704(AX), Z11, Z11
+	VMOVUPS     Z11, 704(AX)
+	VADDPS      768(AX), Z12, Z12
+	VMOVUPS     Z12, 768(AX)
+	VADDPS      832(AX), Z13, Z13
+	VMOVUPS     Z13, 832(AX)
+	VADDPS      896(AX), Z14, Z14
+	VMOVUPS     Z14, 896(AX)
+	VADDPS      960(AX), Z15, Z15
+	VMOVUPS     Z15, 960(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_8x3_avx512(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, AVX512F
+TEXT ·direct_dot_f32_8x3_avx512(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), DI
+	MOVLQSX 16(CX), R8
+	MOVLQSX 20(CX), R9
+	MOVLQSX 24(CX), R10
+	MOVLQSX 28(CX), CX
+	MOVQ    x_base+40(FP), R11
+	MOVQ    dy_base+80(FP), R12
+	MOVQ    xNext+64(FP), R13
+	SHLQ    $0x02, R13
+	MOVQ    dyPlane+104(FP), R14
+	SHLQ    $0x02, R14
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
+
+row:
+	MOVQ cols+8(FP), R15
+
+place:
+	VMOVUPS     (R12), Z24
+	VMOVUPS     (R12)(R14*1), Z25
+	VMOVUPS     (R12)(R14*2), Z26
+	VMOVUPS     (R11)(DX*4), Z27
+	VFMADD231PS Z24, Z27, Z0
+	VFMADD231PS Z25, Z27, Z1
+	VFMADD231PS Z26, Z27, Z2
+	VMOVUPS     (R11)(BX*4), Z27
+	VFMADD231PS Z24, Z27, Z3
+	VFMADD231PS Z25, Z27, Z4
+	VFMADD231PS Z26, Z27, Z5
+	VMOVUPS     (R11)(SI*4), Z27
+	VFMADD231PS Z24, Z27, Z6
+	VFMADD231PS Z25, Z27, Z7
+	VFMADD231PS Z26, Z27, Z8
+	VMOVUPS     (R11)(DI*4), Z27
+	VFMADD231PS Z24, Z27, Z9
+	VFMADD231PS Z25, Z27, Z10
+	VFMADD231PS Z26, Z27, Z11
+	VMOVUPS     (R11)(R8*4), Z27
+	VFMADD231PS Z24, Z27, Z12
+	VFMADD231PS Z25, Z27, Z13
+	VFMADD231PS Z26, Z27, Z14
+	VMOVUPS     (R11)(R9*4), Z27
+	VFMADD231PS Z24, Z27, Z15
+	VFMADD231PS Z25, Z27, Z16
+	VFMADD231PS Z26, Z27, Z17
+	VMOVUPS     (R11)(R10*4), Z27
+	VFMADD231PS Z24, Z27, Z18
+	VFMADD231PS Z25, Z27, Z19
+	VFMADD231PS Z26, Z27, Z20
+	VMOVUPS     (R11)(CX*4), Z27
+	VFMADD231PS Z24, Z27, Z21
+	VFMADD231PS Z25, Z27, Z22
+	VFMADD231PS Z26, Z27, Z23
+	VMOVUPS     64(R12), Z24
+	VMOVUPS     64(R12)(R14*1), Z25
+	VMOVUPS     64(R12)(R14*2), Z26
+	VMOVUPS     64(R11)(DX*4), Z27
+	VFMADD231PS Z24, Z27, Z0
+	VFMADD231PS Z25, Z27, Z1
+	VFMADD231PS Z26, Z27, Z2
+	VMOVUPS     64(R11)(BX*4), Z27
+	VFMADD231PS Z24, Z27, Z3
+	VFMADD231PS Z25, Z27, Z4
+	VFMADD231PS Z26, Z27, Z5
+	VMOVUPS     64(R11)(SI*4), Z27
+	VFMADD231PS Z24, Z27, Z6
+	VFMADD231PS Z25, Z27, Z7
+	VFMADD231PS Z26, Z27, Z8
+	VMOVUPS     64(R11)(DI*4), Z27
+	VFMADD231PS Z24, Z27, Z9
+	VFMADD231PS Z25, Z27, Z10
+	VFMADD231PS Z26, Z27, Z11
+	VMOVUPS     64(R11)(R8*4), Z27
+	VFMADD231PS Z24, Z27, Z12
+	VFMADD231PS Z25, Z27, Z13
+	VFMADD231PS Z26, Z27, Z14
+	VMOVUPS     64(R11)(R9*4), Z27
+	VFMADD231PS Z24, Z27, Z15
+	VFMADD231PS Z25, Z27, Z16
+	VFMADD231PS Z26, Z27, Z17
+	VMOVUPS     64(R11)(R10*4), Z27
+	VFMADD231PS Z24, Z27, Z18
+	VFMADD231PS Z25, Z27, Z19
+	VFMADD231PS Z26, Z27, Z20
+	VMOVUPS     64(R11)(CX*4), Z27
+	VFMADD231PS Z24, Z27, Z21
+	VFMADD231PS Z25, Z27, Z22
+	VFMADD231PS Z26, Z27, Z23
+	ADDQ        R13, R11
+	ADDQ        $0x80, R12
+	DECQ        R15
+	JNZ         place
+	MOVQ        xSkip+72(FP), R15
+	SHLQ        $0x02, R15
+	ADDQ        R15, R11
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Z0, Z0
+	VMOVUPS     Z0, (AX)
+	VADDPS      64(AX), Z1, Z1
+	VMOVUPS     Z1, 64(AX)
+	VADDPS      128(AX), Z2, Z2
+	VMOVUPS     Z2, 128(AX)
+	VADDPS      192(AX), Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	VADDPS      256(AX), Z4, Z4
+	VMOVUPS     Z4, 256(AX)
+	VADDPS      320(AX), Z5, Z5
+	VMOVUPS     Z5, 320(AX)
+	VADDPS      384(AX), Z6, Z6
+	VMOVUPS     Z6, 384(AX)
+	VADDPS      448(AX), Z7, Z7
+	VMOVUPS     Z7, 448(AX)
+	VADDPS      512(AX), Z8, Z8
+	VMOVUPS     Z8, 512(AX)
+	VADDPS      576(AX), Z9, Z9
+	VMOVUPS     Z9, 576(AX)
+	VADDPS      640(AX), Z10, Z10
+	VMOVUPS     Z10, 640(AX)
+	VADDPS      704(AX), Z11, Z11
+	VMOVUPS     Z11, 704(AX)
+	VADDPS      768(AX), Z12, Z12
+	VMOVUPS     Z12, 768(AX)
+	VADDPS      832(AX), Z13, Z13
+	VMOVUPS     Z13, 832(AX)
+	VADDPS      896(AX), Z14, Z14
+	VMOVUPS     Z14, 896(AX)
+	VADDPS      960(AX), Z15, Z15
+	VMOVUPS     Z15, 960(AX)
+	VADDPS      1024(AX), Z16, Z16
+	VMOVUPS     Z16, 1024(AX)
+	VADDPS      1088(AX), Z17, Z17
+	VMOVUPS     Z17, 1088(AX)
+	VADDPS      1152(AX), Z18, Z18
+	VMOVUPS     Z18, 1152(AX)
+	VADDPS      1216(AX), Z19, Z19
+	VMOVUPS     Z19, 1216(AX)
+	VADDPS      1280(AX), Z20, Z20
+	VMOVUPS     Z20, 1280(AX)
+	VADDPS      1344(AX), Z21, Z21
+	VMOVUPS     Z21, 1344(AX)
+	VADDPS      1408(AX), Z22, Z22
+	VMOVUPS     Z22, 1408(AX)
+	VADDPS      1472(AX), Z23, Z23
+	VMOVUPS     Z23, 1472(AX)
+	VZEROUPPER
+	RET
+
+// func direct_f32_1_avx2(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, FMA3
+TEXT ·direct_f32_1_avx2(SB), NOSPLIT, $0-152
+	MOVQ places+0(FP), AX
+	MOVQ offsets_base+8(FP), CX
+	MOVQ offsets_len+16(FP), DX
+	LEAQ (CX)(DX*4), DX
+	MOVQ a_base+32(FP), BX
+	MOVQ b_base+56(FP), SI
+	MOVQ c_base+88(FP), DI
+
+place:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+term:
+	MOVLQSX      (R8), R10
+	VMOVUPS      (SI)(R10*4), Y2
+	VMOVUPS      32(SI)(R10*4), Y3
+	VBROADCASTSS (R9), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, R9
+	CMPQ         R8, DX
+	JNE          term
+	MOVQ         flags+144(FP), R8
+	TESTQ        $0x00000002, R8
+	JZ           relu
+	MOVQ         bias_base+120(FP), R9
+	VBROADCASTSS (R9), Y2
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y2, Y1, Y1
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VXORPS Y2, Y2, Y2
+	VMAXPS Y0, Y2, Y0
+	VMAXPS Y1, Y2, Y1
+
+store:
+	MOVQ    DI, R8
+	MOVQ    cRow+112(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	MOVQ    bNext+80(FP), R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, SI
+	ADDQ    $0x40, DI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func direct_f32_2_avx2(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, FMA3
+TEXT ·direct_f32_2_avx2(SB), NOSPLIT, $0-152
+	MOVQ places+0(FP), AX
+	MOVQ offsets_base+8(FP), CX
+	MOVQ offsets_len+16(FP), DX
+	LEAQ (CX)(DX*4), DX
+	MOVQ a_base+32(FP), BX
+	MOVQ b_base+56(FP), SI
+	MOVQ c_base+88(FP), DI
+
+place:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+term:
+	MOVLQSX      (R8), R10
+	VMOVUPS      (SI)(R10*4), Y4
+	VMOVUPS      32(SI)(R10*4), Y5
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 4(R9), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, R9
+	CMPQ         R8, DX
+	JNE          term
+	MOVQ         flags+144(FP), R8
+	TESTQ        $0x00000002, R8
+	JZ           relu
+	MOVQ         bias_base+120(FP), R9
+	VBROADCASTSS (R9), Y4
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y4, Y1, Y1
+	VBROADCASTSS 4(R9), Y4
+	VADDPS       Y4, Y2, Y2
+	VADDPS       Y4, Y3, Y3
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VXORPS Y4, Y4, Y4
+	VMAXPS Y0, Y4, Y0
+	VMAXPS Y1, Y4, Y1
+	VMAXPS Y2, Y4, Y2
+	VMAXPS Y3, Y4, Y3
+
+store:
+	MOVQ    DI, R8
+	MOVQ    cRow+112(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	VMOVUPS Y3, 32(R8)
+	MOVQ    bNext+80(FP), R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, SI
+	ADDQ    $0x40, DI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func direct_f32_3_avx2(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, FMA3
+TEXT ·direct_f32_3_avx2(SB), NOSPLIT, $0-152
+	MOVQ places+0(FP), AX
+	MOVQ offsets_base+8(FP), CX
+	MOVQ offsets_len+16(FP), DX
+	LEAQ (CX)(DX*4), DX
+	MOVQ a_base+32(FP), BX
+	MOVQ b_base+56(FP), SI
+	MOVQ c_base+88(FP), DI
+
+place:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+term:
+	MOVLQSX      (R8), R10
+	VMOVUPS      (SI)(R10*4), Y6
+	VMOVUPS      32(SI)(R10*4), Y7
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 4(R9), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 8(R9), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, R9
+	CMPQ         R8, DX
+	JNE          term
+	MOVQ         flags+144(FP), R8
+	TESTQ        $0x00000002, R8
+	JZ           relu
+	MOVQ         bias_base+120(FP), R9
+	VBROADCASTSS (R9), Y6
+	VADDPS       Y6, Y0, Y0
+	VADDPS       Y6, Y1, Y1
+	VBROADCASTSS 4(R9), Y6
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y6, Y3, Y3
+	VBROADCASTSS 8(R9), Y6
+	VADDPS       Y6, Y4, Y4
+	VADDPS       Y6, Y5, Y5
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VXORPS Y6, Y6, Y6
+	VMAXPS Y0, Y6, Y0
+	VMAXPS Y1, Y6, Y1
+	VMAXPS Y2, Y6, Y2
+	VMAXPS Y3, Y6, Y3
+	VMAXPS Y4, Y6, Y4
+	VMAXPS Y5, Y6, Y5
+
+store:
+	MOVQ    DI, R8
+	MOVQ    cRow+112(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	VMOVUPS Y3, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y4, (R8)
+	VMOVUPS Y5, 32(R8)
+	MOVQ    bNext+80(FP), R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, SI
+	ADDQ    $0x40, DI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func direct_f32_4_avx2(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, FMA3
+TEXT ·direct_f32_4_avx2(SB), NOSPLIT, $0-152
+	MOVQ places+0(FP), AX
+	MOVQ offsets_base+8(FP), CX
+	MOVQ offsets_len+16(FP), DX
+	LEAQ (CX)(DX*4), DX
+	MOVQ a_base+32(FP), BX
+	MOVQ b_base+56(FP), SI
+	MOVQ c_base+88(FP), DI
+
+place:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+term:
+	MOVLQSX      (R8), R10
+	VMOVUPS      (SI)(R10*4), Y8
+	VMOVUPS      32(SI)(R10*4), Y9
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 4(R9), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 8(R9), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 12(R9), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, R9
+	CMPQ         R8, DX
+	JNE          term
+	MOVQ         flags+144(FP), R8
+	TESTQ        $0x00000002, R8
+	JZ           relu
+	MOVQ         bias_base+120(FP), R9
+	VBROADCASTSS (R9), Y8
+	VADDPS       Y8, Y0, Y0
+	VADDPS       Y8, Y1, Y1
+	VBROADCASTSS 4(R9), Y8
+	VADDPS       Y8, Y2, Y2
+	VADDPS       Y8, Y3, Y3
+	VBROADCASTSS 8(R9), Y8
+	VADDPS       Y8, Y4, Y4
+	VADDPS       Y8, Y5, Y5
+	VBROADCASTSS 12(R9), Y8
+	VADDPS       Y8, Y6, Y6
+	VADDPS       Y8, Y7, Y7
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y0, Y8, Y0
+	VMAXPS Y1, Y8, Y1
+	VMAXPS Y2, Y8, Y2
+	VMAXPS Y3, Y8, Y3
+	VMAXPS Y4, Y8, Y4
+	VMAXPS Y5, Y8, Y5
+	VMAXPS Y6, Y8, Y6
+	VMAXPS Y7, Y8, Y7
+
+store:
+	MOVQ    DI, R8
+	MOVQ    cRow+112(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	VMOVUPS Y3, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y4, (R8)
+	VMOVUPS Y5, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y6, (R8)
+	VMOVUPS Y7, 32(R8)
+	MOVQ    bNext+80(FP), R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, SI
+	ADDQ    $0x40, DI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func direct_f32_5_avx2(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, FMA3
+TEXT ·direct_f32_5_avx2(SB), NOSPLIT, $0-152
+	MOVQ places+0(FP), AX
+	MOVQ offsets_base+8(FP), CX
+	MOVQ offsets_len+16(FP), DX
+	LEAQ (CX)(DX*4), DX
+	MOVQ a_base+32(FP), BX
+	MOVQ b_base+56(FP), SI
+	MOVQ c_base+88(FP), DI
+
+place:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+term:
+	MOVLQSX      (R8), R10
+	VMOVUPS      (SI)(R10*4), Y10
+	VMOVUPS      32(SI)(R10*4), Y11
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS 4(R9), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS 8(R9), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS 12(R9), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS 16(R9), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, R9
+	CMPQ         R8, DX
+	JNE          term
+	MOVQ         flags+144(FP), R8
+	TESTQ        $0x00000002, R8
+	JZ           relu
+	MOVQ         bias_base+120(FP), R9
+	VBROADCASTSS (R9), Y10
+	VADDPS       Y10, Y0, Y0
+	VADDPS       Y10, Y1, Y1
+	VBROADCASTSS 4(R9), Y10
+	VADDPS       Y10, Y2, Y2
+	VADDPS       Y10, Y3, Y3
+	VBROADCASTSS 8(R9), Y10
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y10, Y5, Y5
+	VBROADCASTSS 12(R9), Y10
+	VADDPS       Y10, Y6, Y6
+	VADDPS       Y10, Y7, Y7
+	VBROADCASTSS 16(R9), Y10
+	VADDPS       Y10, Y8, Y8
+	VADDPS       Y10, Y9, Y9
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VXORPS Y10, Y10, Y10
+	VMAXPS Y0, Y10, Y0
+	VMAXPS Y1, Y10, Y1
+	VMAXPS Y2, Y10, Y2
+	VMAXPS Y3, Y10, Y3
+	VMAXPS Y4, Y10, Y4
+	VMAXPS Y5, Y10, Y5
+	VMAXPS Y6, Y10, Y6
+	VMAXPS Y7, Y10, Y7
+	VMAXPS Y8, Y10, Y8
+	VMAXPS Y9, Y10, Y9
+
+store:
+	MOVQ    DI, R8
+	MOVQ    cRow+112(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	VMOVUPS Y3, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y4, (R8)
+	VMOVUPS Y5, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y6, (R8)
+	VMOVUPS Y7, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y8, (R8)
+	VMOVUPS Y9, 32(R8)
+	MOVQ    bNext+80(FP), R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, SI
+	ADDQ    $0x40, DI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func direct_f32_6_avx2(places int, offsets []int32, a []float32, b []float32, bNext int, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, FMA3
+TEXT ·direct_f32_6_avx2(SB), NOSPLIT, $0-152
+	MOVQ places+0(FP), AX
+	MOVQ offsets_base+8(FP), CX
+	MOVQ offsets_len+16(FP), DX
+	LEAQ (CX)(DX*4), DX
+	MOVQ a_base+32(FP), BX
+	MOVQ b_base+56(FP), SI
+	MOVQ c_base+88(FP), DI
+
+place:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+term:
+	MOVLQSX      (R8), R10
+	VMOVUPS      (SI)(R10*4), Y12
+	VMOVUPS      32(SI)(R10*4), Y13
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(R9), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(R9), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(R9), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 16(R9), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 20(R9), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, R9
+	CMPQ         R8, DX
+	JNE          term
+	MOVQ         flags+144(FP), R8
+	TESTQ        $0x00000002, R8
+	JZ           relu
+	MOVQ         bias_base+120(FP), R9
+	VBROADCASTSS (R9), Y12
+	VADDPS       Y12, Y0, Y0
+	VADDPS       Y12, Y1, Y1
+	VBROADCASTSS 4(R9), Y12
+	VADDPS       Y12, Y2, Y2
+	VADDPS       Y12, Y3, Y3
+	VBROADCASTSS 8(R9), Y12
+	VADDPS       Y12, Y4, Y4
+	VADDPS       Y12, Y5, Y5
+	VBROADCASTSS 12(R9), Y12
+	VADDPS       Y12, Y6, Y6
+	VADDPS       Y12, Y7, Y7
+	VBROADCASTSS 16(R9), Y12
+	VADDPS       Y12, Y8, Y8
+	VADDPS       Y12, Y9, Y9
+	VBROADCASTSS 20(R9), Y12
+	VADDPS       Y12, Y10, Y10
+	VADDPS       Y12, Y11, Y11
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+	VMAXPS Y2, Y12, Y2
+	VMAXPS Y3, Y12, Y3
+	VMAXPS Y4, Y12, Y4
+	VMAXPS Y5, Y12, Y5
+	VMAXPS Y6, Y12, Y6
+	VMAXPS Y7, Y12, Y7
+	VMAXPS Y8, Y12, Y8
+	VMAXPS Y9, Y12, Y9
+	VMAXPS Y10, Y12, Y10
+	VMAXPS Y11, Y12, Y11
+
+store:
+	MOVQ    DI, R8
+	MOVQ    cRow+112(FP), R9
+	SHLQ    $0x02, R9
+	VMOVUPS Y0, (R8)
+	VMOVUPS Y1, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y2, (R8)
+	VMOVUPS Y3, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y4, (R8)
+	VMOVUPS Y5, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y6, (R8)
+	VMOVUPS Y7, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y8, (R8)
+	VMOVUPS Y9, 32(R8)
+	ADDQ    R9, R8
+	VMOVUPS Y10, (R8)
+	VMOVUPS Y11, 32(R8)
+	MOVQ    bNext+80(FP), R8
+	SHLQ    $0x02, R8
+	ADDQ    R8, SI
+	ADDQ    $0x40, DI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_1x1_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, FMA3
+TEXT ·direct_dot_f32_1x1_avx2(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), CX
+	MOVQ    x_base+40(FP), DX
+	MOVQ    dy_base+80(FP), BX
+	MOVQ    xNext+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    dyPlane+104(FP), DI
+	SHLQ    $0x02, DI
+	VXORPS  Y0, Y0, Y0
+
+row:
+	MOVQ cols+8(FP), DI
+
+place:
+	VMOVUPS     (BX), Y1
+	VMOVUPS     (DX)(CX*4), Y2
+	VFMADD231PS Y1, Y2, Y0
+	VMOVUPS     32(BX), Y1
+	VMOVUPS     32(DX)(CX*4), Y2
+	VFMADD231PS Y1, Y2, Y0
+	ADDQ        SI, DX
+	ADDQ        $0x40, BX
+	DECQ        DI
+	JNZ         place
+	MOVQ        xSkip+72(FP), DI
+	SHLQ        $0x02, DI
+	ADDQ        DI, DX
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_1x2_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, FMA3
+TEXT ·direct_dot_f32_1x2_avx2(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), CX
+	MOVQ    x_base+40(FP), DX
+	MOVQ    dy_base+80(FP), BX
+	MOVQ    xNext+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    dyPlane+104(FP), DI
+	SHLQ    $0x02, DI
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+
+row:
+	MOVQ cols+8(FP), R8
+
+place:
+	VMOVUPS     (BX), Y2
+	VMOVUPS     (BX)(DI*1), Y3
+	VMOVUPS     (DX)(CX*4), Y4
+	VFMADD231PS Y2, Y4, Y0
+	VFMADD231PS Y3, Y4, Y1
+	VMOVUPS     32(BX), Y2
+	VMOVUPS     32(BX)(DI*1), Y3
+	VMOVUPS     32(DX)(CX*4), Y4
+	VFMADD231PS Y2, Y4, Y0
+	VFMADD231PS Y3, Y4, Y1
+	ADDQ        SI, DX
+	ADDQ        $0x40, BX
+	DECQ        R8
+	JNZ         place
+	MOVQ        xSkip+72(FP), R8
+	SHLQ        $0x02, R8
+	ADDQ        R8, DX
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VADDPS      32(AX), Y1, Y1
+	VMOVUPS     Y1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_1x3_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, FMA3
+TEXT ·direct_dot_f32_1x3_avx2(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), CX
+	MOVQ    x_base+40(FP), DX
+	MOVQ    dy_base+80(FP), BX
+	MOVQ    xNext+64(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    dyPlane+104(FP), DI
+	SHLQ    $0x02, DI
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+
+row:
+	MOVQ cols+8(FP), R8
+
+place:
+	VMOVUPS     (BX), Y3
+	VMOVUPS     (BX)(DI*1), Y4
+	VMOVUPS     (BX)(DI*2), Y5
+	VMOVUPS     (DX)(CX*4), Y6
+	VFMADD231PS Y3, Y6, Y0
+	VFMADD231PS Y4, Y6, Y1
+	VFMADD231PS Y5, Y6, Y2
+	VMOVUPS     32(BX), Y3
+	VMOVUPS     32(BX)(DI*1), Y4
+	VMOVUPS     32(BX)(DI*2), Y5
+	VMOVUPS     32(DX)(CX*4), Y6
+	VFMADD231PS Y3, Y6, Y0
+	VFMADD231PS Y4, Y6, Y1
+	VFMADD231PS Y5, Y6, Y2
+	ADDQ        SI, DX
+	ADDQ        $0x40, BX
+	DECQ        R8
+	JNZ         place
+	MOVQ        xSkip+72(FP), R8
+	SHLQ        $0x02, R8
+	ADDQ        R8, DX
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VADDPS      32(AX), Y1, Y1
+	VMOVUPS     Y1, 32(AX)
+	VADDPS      64(AX), Y2, Y2
+	VMOVUPS     Y2, 64(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_2x1_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, FMA3
+TEXT ·direct_dot_f32_2x1_avx2(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), CX
+	MOVQ    x_base+40(FP), BX
+	MOVQ    dy_base+80(FP), SI
+	MOVQ    xNext+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    dyPlane+104(FP), R8
+	SHLQ    $0x02, R8
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+
+row:
+	MOVQ cols+8(FP), R8
+
+place:
+	VMOVUPS     (SI), Y2
+	VMOVUPS     (BX)(DX*4), Y3
+	VFMADD231PS Y2, Y3, Y0
+	VMOVUPS     (BX)(CX*4), Y3
+	VFMADD231PS Y2, Y3, Y1
+	VMOVUPS     32(SI), Y2
+	VMOVUPS     32(BX)(DX*4), Y3
+	VFMADD231PS Y2, Y3, Y0
+	VMOVUPS     32(BX)(CX*4), Y3
+	VFMADD231PS Y2, Y3, Y1
+	ADDQ        DI, BX
+	ADDQ        $0x40, SI
+	DECQ        R8
+	JNZ         place
+	MOVQ        xSkip+72(FP), R8
+	SHLQ        $0x02, R8
+	ADDQ        R8, BX
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VADDPS      32(AX), Y1, Y1
+	VMOVUPS     Y1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_2x2_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, FMA3
+TEXT ·direct_dot_f32_2x2_avx2(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), CX
+	MOVQ    x_base+40(FP), BX
+	MOVQ    dy_base+80(FP), SI
+	MOVQ    xNext+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    dyPlane+104(FP), R8
+	SHLQ    $0x02, R8
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+
+row:
+	MOVQ cols+8(FP), R9
+
+place:
+	VMOVUPS     (SI), Y4
+	VMOVUPS     (SI)(R8*1), Y5
+	VMOVUPS     (BX)(DX*4), Y6
+	VFMADD231PS Y4, Y6, Y0
+	VFMADD231PS Y5, Y6, Y1
+	VMOVUPS     (BX)(CX*4), Y6
+	VFMADD231PS Y4, Y6, Y2
+	VFMADD231PS Y5, Y6, Y3
+	VMOVUPS     32(SI), Y4
+	VMOVUPS     32(SI)(R8*1), Y5
+	VMOVUPS     32(BX)(DX*4), Y6
+	VFMADD231PS Y4, Y6, Y0
+	VFMADD231PS Y5, Y6, Y1
+	VMOVUPS     32(BX)(CX*4), Y6
+	VFMADD231PS Y4, Y6, Y2
+	VFMADD231PS Y5, Y6, Y3
+	ADDQ        DI, BX
+	ADDQ        $0x40, SI
+	DECQ        R9
+	JNZ         place
+	MOVQ        xSkip+72(FP), R9
+	SHLQ        $0x02, R9
+	ADDQ        R9, BX
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VADDPS      32(AX), Y1, Y1
+	VMOVUPS     Y1, 32(AX)
+	VADDPS      64(AX), Y2, Y2
+	VMOVUPS     Y2, 64(AX)
+	VADDPS      96(AX), Y3, Y3
+	VMOVUPS     Y3, 96(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_2x3_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, FMA3
+TEXT ·direct_dot_f32_2x3_avx2(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), CX
+	MOVQ    x_base+40(FP), BX
+	MOVQ    dy_base+80(FP), SI
+	MOVQ    xNext+64(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    dyPlane+104(FP), R8
+	SHLQ    $0x02, R8
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+
+row:
+	MOVQ cols+8(FP), R9
+
+place:
+	VMOVUPS     (SI), Y6
+	VMOVUPS     (SI)(R8*1), Y7
+	VMOVUPS     (SI)(R8*2), Y8
+	VMOVUPS     (BX)(DX*4), Y9
+	VFMADD231PS Y6, Y9, Y0
+	VFMADD231PS Y7, Y9, Y1
+	VFMADD231PS Y8, Y9, Y2
+	VMOVUPS     (BX)(CX*4), Y9
+	VFMADD231PS Y6, Y9, Y3
+	VFMADD231PS Y7, Y9, Y4
+	VFMADD231PS Y8, Y9, Y5
+	VMOVUPS     32(SI), Y6
+	VMOVUPS     32(SI)(R8*1), Y7
+	VMOVUPS     32(SI)(R8*2), Y8
+	VMOVUPS     32(BX)(DX*4), Y9
+	VFMADD231PS Y6, Y9, Y0
+	VFMADD231PS Y7, Y9, Y1
+	VFMADD231PS Y8, Y9, Y2
+	VMOVUPS     32(BX)(CX*4), Y9
+	VFMADD231PS Y6, Y9, Y3
+	VFMADD231PS Y7, Y9, Y4
+	VFMADD231PS Y8, Y9, Y5
+	ADDQ        DI, BX
+	ADDQ        $0x40, SI
+	DECQ        R9
+	JNZ         place
+	MOVQ        xSkip+72(FP), R9
+	SHLQ        $0x02, R9
+	ADDQ        R9, BX
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VADDPS      32(AX), Y1, Y1
+	VMOVUPS     Y1, 32(AX)
+	VADDPS      64(AX), Y2, Y2
+	VMOVUPS     Y2, 64(AX)
+	VADDPS      96(AX), Y3, Y3
+	VMOVUPS     Y3, 96(AX)
+	VADDPS      128(AX), Y4, Y4
+	VMOVUPS     Y4, 128(AX)
+	VADDPS      160(AX), Y5, Y5
+	VMOVUPS     Y5, 160(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_3x1_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, FMA3
+TEXT ·direct_dot_f32_3x1_avx2(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), CX
+	MOVQ    x_base+40(FP), SI
+	MOVQ    dy_base+80(FP), DI
+	MOVQ    xNext+64(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    dyPlane+104(FP), R9
+	SHLQ    $0x02, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+
+row:
+	MOVQ cols+8(FP), R9
+
+place:
+	VMOVUPS     (DI), Y3
+	VMOVUPS     (SI)(DX*4), Y4
+	VFMADD231PS Y3, Y4, Y0
+	VMOVUPS     (SI)(BX*4), Y4
+	VFMADD231PS Y3, Y4, Y1
+	VMOVUPS     (SI)(CX*4), Y4
+	VFMADD231PS Y3, Y4, Y2
+	VMOVUPS     32(DI), Y3
+	VMOVUPS     32(SI)(DX*4), Y4
+	VFMADD231PS Y3, Y4, Y0
+	VMOVUPS     32(SI)(BX*4), Y4
+	VFMADD231PS Y3, Y4, Y1
+	VMOVUPS     32(SI)(CX*4), Y4
+	VFMADD231PS Y3, Y4, Y2
+	ADDQ        R8, SI
+	ADDQ        $0x40, DI
+	DECQ        R9
+	JNZ         place
+	MOVQ        xSkip+72(FP), R9
+	SHLQ        $0x02, R9
+	ADDQ        R9, SI
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VADDPS      32(AX), Y1, Y1
+	VMOVUPS     Y1, 32(AX)
+	VADDPS      64(AX), Y2, Y2
+	VMOVUPS     Y2, 64(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_3x2_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, FMA3
+TEXT ·direct_dot_f32_3x2_avx2(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), CX
+	MOVQ    x_base+40(FP), SI
+	MOVQ    dy_base+80(FP), DI
+	MOVQ    xNext+64(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    dyPlane+104(FP), R9
+	SHLQ    $0x02, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+
+row:
+	MOVQ cols+8(FP), R10
+
+place:
+	VMOVUPS     (DI), Y6
+	VMOVUPS     (DI)(R9*1), Y7
+	VMOVUPS     (SI)(DX*4), Y8
+	VFMADD231PS Y6, Y8, Y0
+	VFMADD231PS Y7, Y8, Y1
+	VMOVUPS     (SI)(BX*4), Y8
+	VFMADD231PS Y6, Y8, Y2
+	VFMADD231PS Y7, Y8, Y3
+	VMOVUPS     (SI)(CX*4), Y8
+	VFMADD231PS Y6, Y8, Y4
+	VFMADD231PS Y7, Y8, Y5
+	VMOVUPS     32(DI), Y6
+	VMOVUPS     32(DI)(R9*1), Y7
+	VMOVUPS     32(SI)(DX*4), Y8
+	VFMADD231PS Y6, Y8, Y0
+	VFMADD231PS Y7, Y8, Y1
+	VMOVUPS     32(SI)(BX*4), Y8
+	VFMADD231PS Y6, Y8, Y2
+	VFMADD231PS Y7, Y8, Y3
+	VMOVUPS     32(SI)(CX*4), Y8
+	VFMADD231PS Y6, Y8, Y4
+	VFMADD231PS Y7, Y8, Y5
+	ADDQ        R8, SI
+	ADDQ        $0x40, DI
+	DECQ        R10
+	JNZ         place
+	MOVQ        xSkip+72(FP), R10
+	SHLQ        $0x02, R10
+	ADDQ        R10, SI
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VADDPS      32(AX), Y1, Y1
+	VMOVUPS     Y1, 32(AX)
+	VADDPS      64(AX), Y2, Y2
+	VMOVUPS     Y2, 64(AX)
+	VADDPS      96(AX), Y3, Y3
+	VMOVUPS     Y3, 96(AX)
+	VADDPS      128(AX), Y4, Y4
+	VMOVUPS     Y4, 128(AX)
+	VADDPS      160(AX), Y5, Y5
+	VMOVUPS     Y5, 160(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_3x3_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, FMA3
+TEXT ·direct_dot_f32_3x3_avx2(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), CX
+	MOVQ    x_base+40(FP), SI
+	MOVQ    dy_base+80(FP), DI
+	MOVQ    xNext+64(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    dyPlane+104(FP), R9
+	SHLQ    $0x02, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+
+row:
+	MOVQ cols+8(FP), R10
+
+place:
+	VMOVUPS     (DI), Y9
+	VMOVUPS     (DI)(R9*1), Y10
+	VMOVUPS     (DI)(R9*2), Y11
+	VMOVUPS     (SI)(DX*4), Y12
+	VFMADD231PS Y9, Y12, Y0
+	VFMADD231PS Y10, Y12, Y1
+	VFMADD231PS Y11, Y12, Y2
+	VMOVUPS     (SI)(BX*4), Y12
+	VFMADD231PS Y9, Y12, Y3
+	VFMADD231PS Y10, Y12, Y4
+	VFMADD231PS Y11, Y12, Y5
+	VMOVUPS     (SI)(CX*4), Y12
+	VFMADD231PS Y9, Y12, Y6
+	VFMADD231PS Y10, Y12, Y7
+	VFMADD231PS Y11, Y12, Y8
+	VMOVUPS     32(DI), Y9
+	VMOVUPS     32(DI)(R9*1), Y10
+	VMOVUPS     32(DI)(R9*2), Y11
+	VMOVUPS     32(SI)(DX*4), Y12
+	VFMADD231PS Y9, Y12, Y0
+	VFMADD231PS Y10, Y12, Y1
+	VFMADD231PS Y11, Y12, Y2
+	VMOVUPS     32(SI)(BX*4), Y12
+	VFMADD231PS Y9, Y12, Y3
+	VFMADD231PS Y10, Y12, Y4
+	VFMADD231PS Y11, Y12, Y5
+	VMOVUPS     32(SI)(CX*4), Y12
+	VFMADD231PS Y9, Y12, Y6
+	VFMADD231PS Y10, Y12, Y7
+	VFMADD231PS Y11, Y12, Y8
+	ADDQ        R8, SI
+	ADDQ        $0x40, DI
+	DECQ        R10
+	JNZ         place
+	MOVQ        xSkip+72(FP), R10
+	SHLQ        $0x02, R10
+	ADDQ        R10, SI
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VADDPS      32(AX), Y1, Y1
+	VMOVUPS     Y1, 32(AX)
+	VADDPS      64(AX), Y2, Y2
+	VMOVUPS     Y2, 64(AX)
+	VADDPS      96(AX), Y3, Y3
+	VMOVUPS     Y3, 96(AX)
+	VADDPS      128(AX), Y4, Y4
+	VMOVUPS     Y4, 128(AX)
+	VADDPS      160(AX), Y5, Y5
+	VMOVUPS     Y5, 160(AX)
+	VADDPS      192(AX), Y6, Y6
+	VMOVUPS     Y6, 192(AX)
+	VADDPS      224(AX), Y7, Y7
+	VMOVUPS     Y7, 224(AX)
+	VADDPS      256(AX), Y8, Y8
+	VMOVUPS     Y8, 256(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_4x1_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, FMA3
+TEXT ·direct_dot_f32_4x1_avx2(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), CX
+	MOVQ    x_base+40(FP), DI
+	MOVQ    dy_base+80(FP), R8
+	MOVQ    xNext+64(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    dyPlane+104(FP), R10
+	SHLQ    $0x02, R10
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+
+row:
+	MOVQ cols+8(FP), R10
+
+place:
+	VMOVUPS     (R8), Y4
+	VMOVUPS     (DI)(DX*4), Y5
+	VFMADD231PS Y4, Y5, Y0
+	VMOVUPS     (DI)(BX*4), Y5
+	VFMADD231PS Y4, Y5, Y1
+	VMOVUPS     (DI)(SI*4), Y5
+	VFMADD231PS Y4, Y5, Y2
+	VMOVUPS     (DI)(CX*4), Y5
+	VFMADD231PS Y4, Y5, Y3
+	VMOVUPS     32(R8), Y4
+	VMOVUPS     32(DI)(DX*4), Y5
+	VFMADD231PS Y4, Y5, Y0
+	VMOVUPS     32(DI)(BX*4), Y5
+	VFMADD231PS Y4, Y5, Y1
+	VMOVUPS     32(DI)(SI*4), Y5
+	VFMADD231PS Y4, Y5, Y2
+	VMOVUPS     32(DI)(CX*4), Y5
+	VFMADD231PS Y4, Y5, Y3
+	ADDQ        R9, DI
+	ADDQ        $0x40, R8
+	DECQ        R10
+	JNZ         place
+	MOVQ        xSkip+72(FP), R10
+	SHLQ        $0x02, R10
+	ADDQ        R10, DI
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VADDPS      32(AX), Y1, Y1
+	VMOVUPS     Y1, 32(AX)
+	VADDPS      64(AX), Y2, Y2
+	VMOVUPS     Y2, 64(AX)
+	VADDPS      96(AX), Y3, Y3
+	VMOVUPS     Y3, 96(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_4x2_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, FMA3
+TEXT ·direct_dot_f32_4x2_avx2(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), CX
+	MOVQ    x_base+40(FP), DI
+	MOVQ    dy_base+80(FP), R8
+	MOVQ    xNext+64(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    dyPlane+104(FP), R10
+	SHLQ    $0x02, R10
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+
+row:
+	MOVQ cols+8(FP), R11
+
+place:
+	VMOVUPS     (R8), Y8
+	VMOVUPS     (R8)(R10*1), Y9
+	VMOVUPS     (DI)(DX*4), Y10
+	VFMADD231PS Y8, Y10, Y0
+	VFMADD231PS Y9, Y10, Y1
+	VMOVUPS     (DI)(BX*4), Y10
+	VFMADD231PS Y8, Y10, Y2
+	VFMADD231PS Y9, Y10, Y3
+	VMOVUPS     (DI)(SI*4), Y10
+	VFMADD231PS Y8, Y10, Y4
+	VFMADD231PS Y9, Y10, Y5
+	VMOVUPS     (DI)(CX*4), Y10
+	VFMADD231PS Y8, Y10, Y6
+	VFMADD231PS Y9, Y10, Y7
+	VMOVUPS     32(R8), Y8
+	VMOVUPS     32(R8)(R10*1), Y9
+	VMOVUPS     32(DI)(DX*4), Y10
+	VFMADD231PS Y8, Y10, Y0
+	VFMADD231PS Y9, Y10, Y1
+	VMOVUPS     32(DI)(BX*4), Y10
+	VFMADD231PS Y8, Y10, Y2
+	VFMADD231PS Y9, Y10, Y3
+	VMOVUPS     32(DI)(SI*4), Y10
+	VFMADD231PS Y8, Y10, Y4
+	VFMADD231PS Y9, Y10, Y5
+	VMOVUPS     32(DI)(CX*4), Y10
+	VFMADD231PS Y8, Y10, Y6
+	VFMADD231PS Y9, Y10, Y7
+	ADDQ        R9, DI
+	ADDQ        $0x40, R8
+	DECQ        R11
+	JNZ         place
+	MOVQ        xSkip+72(FP), R11
+	SHLQ        $0x02, R11
+	ADDQ        R11, DI
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VADDPS      32(AX), Y1, Y1
+	VMOVUPS     Y1, 32(AX)
+	VADDPS      64(AX), Y2, Y2
+	VMOVUPS     Y2, 64(AX)
+	VADDPS      96(AX), Y3, Y3
+	VMOVUPS     Y3, 96(AX)
+	VADDPS      128(AX), Y4, Y4
+	VMOVUPS     Y4, 128(AX)
+	VADDPS      160(AX), Y5, Y5
+	VMOVUPS     Y5, 160(AX)
+	VADDPS      192(AX), Y6, Y6
+	VMOVUPS     Y6, 192(AX)
+	VADDPS      224(AX), Y7, Y7
+	VMOVUPS     Y7, 224(AX)
+	VZEROUPPER
+	RET
+
+// func direct_dot_f32_4x3_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
+// Requires: AVX, FMA3
+TEXT ·direct_dot_f32_4x3_avx2(SB), NOSPLIT, $0-136
+	MOVQ    rows+0(FP), AX
+	MOVQ    offsets_base+16(FP), CX
+	MOVLQSX (CX), DX
+	MOVLQSX 4(CX), BX
+	MOVLQSX 8(CX), SI
+	MOVLQSX 12(CX), CX
+	MOVQ    x_base+40(FP), DI
+	MOVQ    dy_base+80(FP), R8
+	MOVQ    xNext+64(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    dyPlane+104(FP), R10
+	SHLQ    $0x02, R10
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+
+row:
+	MOVQ cols+8(FP), R11
+
+place:
+	VMOVUPS     (R8), Y12
+	VMOVUPS     (R8)(R10*1), Y13
+	VMOVUPS     (R8)(R10*2), Y14
+	VMOVUPS     (DI)(DX*4), Y15
+	VFMADD231PS Y12, Y15, Y0
+	VFMADD231PS Y13, Y15, Y1
+	VFMADD231PS Y14, Y15, Y2
+	VMOVUPS     (DI)(BX*4), Y15
+	VFMADD231PS Y12, Y15, Y3
+	VFMADD231PS Y13, Y15, Y4
+	VFMADD231PS Y14, Y15, Y5
+	VMOVUPS     (DI)(SI*4), Y15
+	VFMADD231PS Y12, Y15, Y6
+	VFMADD231PS Y13, Y15, Y7
+	VFMADD231PS Y14, Y15, Y8
+	VMOVUPS     (DI)(CX*4), Y15
+	VFMADD231PS Y12, Y15, Y9
+	VFMADD231PS Y13, Y15, Y10
+	VFMADD231PS Y14, Y15, Y11
+	VMOVUPS     32(R8), Y12
+	VMOVUPS     32(R8)(R10*1), Y13
+	VMOVUPS     32(R8)(R10*2), Y14
+	VMOVUPS     32(DI)(DX*4), Y15
+	VFMADD231PS Y12, Y15, Y0
+	VFMADD231PS Y13, Y15, Y1
+	VFMADD231PS Y14, Y15, Y2
+	VMOVUPS     32(DI)(BX*4), Y15
+	VFMADD231PS Y12, Y15, Y3
+	VFMADD231PS Y13, Y15, Y4
+	VFMADD231PS Y14, Y15, Y5
+	VMOVUPS     32(DI)(SI*4), Y15
+	VFMADD231PS Y12, Y15, Y6
+	VFMADD231PS Y13, Y15, Y7
+	VFMADD231PS Y14, Y15, Y8
+	VMOVUPS     32(DI)(CX*4), Y15
+	VFMADD231PS Y12, Y15, Y9
+	VFMADD231PS Y13, Y15, Y10
+	VFMADD231PS Y14, Y15, Y11
+	ADDQ        R9, DI
+	ADDQ        $0x40, R8
+	DECQ        R11
+	JNZ         place
+	MOVQ        xSkip+72(FP), R11
+	SHLQ        $0x02, R11
+	ADDQ        R11, DI
+	DECQ        AX
+	JNZ         row
+	MOVQ        sums_base+112(FP), AX
+	VADDPS      (AX), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VADDPS      32(AX), Y1, Y1
+	VMOVUPS     Y1, 32(AX)
+	VADDPS      64(AX), Y2, Y2
+	VMOVUPS     Y2, 64(AX)
+	VADDPS      96(AX), Y3, Y3
+	VMOVUPS     Y3, 96(AX)
+	VADDPS      128(AX), Y4, Y4
+	VMOVUPS     Y4, 128(AX)
+	VADDPS      160(AX), Y5, Y5
+	VMOVUPS     Y5, 160(AX)
+	VADDPS      192(AX), Y6, Y6
+	VMOVUPS     Y6, 192(AX)
+	VADDPS      224(AX), Y7, Y7
+	VMOVUPS     Y7, 224(AX)
+	VADDPS      256(AX), Y8, Y8
+	VMOVUPS     Y8, 256(AX)
+	VADDPS      288(AX), Y9, Y9
+	VMOVUPS     Y9, 288(AX)
+	VADDPS      320(AX), Y10, Y10
+	VMOVUPS     Y10, 320(AX)
+	VADDPS      352(AX), Y11, Y11
+	VMOVUPS     Y11, 352(AX)
+	VZEROUPPER
+	RET
+
 // func linked_f32_avx512(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
 // Requires: AVX, AVX512F
 TEXT ·linked_f32_avx512(SB), NOSPLIT, $0-120

@@ -42,6 +42,7 @@ type tiling[T Float] struct {
 	window         func(picks []pick, src []T, base, planes, srcPlane int, dst []T, dstRow, dstPlane int)
 
 	winograd  *winogradLoops[T]
+	direct    *directLoops[T]
 	linked    linkedFunc[T]
 	linkedDot linkedDotFunc[T]
 }
@@ -78,7 +79,7 @@ func newGoTiling[T Float]() *tiling[T] {
 	t := &tiling[T]{
 		name: "4x16_go", rows: 4, cols: 16, lanes: 16,
 		copyRows: copyRows[T], transpose: transpose[T], copyWhole: copyRows[T], transposeWhole: transpose[T], window: window[T],
-		winograd: newGoWinograd[T](), linked: linked[T], linkedDot: linkedDot[T],
+		winograd: newGoWinograd[T](), direct: newGoDirect[T](), linked: linked[T], linkedDot: linkedDot[T],
 	}
 	for rows := 1; rows <= t.rows; rows++ {
 		t.tiles = append(t.tiles, []tileFunc[T]{

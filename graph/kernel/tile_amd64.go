@@ -11,7 +11,7 @@ func availableTilings() []*tiling[float32] {
 			name: "8x48_avx512", rows: 8, cols: 48, lanes: 8, tiles: avx512Tiles,
 			copyRows: copyRowsAVX512, transpose: avx512Transposes.transpose, window: window_f32_avx512,
 			copyWhole: copyRowsAVX512, transposeWhole: avx512Transposes.transpose,
-			winograd: &avx512Winograd, linked: linked_f32_avx512, linkedDot: linked_dot_f32_avx512,
+			winograd: &avx512Winograd, direct: &avx512Direct, linked: linked_f32_avx512, linkedDot: linked_dot_f32_avx512,
 		})
 	}
 	if HasAVX2 {
@@ -19,7 +19,7 @@ func availableTilings() []*tiling[float32] {
 			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles,
 			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, window: window_f32_avx2,
 			copyWhole: copyWholeAVX2, transposeWhole: avx2Wholes.transpose,
-			winograd: &avx2Winograd, linked: linked_f32_avx2, linkedDot: linked_dot_f32_avx2,
+			winograd: &avx2Winograd, direct: &avx2Direct, linked: linked_f32_avx2, linkedDot: linked_dot_f32_avx2,
 		})
 	}
 	return list
@@ -127,4 +127,30 @@ func (bt *blockTransposes) transpose(rows, cols int, src []float32, srcRow int, 
 			block(1, src[i*srcRow+cols-8:], srcRow, dst[(cols-8)*dstRow+i:], dstRow)
 		}
 	}
+}
+
+var avx512Direct = directLoops[float32]{
+	images: 32, lanes: 16, most: 32,
+	tiles: []directTile[float32]{direct_f32_1_avx512, direct_f32_2_avx512, direct_f32_3_avx512, direct_f32_4_avx512, direct_f32_5_avx512, direct_f32_6_avx512, direct_f32_7_avx512, direct_f32_8_avx512},
+	dots: [][]directDot[float32]{
+		{direct_dot_f32_1x1_avx512, direct_dot_f32_1x2_avx512, direct_dot_f32_1x3_avx512},
+		{direct_dot_f32_2x1_avx512, direct_dot_f32_2x2_avx512, direct_dot_f32_2x3_avx512},
+		{direct_dot_f32_3x1_avx512, direct_dot_f32_3x2_avx512, direct_dot_f32_3x3_avx512},
+		{direct_dot_f32_4x1_avx512, direct_dot_f32_4x2_avx512, direct_dot_f32_4x3_avx512},
+		{direct_dot_f32_5x1_avx512, direct_dot_f32_5x2_avx512, direct_dot_f32_5x3_avx512},
+		{direct_dot_f32_6x1_avx512, direct_dot_f32_6x2_avx512, direct_dot_f32_6x3_avx512},
+		{direct_dot_f32_7x1_avx512, direct_dot_f32_7x2_avx512, direct_dot_f32_7x3_avx512},
+		{direct_dot_f32_8x1_avx512, direct_dot_f32_8x2_avx512, direct_dot_f32_8x3_avx512},
+	},
+}
+
+var avx2Direct = directLoops[float32]{
+	images: 16, lanes: 8, most: 256,
+	tiles: []directTile[float32]{direct_f32_1_avx2, direct_f32_2_avx2, direct_f32_3_avx2, direct_f32_4_avx2, direct_f32_5_avx2, direct_f32_6_avx2},
+	dots: [][]directDot[float32]{
+		{direct_dot_f32_1x1_avx2, direct_dot_f32_1x2_avx2, direct_dot_f32_1x3_avx2},
+		{direct_dot_f32_2x1_avx2, direct_dot_f32_2x2_avx2, direct_dot_f32_2x3_avx2},
+		{direct_dot_f32_3x1_avx2, direct_dot_f32_3x2_avx2, direct_dot_f32_3x3_avx2},
+		{direct_dot_f32_4x1_avx2, direct_dot_f32_4x2_avx2, direct_dot_f32_4x3_avx2},
+	},
 }

@@ -42,6 +42,8 @@ func main() {
 	}
 	winograd(avx512{})
 	winograd(&avx2{})
+	direct(avx512{}, 8, 8, 3)
+	direct(&avx2{}, 6, 4, 3)
 	depthwise(avx512{})
 	depthwise(&avx2{})
 	peak(avx512{})
