@@ -41,7 +41,7 @@ func NewBatchNorm[T Float](spec BatchNormSpec) *BatchNorm[T] {
 	b := &BatchNorm[T]{spec: spec}
 	b.train, b.infer, b.trainGrad, b.inferGrad = b.trainUnit, b.inferUnit, b.trainGradUnit, b.inferGradUnit
 	b.together = 1
-	if spec.Spatial < shortRow && spec.Channels*spec.Spatial >= wideRow {
+	if spec.Spatial < shortRow && spec.Channels*spec.Spatial >= wideRow || spec.Spatial <= tinyRow && spec.Channels >= manyChannels {
 		b.together = max(wideRow/max(spec.Spatial, 1), 1)
 		b.train, b.infer, b.trainGrad, b.inferGrad = b.trainShort, b.inferShort, b.trainGradShort, b.inferGradShort
 	}

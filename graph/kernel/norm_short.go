@@ -9,6 +9,9 @@ const (
 	// shortRow is the size of planes from which on channels go one by one; they
 	// also do where all of them together do not make a wide row.
 	shortRow = 256
+	// tinyRow is the size of planes up to which many channels are taken together
+	// though all of them do not make a wide row.
+	tinyRow, manyChannels = 16, 16
 	// wideRow is about how many elements several channels have together.
 	wideRow = 1024
 )
@@ -36,7 +39,6 @@ const (
 	rowFactor
 	rowSlope
 	rowOffset
-	rowProduct
 	rowRest
 	shortRows
 )
@@ -68,7 +70,7 @@ func (s *short[T]) repeat(row []T, c int, v float64) {
 func (b *BatchNorm[T]) trainShort(w *Worker, unit int) {
 	s := b.short(w, unit)
 	m := float64(b.spec.N * b.spec.Spatial)
-	sum, squares, mean, d := s.row(rowSum), s.row(rowMoment), s.row(rowMean), s.row(rowProduct)
+	sum, squares, mean := s.row(rowSum), s.row(rowMoment), s.row(rowMean)
 	clear(sum)
 	for i := range b.spec.N {
 		Add(sum, sum, s.of(b.x, i))
@@ -78,9 +80,7 @@ func (b *BatchNorm[T]) trainShort(w *Worker, unit int) {
 	}
 	clear(squares)
 	for i := range b.spec.N {
-		Sub(d, s.of(b.x, i), mean)
-		Mul(d, d, d)
-		Add(squares, squares, d)
+		eachRow(loopAddSquares, squares, s.of(b.x, i), mean, nil)
 	}
 	for c := s.first; c < s.last; c++ {
 		exact := s.total(sum, c) / m
@@ -107,13 +107,12 @@ func (s *short[T]) setAffine(c int, mean, invStd float64) {
 
 func (s *short[T]) normalise() {
 	factor, offset := s.row(rowFactor), s.row(rowOffset)
+	loop := loopScaleShift
+	if s.b.spec.Relu {
+		loop = loopScaleShiftRelu
+	}
 	for i := range s.b.spec.N {
-		y := s.of(s.b.y, i)
-		Mul(y, s.of(s.b.x, i), factor)
-		Add(y, y, offset)
-		if s.b.spec.Relu {
-			Relu(y, y)
-		}
+		eachRow(loop, s.of(s.b.y, i), s.of(s.b.x, i), factor, offset)
 	}
 }
 
@@ -127,12 +126,10 @@ func (b *BatchNorm[T]) trainGradShort(w *Worker, unit int) {
 		s.repeat(slope, c, sl)
 		s.repeat(offset, c, off)
 	}
-	product, rest := s.row(rowProduct), s.row(rowRest)
+	rest := s.row(rowRest)
 	for i := range b.spec.N {
-		Mul(product, s.of(b.dy, i), factor)
-		Mul(rest, s.of(b.x, i), slope)
-		Add(rest, rest, offset)
-		Add(s.of(b.dx, i), product, rest)
+		eachRow(loopScaleShift, rest, s.of(b.x, i), slope, offset)
+		eachRow(loopScaleShift, s.of(b.dx, i), s.of(b.dy, i), factor, rest)
 	}
 }
 
@@ -152,7 +149,7 @@ func (b *BatchNorm[T]) inferGradShort(w *Worker, unit int) {
 // of dy and dy (x - mean) that they come from.
 func (s *short[T]) gradSums(invStd func(c int) float64) {
 	b := s.b
-	sum, moment, mean, product := s.row(rowSum), s.row(rowMoment), s.row(rowMean), s.row(rowProduct)
+	sum, moment, mean := s.row(rowSum), s.row(rowMoment), s.row(rowMean)
 	for c := s.first; c < s.last; c++ {
 		s.repeat(mean, c, float64(b.mean[c]))
 	}
@@ -161,9 +158,7 @@ func (s *short[T]) gradSums(invStd func(c int) float64) {
 	for i := range b.spec.N {
 		dy := s.of(b.dy, i)
 		Add(sum, sum, dy)
-		Sub(product, s.of(b.x, i), mean)
-		Mul(product, product, dy)
-		Add(moment, moment, product)
+		eachRow(loopAddDots, moment, s.of(b.x, i), mean, dy)
 	}
 	for c := s.first; c < s.last; c++ {
 		b.dBias[c], b.dScale[c] = T(s.total(sum, c)), T(s.total(moment, c)*invStd(c))

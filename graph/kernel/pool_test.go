@@ -28,6 +28,9 @@ var poolCases = []PoolSpec{
 	{Planes: 2, H: 6, W: 33, OH: 3, OW: 16, KernelH: 2, KernelW: 2, StrideH: 2, StrideW: 2},
 	{Planes: 7, H: 4, W: 4, OH: 1, OW: 1, KernelH: 4, KernelW: 4},
 	{Planes: 9, H: 128, W: 100, OH: 64, OW: 50, KernelH: 2, KernelW: 2, StrideH: 2, StrideW: 2},
+	{Planes: 5, H: 7, W: 4, OH: 3, OW: 2, KernelH: 2, KernelW: 2, StrideH: 2, StrideW: 2},
+	{Planes: 5, H: 9, W: 3, OH: 4, OW: 1, KernelH: 2, KernelW: 2, StrideH: 2, StrideW: 2},
+	{Planes: 3, H: 6, W: 22, OH: 3, OW: 11, KernelH: 2, KernelW: 2, StrideH: 2, StrideW: 2},
 	{Planes: 1, H: 2, W: 2, OH: 3, OW: 3, KernelH: 1, KernelW: 1, PadTop: 1}, // windows that see nothing
 	{Planes: 0, H: 2, W: 2, OH: 1, OW: 1, KernelH: 2, KernelW: 2},
 }

@@ -32,6 +32,17 @@ const (
 	elementwiseLoops
 )
 
+// rowLoop names a loop z[i] = f(z[i], x[i], y[i], u[i]) over vectors alone.
+type rowLoop int
+
+const (
+	loopAddSquares     rowLoop = iota // z + (x-y)^2
+	loopAddDots                       // z + (x-y)*u
+	loopScaleShift                    // x*y + u
+	loopScaleShiftRelu                // x*y + u where that is not negative, else 0
+	rowLoops
+)
+
 // reduction names a loop that reduces f(x[i], y[i], a) to one number.
 type reduction int
 
@@ -54,6 +65,7 @@ const vecBlock = 16
 type vecLoops struct {
 	name        string
 	elementwise [elementwiseLoops]func(z, x, y *float32, n int, a, b, c float32)
+	row         [rowLoops]func(z, x, y, u *float32, n int)
 	reduction   [reductionLoops]func(x, y *float32, n int, a float32) float32
 	step        [stepLoops]func(w, dw, m, s, t *float32, n int, coef *float32)
 	pool2x2     func(y *float32, index *int32, x *float32, rows, cols, width int)
@@ -86,6 +98,25 @@ func each[T Float](k elementwise, z, x, y []T, a, b, c T) {
 	}
 	if done < len(z) {
 		eachTwin(k, z[done:], x[done:], y[done:], a, b, c)
+	}
+}
+
+// eachRow runs loop k over all of z. Loops without u ignore it; z may be x, y
+// or u, but not overlap them otherwise.
+func eachRow[T Float](k rowLoop, z, x, y, u []T) {
+	if u == nil {
+		u = x
+	}
+	x, y, u = x[:len(z)], y[:len(z)], u[:len(z)]
+	done := 0
+	if f := vecInUse.row[k]; f != nil && len(z) >= vecBlock {
+		if z32 := asFloat32(z); z32 != nil {
+			done = len(z) &^ (vecBlock - 1)
+			f(&z32[0], &asFloat32(x)[0], &asFloat32(y)[0], &asFloat32(u)[0], done)
+		}
+	}
+	if done < len(z) {
+		rowTwin(k, z[done:], x[done:], y[done:], u[done:])
 	}
 }
 

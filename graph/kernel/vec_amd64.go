@@ -42,6 +42,12 @@ var vecAVX512 = vecLoops{
 		loopErf:        erf_f32_avx512,
 		loopGelu:       gelu_f32_avx512,
 	},
+	row: [rowLoops]func(z, x, y, u *float32, n int){
+		loopAddSquares:     addSquares_f32_avx512,
+		loopAddDots:        addDots_f32_avx512,
+		loopScaleShift:     scaleShift_f32_avx512,
+		loopScaleShiftRelu: scaleShiftRelu_f32_avx512,
+	},
 	reduction: [reductionLoops]func(x, y *float32, n int, a float32) float32{
 		loopSum:        sum_f32_avx512,
 		loopSumAbs:     sumAbs_f32_avx512,
@@ -92,6 +98,12 @@ var vecAVX2 = vecLoops{
 		loopErf:        erf_f32_avx2,
 		loopGelu:       gelu_f32_avx2,
 	},
+	row: [rowLoops]func(z, x, y, u *float32, n int){
+		loopAddSquares:     addSquares_f32_avx2,
+		loopAddDots:        addDots_f32_avx2,
+		loopScaleShift:     scaleShift_f32_avx2,
+		loopScaleShiftRelu: scaleShiftRelu_f32_avx2,
+	},
 	reduction: [reductionLoops]func(x, y *float32, n int, a float32) float32{
 		loopSum:        sum_f32_avx2,
 		loopSumAbs:     sumAbs_f32_avx2,
@@ -111,6 +123,7 @@ var vecAVX2 = vecLoops{
 		stepAdam:           adam_f32_avx2,
 		stepAdamMasked:     adamMasked_f32_avx2,
 	},
+	pool2x2: pool2x2_f32_avx2,
 	poolTap: poolTaps,
 }
 

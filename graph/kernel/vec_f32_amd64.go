@@ -119,6 +119,26 @@ func erf_f32_avx2(z *float32, x *float32, y *float32, n int, a float32, b float3
 //go:noescape
 func gelu_f32_avx2(z *float32, x *float32, y *float32, n int, a float32, b float32, c float32)
 
+// addSquares_f32_avx2 runs over n elements, a multiple of 16.
+//
+//go:noescape
+func addSquares_f32_avx2(z *float32, x *float32, y *float32, u *float32, n int)
+
+// addDots_f32_avx2 runs over n elements, a multiple of 16.
+//
+//go:noescape
+func addDots_f32_avx2(z *float32, x *float32, y *float32, u *float32, n int)
+
+// scaleShift_f32_avx2 runs over n elements, a multiple of 16.
+//
+//go:noescape
+func scaleShift_f32_avx2(z *float32, x *float32, y *float32, u *float32, n int)
+
+// scaleShiftRelu_f32_avx2 runs over n elements, a multiple of 16.
+//
+//go:noescape
+func scaleShiftRelu_f32_avx2(z *float32, x *float32, y *float32, u *float32, n int)
+
 // sum_f32_avx2 reduces n elements, a multiple of 16.
 //
 //go:noescape
@@ -309,6 +329,26 @@ func erf_f32_avx512(z *float32, x *float32, y *float32, n int, a float32, b floa
 //go:noescape
 func gelu_f32_avx512(z *float32, x *float32, y *float32, n int, a float32, b float32, c float32)
 
+// addSquares_f32_avx512 runs over n elements, a multiple of 16.
+//
+//go:noescape
+func addSquares_f32_avx512(z *float32, x *float32, y *float32, u *float32, n int)
+
+// addDots_f32_avx512 runs over n elements, a multiple of 16.
+//
+//go:noescape
+func addDots_f32_avx512(z *float32, x *float32, y *float32, u *float32, n int)
+
+// scaleShift_f32_avx512 runs over n elements, a multiple of 16.
+//
+//go:noescape
+func scaleShift_f32_avx512(z *float32, x *float32, y *float32, u *float32, n int)
+
+// scaleShiftRelu_f32_avx512 runs over n elements, a multiple of 16.
+//
+//go:noescape
+func scaleShiftRelu_f32_avx512(z *float32, x *float32, y *float32, u *float32, n int)
+
 // sum_f32_avx512 reduces n elements, a multiple of 16.
 //
 //go:noescape
@@ -398,3 +438,8 @@ func poolTap2_f32_avx2(y *float32, index *int32, x *float32, n int, first int32)
 //
 //go:noescape
 func pool2x2_f32_avx512(y *float32, index *int32, x *float32, rows int, cols int, width int)
+
+// pool2x2_f32_avx2 writes the maxima of rows > 0 rows of cols > 0 windows, and where in x they were.
+//
+//go:noescape
+func pool2x2_f32_avx2(y *float32, index *int32, x *float32, rows int, cols int, width int)

@@ -3207,6 +3207,313 @@ DATA vec_3ecc422a<>+56(SB)/4, $0x3ecc422a
 DATA vec_3ecc422a<>+60(SB)/4, $0x3ecc422a
 GLOBL vec_3ecc422a<>(SB), RODATA|NOPTR, $64
 
+// func addSquares_f32_avx2(z *float32, x *float32, y *float32, u *float32, n int)
+// Requires: AVX
+TEXT ·addSquares_f32_avx2(SB), NOSPLIT, $0-40
+	MOVQ z+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ n+32(FP), BX
+
+addSquares_unrolled:
+	CMPQ    BX, $0x00000020
+	JL      addSquares_unrolled_done
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+	VMOVUPS (DX), Y2
+	VSUBPS  Y2, Y1, Y1
+	VMULPS  Y1, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS 32(AX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 32(DX), Y2
+	VSUBPS  Y2, Y1, Y1
+	VMULPS  Y1, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 32(AX)
+	VMOVUPS 64(AX), Y0
+	VMOVUPS 64(CX), Y1
+	VMOVUPS 64(DX), Y2
+	VSUBPS  Y2, Y1, Y1
+	VMULPS  Y1, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 64(AX)
+	VMOVUPS 96(AX), Y0
+	VMOVUPS 96(CX), Y1
+	VMOVUPS 96(DX), Y2
+	VSUBPS  Y2, Y1, Y1
+	VMULPS  Y1, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 96(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	SUBQ    $0x00000020, BX
+	JMP     addSquares_unrolled
+
+addSquares_unrolled_done:
+addSquares_block:
+	CMPQ    BX, $0x00000010
+	JL      addSquares_block_done
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+	VMOVUPS (DX), Y2
+	VSUBPS  Y2, Y1, Y1
+	VMULPS  Y1, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS 32(AX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 32(DX), Y2
+	VSUBPS  Y2, Y1, Y1
+	VMULPS  Y1, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 32(AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x00000010, BX
+	JMP     addSquares_block
+
+addSquares_block_done:
+	VZEROUPPER
+	RET
+
+// func addDots_f32_avx2(z *float32, x *float32, y *float32, u *float32, n int)
+// Requires: AVX
+TEXT ·addDots_f32_avx2(SB), NOSPLIT, $0-40
+	MOVQ z+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ u+24(FP), BX
+	MOVQ n+32(FP), SI
+
+addDots_unrolled:
+	CMPQ    SI, $0x00000020
+	JL      addDots_unrolled_done
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+	VMOVUPS (DX), Y2
+	VMOVUPS (BX), Y3
+	VSUBPS  Y2, Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS 32(AX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 32(DX), Y2
+	VMOVUPS 32(BX), Y3
+	VSUBPS  Y2, Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 32(AX)
+	VMOVUPS 64(AX), Y0
+	VMOVUPS 64(CX), Y1
+	VMOVUPS 64(DX), Y2
+	VMOVUPS 64(BX), Y3
+	VSUBPS  Y2, Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 64(AX)
+	VMOVUPS 96(AX), Y0
+	VMOVUPS 96(CX), Y1
+	VMOVUPS 96(DX), Y2
+	VMOVUPS 96(BX), Y3
+	VSUBPS  Y2, Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 96(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x00000020, SI
+	JMP     addDots_unrolled
+
+addDots_unrolled_done:
+addDots_block:
+	CMPQ    SI, $0x00000010
+	JL      addDots_block_done
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+	VMOVUPS (DX), Y2
+	VMOVUPS (BX), Y3
+	VSUBPS  Y2, Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS 32(AX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 32(DX), Y2
+	VMOVUPS 32(BX), Y3
+	VSUBPS  Y2, Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 32(AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x00000010, SI
+	JMP     addDots_block
+
+addDots_block_done:
+	VZEROUPPER
+	RET
+
+// func scaleShift_f32_avx2(z *float32, x *float32, y *float32, u *float32, n int)
+// Requires: AVX
+TEXT ·scaleShift_f32_avx2(SB), NOSPLIT, $0-40
+	MOVQ z+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ u+24(FP), BX
+	MOVQ n+32(FP), SI
+
+scaleShift_unrolled:
+	CMPQ    SI, $0x00000020
+	JL      scaleShift_unrolled_done
+	VMOVUPS (CX), Y0
+	VMOVUPS (DX), Y1
+	VMOVUPS (BX), Y2
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS 32(CX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 32(BX), Y2
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS Y0, 32(AX)
+	VMOVUPS 64(CX), Y0
+	VMOVUPS 64(DX), Y1
+	VMOVUPS 64(BX), Y2
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS Y0, 64(AX)
+	VMOVUPS 96(CX), Y0
+	VMOVUPS 96(DX), Y1
+	VMOVUPS 96(BX), Y2
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS Y0, 96(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x00000020, SI
+	JMP     scaleShift_unrolled
+
+scaleShift_unrolled_done:
+scaleShift_block:
+	CMPQ    SI, $0x00000010
+	JL      scaleShift_block_done
+	VMOVUPS (CX), Y0
+	VMOVUPS (DX), Y1
+	VMOVUPS (BX), Y2
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS 32(CX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 32(BX), Y2
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS Y0, 32(AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x00000010, SI
+	JMP     scaleShift_block
+
+scaleShift_block_done:
+	VZEROUPPER
+	RET
+
+// func scaleShiftRelu_f32_avx2(z *float32, x *float32, y *float32, u *float32, n int)
+// Requires: AVX
+TEXT ·scaleShiftRelu_f32_avx2(SB), NOSPLIT, $0-40
+	MOVQ z+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ u+24(FP), BX
+	MOVQ n+32(FP), SI
+
+scaleShiftRelu_unrolled:
+	CMPQ    SI, $0x00000020
+	JL      scaleShiftRelu_unrolled_done
+	VMOVUPS (CX), Y0
+	VMOVUPS (DX), Y1
+	VMOVUPS (BX), Y2
+	VXORPS  Y3, Y3, Y3
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMAXPS  Y0, Y3, Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS 32(CX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 32(BX), Y2
+	VXORPS  Y3, Y3, Y3
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMAXPS  Y0, Y3, Y0
+	VMOVUPS Y0, 32(AX)
+	VMOVUPS 64(CX), Y0
+	VMOVUPS 64(DX), Y1
+	VMOVUPS 64(BX), Y2
+	VXORPS  Y3, Y3, Y3
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMAXPS  Y0, Y3, Y0
+	VMOVUPS Y0, 64(AX)
+	VMOVUPS 96(CX), Y0
+	VMOVUPS 96(DX), Y1
+	VMOVUPS 96(BX), Y2
+	VXORPS  Y3, Y3, Y3
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMAXPS  Y0, Y3, Y0
+	VMOVUPS Y0, 96(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x00000020, SI
+	JMP     scaleShiftRelu_unrolled
+
+scaleShiftRelu_unrolled_done:
+scaleShiftRelu_block:
+	CMPQ    SI, $0x00000010
+	JL      scaleShiftRelu_block_done
+	VMOVUPS (CX), Y0
+	VMOVUPS (DX), Y1
+	VMOVUPS (BX), Y2
+	VXORPS  Y3, Y3, Y3
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMAXPS  Y0, Y3, Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS 32(CX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 32(BX), Y2
+	VXORPS  Y3, Y3, Y3
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMAXPS  Y0, Y3, Y0
+	VMOVUPS Y0, 32(AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x00000010, SI
+	JMP     scaleShiftRelu_block
+
+scaleShiftRelu_block_done:
+	VZEROUPPER
+	RET
+
 // func sum_f32_avx2(x *float32, y *float32, n int, a float32) float32
 // Requires: AVX, SSE
 TEXT ·sum_f32_avx2(SB), NOSPLIT, $0-36
@@ -5611,6 +5918,226 @@ gelu_block_done:
 	VZEROUPPER
 	RET
 
+// func addSquares_f32_avx512(z *float32, x *float32, y *float32, u *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·addSquares_f32_avx512(SB), NOSPLIT, $0-40
+	MOVQ z+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ n+32(FP), BX
+
+addSquares_unrolled:
+	CMPQ    BX, $0x00000020
+	JL      addSquares_unrolled_done
+	VMOVUPS (AX), Z0
+	VMOVUPS (CX), Z1
+	VMOVUPS (DX), Z2
+	VSUBPS  Z2, Z1, Z1
+	VMULPS  Z1, Z1, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMOVUPS 64(AX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 64(DX), Z2
+	VSUBPS  Z2, Z1, Z1
+	VMULPS  Z1, Z1, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, 64(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	SUBQ    $0x00000020, BX
+	JMP     addSquares_unrolled
+
+addSquares_unrolled_done:
+addSquares_block:
+	CMPQ    BX, $0x00000010
+	JL      addSquares_block_done
+	VMOVUPS (AX), Z0
+	VMOVUPS (CX), Z1
+	VMOVUPS (DX), Z2
+	VSUBPS  Z2, Z1, Z1
+	VMULPS  Z1, Z1, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x00000010, BX
+	JMP     addSquares_block
+
+addSquares_block_done:
+	VZEROUPPER
+	RET
+
+// func addDots_f32_avx512(z *float32, x *float32, y *float32, u *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·addDots_f32_avx512(SB), NOSPLIT, $0-40
+	MOVQ z+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ u+24(FP), BX
+	MOVQ n+32(FP), SI
+
+addDots_unrolled:
+	CMPQ    SI, $0x00000020
+	JL      addDots_unrolled_done
+	VMOVUPS (AX), Z0
+	VMOVUPS (CX), Z1
+	VMOVUPS (DX), Z2
+	VMOVUPS (BX), Z3
+	VSUBPS  Z2, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMOVUPS 64(AX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 64(DX), Z2
+	VMOVUPS 64(BX), Z3
+	VSUBPS  Z2, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, 64(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x00000020, SI
+	JMP     addDots_unrolled
+
+addDots_unrolled_done:
+addDots_block:
+	CMPQ    SI, $0x00000010
+	JL      addDots_block_done
+	VMOVUPS (AX), Z0
+	VMOVUPS (CX), Z1
+	VMOVUPS (DX), Z2
+	VMOVUPS (BX), Z3
+	VSUBPS  Z2, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x00000010, SI
+	JMP     addDots_block
+
+addDots_block_done:
+	VZEROUPPER
+	RET
+
+// func scaleShift_f32_avx512(z *float32, x *float32, y *float32, u *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·scaleShift_f32_avx512(SB), NOSPLIT, $0-40
+	MOVQ z+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ u+24(FP), BX
+	MOVQ n+32(FP), SI
+
+scaleShift_unrolled:
+	CMPQ    SI, $0x00000020
+	JL      scaleShift_unrolled_done
+	VMOVUPS (CX), Z0
+	VMOVUPS (DX), Z1
+	VMOVUPS (BX), Z2
+	VMULPS  Z1, Z0, Z0
+	VADDPS  Z2, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMOVUPS 64(CX), Z0
+	VMOVUPS 64(DX), Z1
+	VMOVUPS 64(BX), Z2
+	VMULPS  Z1, Z0, Z0
+	VADDPS  Z2, Z0, Z0
+	VMOVUPS Z0, 64(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x00000020, SI
+	JMP     scaleShift_unrolled
+
+scaleShift_unrolled_done:
+scaleShift_block:
+	CMPQ    SI, $0x00000010
+	JL      scaleShift_block_done
+	VMOVUPS (CX), Z0
+	VMOVUPS (DX), Z1
+	VMOVUPS (BX), Z2
+	VMULPS  Z1, Z0, Z0
+	VADDPS  Z2, Z0, Z0
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x00000010, SI
+	JMP     scaleShift_block
+
+scaleShift_block_done:
+	VZEROUPPER
+	RET
+
+// func scaleShiftRelu_f32_avx512(z *float32, x *float32, y *float32, u *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·scaleShiftRelu_f32_avx512(SB), NOSPLIT, $0-40
+	MOVQ z+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ u+24(FP), BX
+	MOVQ n+32(FP), SI
+
+scaleShiftRelu_unrolled:
+	CMPQ    SI, $0x00000020
+	JL      scaleShiftRelu_unrolled_done
+	VMOVUPS (CX), Z0
+	VMOVUPS (DX), Z1
+	VMOVUPS (BX), Z2
+	VPXORD  Z3, Z3, Z3
+	VMULPS  Z1, Z0, Z0
+	VADDPS  Z2, Z0, Z0
+	VMAXPS  Z0, Z3, Z0
+	VMOVUPS Z0, (AX)
+	VMOVUPS 64(CX), Z0
+	VMOVUPS 64(DX), Z1
+	VMOVUPS 64(BX), Z2
+	VPXORD  Z4, Z4, Z4
+	VMULPS  Z1, Z0, Z0
+	VADDPS  Z2, Z0, Z0
+	VMAXPS  Z0, Z4, Z0
+	VMOVUPS Z0, 64(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x00000020, SI
+	JMP     scaleShiftRelu_unrolled
+
+scaleShiftRelu_unrolled_done:
+scaleShiftRelu_block:
+	CMPQ    SI, $0x00000010
+	JL      scaleShiftRelu_block_done
+	VMOVUPS (CX), Z0
+	VMOVUPS (DX), Z1
+	VMOVUPS (BX), Z2
+	VPXORD  Z5, Z5, Z5
+	VMULPS  Z1, Z0, Z0
+	VADDPS  Z2, Z0, Z0
+	VMAXPS  Z0, Z5, Z0
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x00000010, SI
+	JMP     scaleShiftRelu_block
+
+scaleShiftRelu_block_done:
+	VZEROUPPER
+	RET
+
 // func sum_f32_avx512(x *float32, y *float32, n int, a float32) float32
 // Requires: AVX, AVX512F, SSE
 TEXT ·sum_f32_avx512(SB), NOSPLIT, $0-36
@@ -6717,3 +7244,109 @@ DATA vec_00000020<>+52(SB)/4, $0x00000020
 DATA vec_00000020<>+56(SB)/4, $0x00000020
 DATA vec_00000020<>+60(SB)/4, $0x00000020
 GLOBL vec_00000020<>(SB), RODATA|NOPTR, $64
+
+// func pool2x2_f32_avx2(y *float32, index *int32, x *float32, rows int, cols int, width int)
+// Requires: AVX, AVX2, CMOV
+TEXT ·pool2x2_f32_avx2(SB), NOSPLIT, $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         index+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         rows+24(FP), BX
+	MOVQ         width+40(FP), SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	VMOVDQU      vec_multiples_2<>+0(SB), Y1
+	MOVQ         cols+32(FP), DI
+	IMULQ        BX, DI
+
+row:
+	MOVQ    cols+32(FP), R8
+	MOVQ    DX, R9
+	LEAQ    (DX)(SI*4), R10
+	VMOVDQA Y1, Y2
+
+block:
+	CMPQ    R8, $0x08
+	JL      short
+	VMOVUPS (R9), Y3
+	VMOVUPS 32(R9), Y4
+	VMOVUPS (R10), Y5
+	VMOVUPS 32(R10), Y6
+	JMP     loaded
+
+short:
+	VMOVD        R8, X3
+	VPBROADCASTD X3, Y4
+	VPADDD       Y4, Y4, Y4
+	VPCMPGTD     vec_multiples_1<>+0(SB), Y4, Y6
+	VMASKMOVPS   (R9), Y6, Y3
+	VMASKMOVPS   (R10), Y6, Y5
+	VPSUBD       vec_00000008<>+0(SB), Y4, Y4
+	VPCMPGTD     vec_multiples_1<>+0(SB), Y4, Y6
+	VMASKMOVPS   32(R9), Y6, Y4
+	VMASKMOVPS   32(R10), Y6, Y6
+
+loaded:
+	VSHUFPS   $0x88, Y4, Y3, Y7
+	VSHUFPS   $0xdd, Y4, Y3, Y3
+	VPERMPD   $0xd8, Y7, Y7
+	VPERMPD   $0xd8, Y3, Y3
+	VMOVDQA   Y2, Y4
+	VMOVAPS   Y7, Y7
+	VMOVDQA   Y2, Y8
+	VPADDD    vec_00000001<>+0(SB), Y4, Y4
+	VCMPPS    $0x1e, Y7, Y3, Y9
+	VCMPPS    $0x03, Y3, Y3, Y10
+	VORPS     Y10, Y9, Y9
+	VBLENDVPS Y9, Y3, Y7, Y7
+	VBLENDVPS Y9, Y4, Y8, Y8
+	VSHUFPS   $0x88, Y6, Y5, Y3
+	VSHUFPS   $0xdd, Y6, Y5, Y4
+	VPERMPD   $0xd8, Y3, Y3
+	VPERMPD   $0xd8, Y4, Y4
+	VMOVDQA   Y2, Y5
+	VPADDD    Y0, Y2, Y5
+	VCMPPS    $0x1e, Y7, Y3, Y6
+	VCMPPS    $0x03, Y3, Y3, Y9
+	VORPS     Y9, Y6, Y6
+	VBLENDVPS Y6, Y3, Y7, Y7
+	VBLENDVPS Y6, Y5, Y8, Y8
+	VPADDD    vec_00000001<>+0(SB), Y5, Y5
+	VCMPPS    $0x1e, Y7, Y4, Y3
+	VCMPPS    $0x03, Y4, Y4, Y6
+	VORPS     Y6, Y3, Y3
+	VBLENDVPS Y3, Y4, Y7, Y7
+	VBLENDVPS Y3, Y5, Y8, Y8
+	CMPQ      DI, $0x08
+	JL        last
+	VMOVUPS   Y7, (AX)
+	VMOVDQU   Y8, (CX)
+	MOVQ      $0x00000008, R11
+	CMPQ      R8, R11
+	CMOVQLT   R8, R11
+	JMP       stored
+
+last:
+	MOVQ         R8, R11
+	VMOVD        R8, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     vec_multiples_1<>+0(SB), Y3, Y3
+	VMASKMOVPS   Y7, Y3, (AX)
+	VMASKMOVPS   Y8, Y3, (CX)
+
+stored:
+	LEAQ   (AX)(R11*4), AX
+	LEAQ   (CX)(R11*4), CX
+	SUBQ   R11, DI
+	ADDQ   $0x40, R9
+	ADDQ   $0x40, R10
+	VPADDD vec_00000010<>+0(SB), Y2, Y2
+	SUBQ   R11, R8
+	JNZ    block
+	LEAQ   (DX)(SI*8), DX
+	VPADDD Y0, Y1, Y1
+	VPADDD Y0, Y1, Y1
+	DECQ   BX
+	JNZ    row
+	VZEROUPPER
+	RET

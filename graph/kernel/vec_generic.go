@@ -58,6 +58,29 @@ func eachTwin[T Float](k elementwise, z, x, y []T, a, b, c T) {
 	}
 }
 
+// rowTwin is eachRow in plain Go.
+func rowTwin[T Float](k rowLoop, z, x, y, u []T) {
+	switch k {
+	case loopAddSquares:
+		for i, v := range x {
+			d := v - y[i]
+			z[i] += T(d * d)
+		}
+	case loopAddDots:
+		for i, v := range x {
+			z[i] += T((v - y[i]) * u[i])
+		}
+	case loopScaleShift:
+		for i, v := range x {
+			z[i] = T(v*y[i]) + u[i]
+		}
+	case loopScaleShiftRelu:
+		for i, v := range x {
+			z[i] = larger(0, T(v*y[i])+u[i])
+		}
+	}
+}
+
 // mapTwin has the loops with one input.
 func mapTwin[T Float](k elementwise, z, x []T, a, b T) {
 	switch k {

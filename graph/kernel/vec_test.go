@@ -40,6 +40,23 @@ func TestElementwiseLoops(t *testing.T) {
 	})
 }
 
+func TestRowLoops(t *testing.T) {
+	withLoops(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(5, 6))
+		for k := range rowLoops {
+			for _, n := range lengths() {
+				const guard = 3
+				x, y, u := samples(rng, n+guard)[guard:], samples(rng, n+guard)[guard:], samples(rng, n+guard)[guard:]
+				z := samples(rng, n+2*guard)
+				want := append([]float32(nil), z...)
+				eachRow(k, z[guard:n+guard], x, y, u)
+				rowTwin(k, want[guard:n+guard], x, y, u)
+				sameBits(t, fmt.Sprintf("row loop %d", k), z, want)
+			}
+		}
+	})
+}
+
 func TestReductionLoops(t *testing.T) {
 	withLoops(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(3, 4))

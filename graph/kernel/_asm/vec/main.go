@@ -19,6 +19,9 @@ func main() {
 			elementwise(v, l)
 		}
 		twoResults(v, "gelu", v.gelu)
+		for _, l := range rowLoops {
+			row(v, l)
+		}
 		for _, l := range reductionLoops {
 			reduction(v, l)
 		}
@@ -29,5 +32,6 @@ func main() {
 	poolTap(1)
 	poolTap(2)
 	pool2x2()
+	pool2x2Halves()
 	Generate()
 }

@@ -212,6 +212,119 @@ func pool2x2() {
 	RET()
 }
 
+// pool2x2Halves writes pool2x2_f32_avx2, which does the same for 8 outputs at a
+// time. A vector that is cut short is stored whole where the plane has room: what
+// is too much, the next row overwrites.
+func pool2x2Halves() {
+	TEXT("pool2x2_f32_avx2", NOSPLIT, "func(y *float32, index *int32, x *float32, rows, cols, width int)")
+	Doc("pool2x2_f32_avx2 writes the maxima of rows > 0 rows of cols > 0 windows, and where in x they were.")
+	Pragma("noescape")
+	y, index, x := Load(Param("y"), GP64()), Load(Param("index"), GP64()), Load(Param("x"), GP64())
+	rows, width := Load(Param("rows"), GP64()), Load(Param("width"), GP64())
+	down, rowAt := YMM(), YMM()
+	broadcastInt(width.(reg.GPVirtual).As32(), down)
+	VMOVDQU(laneMultiples(2), rowAt)
+	room := Load(Param("cols"), GP64()) // outputs left in the plane
+	IMULQ(rows, room)
+
+	Label("row")
+	left, first, second := GP64(), GP64(), GP64()
+	Load(Param("cols"), left)
+	MOVQ(x, first)
+	LEAQ(Mem{Base: x, Index: width, Scale: 4}, second)
+	at := YMM()
+	VMOVDQA(rowAt, at)
+
+	Label("block")
+	var low, high [2]reg.VecVirtual
+	for i := range low {
+		low[i], high[i] = YMM(), YMM()
+	}
+	CMPQ(left, Imm(8))
+	JL(LabelRef("short"))
+	for i, line := range []reg.Register{first, second} {
+		VMOVUPS(Mem{Base: line}, low[i])
+		VMOVUPS(Mem{Base: line, Disp: 32}, high[i])
+	}
+	JMP(LabelRef("loaded"))
+	Label("short")
+	count, some := YMM(), YMM()
+	broadcastInt(left.(reg.GPVirtual).As32(), count)
+	VPADDD(count, count, count)
+	VPCMPGTD(laneMultiples(1), count, some)
+	for i, line := range []reg.Register{first, second} {
+		VMASKMOVPS(Mem{Base: line}, some, low[i])
+	}
+	VPSUBD(bits(8), count, count)
+	VPCMPGTD(laneMultiples(1), count, some)
+	for i, line := range []reg.Register{first, second} {
+		VMASKMOVPS(Mem{Base: line, Disp: 32}, some, high[i])
+	}
+	Label("loaded")
+	best, where := YMM(), YMM()
+	for i := range low {
+		even, odd := YMM(), YMM()
+		VSHUFPS(Imm(0b10_00_10_00), high[i], low[i], even)
+		VSHUFPS(Imm(0b11_01_11_01), high[i], low[i], odd)
+		VPERMPD(Imm(0b11_01_10_00), even, even)
+		VPERMPD(Imm(0b11_01_10_00), odd, odd)
+		here := YMM()
+		VMOVDQA(at, here)
+		if i == 0 {
+			VMOVAPS(even, best)
+			VMOVDQA(at, where)
+		} else {
+			VPADDD(down, at, here)
+			showInRegisters(even, here, best, where)
+		}
+		VPADDD(bits(1), here, here)
+		showInRegisters(odd, here, best, where)
+	}
+	CMPQ(room, Imm(8))
+	JL(LabelRef("last"))
+	VMOVUPS(best, Mem{Base: y})
+	VMOVDQU(where, Mem{Base: index})
+	done := GP64()
+	MOVQ(U32(8), done)
+	CMPQ(left, done)
+	CMOVQLT(left, done)
+	JMP(LabelRef("stored"))
+	Label("last")
+	MOVQ(left, done)
+	mask := YMM()
+	broadcastInt(left.(reg.GPVirtual).As32(), mask)
+	VPCMPGTD(laneMultiples(1), mask, mask)
+	VMASKMOVPS(best, mask, Mem{Base: y})
+	VMASKMOVPS(where, mask, Mem{Base: index})
+	Label("stored")
+	LEAQ(Mem{Base: y, Index: done, Scale: 4}, y)
+	LEAQ(Mem{Base: index, Index: done, Scale: 4}, index)
+	SUBQ(done, room)
+	ADDQ(Imm(64), first)
+	ADDQ(Imm(64), second)
+	VPADDD(bits(16), at, at)
+	SUBQ(done, left)
+	JNZ(LabelRef("block"))
+
+	LEAQ(Mem{Base: x, Index: width, Scale: 8}, x)
+	VPADDD(down, rowAt, rowAt)
+	VPADDD(down, rowAt, rowAt)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+// showInRegisters offers v, found at here, to the outputs in registers.
+func showInRegisters(v, here, best, where reg.VecVirtual) {
+	take, nan := YMM(), YMM()
+	VCMPPS(Imm(greaterThan), best, v, take)
+	VCMPPS(Imm(unordered), v, v, nan)
+	VORPS(nan, take, take)
+	VBLENDVPS(take, v, best, best)
+	VBLENDVPS(take, here, where, where)
+}
+
 // laneTable is 16 lanes that rise from first by step, in memory.
 func laneTable(name string, first, step int) Mem {
 	m := GLOBL(name, 8|16) // RODATA|NOPTR
