@@ -28,6 +28,7 @@ type Conv[T Float] struct {
 
 	flags     int
 	depthwise *depthwise[T] // instead of what follows, for such a convolution
+	flat      [2]*Gemm[T]   // likewise: without and with bias
 	method    method[T]
 	weights   weightPacker[T]
 }
@@ -45,6 +46,12 @@ func newConv[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Conv[T] {
 	}
 	if depthwisePays(&g) {
 		c.depthwise = newDepthwiseConv(tl, &g)
+		return c
+	}
+	if g.flat() {
+		for i, bias := range []Bias{NoBias, BiasPerColumn} {
+			c.flat[i] = newFlatConv(tl, &g, bias, opt.ReLU)
+		}
 		return c
 	}
 	c.method = newMethod(correlation[T]{
@@ -68,6 +75,14 @@ func (c *Conv[T]) Run(t *Team, x, w, bias, y []T) {
 	}
 	if c.depthwise != nil {
 		c.depthwise.runCorrelation(t, x, w, bias, y, flags)
+		return
+	}
+	if c.flat[0] != nil {
+		if bias == nil {
+			c.flat[0].Run(t, x, w, y)
+		} else {
+			c.flat[1].RunBias(t, x, w, y, bias)
+		}
 		return
 	}
 	run(c.method, t, c.weights.pack(t, w), x, bias, y, flags)

@@ -11,6 +11,7 @@ type ConvGradInput[T Float] struct {
 	Geom ConvGeom
 
 	depthwise *depthwise[T] // instead of what follows, for such a convolution
+	flat      *Gemm[T]      // likewise
 	parts     []*gradInputPart[T]
 	empty     bool // some pixels of x reach no y, and have gradient zero
 }
@@ -32,6 +33,10 @@ func newConvGradInput[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Conv
 	cg := &ConvGradInput[T]{Geom: g.withDefaults()}
 	if depthwisePays(&cg.Geom) {
 		cg.depthwise = newDepthwiseGradInput(tl, &cg.Geom)
+		return cg
+	}
+	if cg.Geom.flat() {
+		cg.flat = newFlatGradInput(tl, &cg.Geom)
 		return cg
 	}
 	for _, p := range cg.Geom.phases() {
@@ -67,6 +72,10 @@ func (cg *ConvGradInput[T]) Run(t *Team, dy, w, dx []T) {
 	need(len(dx), cg.Geom.xSize(), "dx")
 	if cg.depthwise != nil {
 		cg.depthwise.runCorrelation(t, dy, w, nil, dx, 0)
+		return
+	}
+	if cg.flat != nil {
+		cg.flat.Run(t, dy, w, dx)
 		return
 	}
 	if cg.empty {

@@ -27,6 +27,7 @@ type ConvGradWeight[T Float] struct {
 	winograd  *winogradGradWeight[T] // instead of the rest, where that is faster
 	direct    *directGradWeight[T]   // likewise
 	depthwise *depthwise[T]          // likewise
+	flat      *Gemm[T]               // likewise
 
 	x, dy, dw   []T
 	body, total func(w *Worker, unit int)
@@ -54,6 +55,9 @@ func newConvGradWeight[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Con
 	g = g.withDefaults()
 	if depthwisePays(&g) {
 		return &ConvGradWeight[T]{Geom: g, depthwise: newDepthwiseGradWeight(tl, &g)}
+	}
+	if g.flat() {
+		return &ConvGradWeight[T]{Geom: g, flat: newFlatGradWeight(tl, &g)}
 	}
 	s := g.forward()
 	if useWinogradGrad(tl, &g, &s, opt.Winograd) {
@@ -98,6 +102,10 @@ func (cg *ConvGradWeight[T]) Run(t *Team, x, dy, dw []T) {
 	need(len(dw), cg.Geom.wSize(), "dw")
 	if cg.depthwise != nil {
 		cg.depthwise.runGradWeight(t, x, dy, dw)
+		return
+	}
+	if cg.flat != nil {
+		cg.flat.Run(t, dy, x, dw)
 		return
 	}
 	if cg.direct != nil {
