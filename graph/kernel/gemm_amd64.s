@@ -8986,98 +8986,168 @@ done:
 // Requires: AVX, AVX2
 TEXT ·window_f32_avx2(SB), NOSPLIT, $0-112
 	MOVQ         picks_base+0(FP), AX
-	MOVQ         picks_len+8(FP), CX
-	SHLQ         $0x05, CX
-	ADDQ         AX, CX
-	MOVQ         src_base+24(FP), DX
-	MOVQ         base+48(FP), BX
-	SHLQ         $0x02, BX
-	ADDQ         BX, DX
-	MOVQ         srcPlane+64(FP), BX
-	SHLQ         $0x02, BX
-	MOVQ         dstPlane+104(FP), SI
-	SHLQ         $0x02, SI
-	MOVQ         dstRow+96(FP), DI
-	SHLQ         $0x02, DI
+	MOVQ         src_base+24(FP), CX
+	MOVQ         base+48(FP), DX
+	SHLQ         $0x02, DX
+	ADDQ         DX, CX
+	MOVQ         srcPlane+64(FP), DX
+	SHLQ         $0x02, DX
 	VPBROADCASTD fifteen<>+0(SB), Y1
 
 pick:
-	CMPQ         AX, CX
+	MOVQ         picks_len+8(FP), BX
+	SHLQ         $0x05, BX
+	MOVQ         picks_base+0(FP), SI
+	ADDQ         SI, BX
+	CMPQ         AX, BX
 	JGE          done
-	MOVLQSX      (AX), R8
-	MOVL         4(AX), R9
-	SUBL         R8, R9
-	SUBL         $0x10, R9
-	VMOVD        R9, X0
+	MOVLQSX      (AX), BX
+	MOVL         4(AX), SI
+	SUBL         BX, SI
+	SUBL         $0x10, SI
+	VMOVD        SI, X0
 	VPBROADCASTD X0, Y0
-	LEAQ         (DX)(R8*4), R8
-	MOVQ         16(AX), R9
-	IMULQ        DI, R9
-	MOVQ         dst_base+72(FP), R10
-	ADDQ         R10, R9
-	MOVL         12(AX), R10
-	LEAQ         32(AX), AX
+	LEAQ         (CX)(BX*4), BX
+	MOVQ         16(AX), SI
+	MOVQ         dstRow+96(FP), DI
+	SHLQ         $0x02, DI
+	IMULQ        DI, SI
+	MOVQ         dst_base+72(FP), DI
+	ADDQ         DI, SI
+	MOVL         12(AX), R8
+	LEAQ         32(AX), DI
 
 row:
-	VPMOVZXBD    16(AX), Y2
+	CMPQ         8(DI), $-1
+	JNE          runs
+	VPMOVZXBD    16(DI), Y2
 	VPCMPGTD     Y1, Y2, Y3
 	VPAND        Y0, Y3, Y3
 	VPADDD       Y3, Y2, Y2
-	VPBROADCASTW (AX), X3
+	VPBROADCASTW (DI), X3
 	VPMOVZXWD    X3, Y3
 	VPAND        lane_powers<>+0(SB), Y3, Y3
 	VPCMPEQD     lane_powers<>+0(SB), Y3, Y3
-	VPBROADCASTW 2(AX), X4
+	VPBROADCASTW 2(DI), X4
 	VPMOVZXWD    X4, Y4
 	VPAND        lane_powers<>+0(SB), Y4, Y4
 	VPCMPEQD     lane_powers<>+0(SB), Y4, Y4
-	MOVQ         planes+56(FP), R13
-	MOVQ         R8, R11
-	LEAQ         (R9), R12
+	MOVQ         planes+56(FP), R11
+	MOVQ         dstPlane+104(FP), R12
+	SHLQ         $0x02, R12
+	MOVQ         BX, R9
+	LEAQ         (SI), R10
 
 plane0:
 	VPXOR        Y5, Y5, Y5
 	VMOVDQA      Y3, Y6
-	VGATHERDPS   Y6, (R11)(Y2*4), Y5
-	VMASKMOVPS   Y5, Y4, (R12)
-	ADDQ         BX, R11
-	ADDQ         SI, R12
-	DECQ         R13
+	VGATHERDPS   Y6, (R9)(Y2*4), Y5
+	VMASKMOVPS   Y5, Y4, (R10)
+	ADDQ         DX, R9
+	ADDQ         R12, R10
+	DECQ         R11
 	JNZ          plane0
-	VPMOVZXBD    24(AX), Y2
+	VPMOVZXBD    24(DI), Y2
 	VPCMPGTD     Y1, Y2, Y3
 	VPAND        Y0, Y3, Y3
 	VPADDD       Y3, Y2, Y2
-	VPBROADCASTW (AX), X3
+	VPBROADCASTW (DI), X3
 	VPMOVZXWD    X3, Y3
 	VPAND        lane_powers<>+32(SB), Y3, Y3
 	VPCMPEQD     lane_powers<>+32(SB), Y3, Y3
-	VPBROADCASTW 2(AX), X4
+	VPBROADCASTW 2(DI), X4
 	VPMOVZXWD    X4, Y4
 	VPAND        lane_powers<>+32(SB), Y4, Y4
 	VPCMPEQD     lane_powers<>+32(SB), Y4, Y4
-	MOVQ         planes+56(FP), R13
-	MOVQ         R8, R11
-	LEAQ         32(R9), R12
+	MOVQ         planes+56(FP), R11
+	MOVQ         dstPlane+104(FP), R12
+	SHLQ         $0x02, R12
+	MOVQ         BX, R9
+	LEAQ         32(SI), R10
 
 plane1:
 	VPXOR      Y5, Y5, Y5
 	VMOVDQA    Y3, Y6
-	VGATHERDPS Y6, (R11)(Y2*4), Y5
-	VMASKMOVPS Y5, Y4, (R12)
-	ADDQ       BX, R11
-	ADDQ       SI, R12
-	DECQ       R13
+	VGATHERDPS Y6, (R9)(Y2*4), Y5
+	VMASKMOVPS Y5, Y4, (R10)
+	ADDQ       DX, R9
+	ADDQ       R12, R10
+	DECQ       R11
 	JNZ        plane1
-	ADDQ       DI, R9
-	ADDQ       $0x20, AX
-	DECQ       R10
-	JNZ        row
-	JMP        pick
+
+next:
+	MOVQ dstRow+96(FP), R9
+	SHLQ $0x02, R9
+	ADDQ R9, SI
+	ADDQ $0x20, DI
+	DECQ R8
+	JNZ  row
+	MOVQ DI, AX
+	JMP  pick
 
 done:
 	VZEROUPPER
 	RET
+
+runs:
+	MOVBQZX      9(DI), R9
+	MOVLQSX      (AX)(R9*4), R9
+	MOVBQSX      8(DI), R10
+	ADDQ         R10, R9
+	LEAQ         (CX)(R9*4), R9
+	VPBROADCASTW (DI), X2
+	VPMOVZXWD    X2, X2
+	VPAND        lane_powers<>+0(SB), X2, X2
+	VPCMPEQD     lane_powers<>+0(SB), X2, X2
+	MOVBQZX      11(DI), R10
+	MOVLQSX      (AX)(R10*4), R10
+	MOVBQSX      10(DI), R11
+	ADDQ         R11, R10
+	LEAQ         (CX)(R10*4), R10
+	VPBROADCASTW (DI), X3
+	VPMOVZXWD    X3, X3
+	VPAND        lane_powers<>+16(SB), X3, X3
+	VPCMPEQD     lane_powers<>+16(SB), X3, X3
+	MOVBQZX      13(DI), R11
+	MOVLQSX      (AX)(R11*4), R11
+	MOVBQSX      12(DI), R12
+	ADDQ         R12, R11
+	LEAQ         (CX)(R11*4), R11
+	VPBROADCASTW (DI), X4
+	VPMOVZXWD    X4, X4
+	VPAND        lane_powers<>+32(SB), X4, X4
+	VPCMPEQD     lane_powers<>+32(SB), X4, X4
+	MOVBQZX      15(DI), R12
+	MOVLQSX      (AX)(R12*4), R12
+	MOVBQSX      14(DI), R13
+	ADDQ         R13, R12
+	LEAQ         (CX)(R12*4), R12
+	VPBROADCASTW (DI), X5
+	VPMOVZXWD    X5, X5
+	VPAND        lane_powers<>+48(SB), X5, X5
+	VPCMPEQD     lane_powers<>+48(SB), X5, X5
+	MOVQ         planes+56(FP), R14
+	MOVQ         dstPlane+104(FP), R15
+	SHLQ         $0x02, R15
+	MOVQ         SI, R13
+
+plane:
+	VMASKMOVPS (R9), X2, X6
+	VMOVUPS    X6, (R13)
+	ADDQ       DX, R9
+	VMASKMOVPS (R10), X3, X6
+	VMOVUPS    X6, 16(R13)
+	ADDQ       DX, R10
+	VMASKMOVPS (R11), X4, X6
+	VMOVUPS    X6, 32(R13)
+	ADDQ       DX, R11
+	VMASKMOVPS (R12), X5, X6
+	VMOVUPS    X6, 48(R13)
+	ADDQ       DX, R12
+	ADDQ       R15, R13
+	DECQ       R14
+	JNZ        plane
+	JMP        next
 
 DATA fifteen<>+0(SB)/4, $0x0000000f
 GLOBL fifteen<>(SB), RODATA|NOPTR, $4

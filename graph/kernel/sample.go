@@ -50,6 +50,8 @@ const (
 //	row 0:  masks of the lanes that receive an element while the others get 0,
 //	        and of the lanes to write (16 bits, 16 bits); where a pick has
 //	        several rows, they write all lanes
+//	row 1:  for each four lanes that read a run of the source, where it begins;
+//	        see runsOf
 //	row 2, 3: for each lane a byte, the element's number in the two windows
 //
 // Elements outside the load masks are never touched, so that a window may
@@ -174,9 +176,48 @@ func appendPick(list []pick, number int, taps []reads, write uint64) []pick {
 			row[0] |= 1 << lane
 			row[2+lane/8] |= uint64(element) << (8 * (lane % 8))
 		}
+		row[1] = runsOf(windows, taps[t], write)
 		list = append(list, row)
 	}
 	return list
+}
+
+// noRuns says that some four lanes read places that do not follow each other.
+const noRuns = 1<<64 - 1
+
+// runsOf describes, in 16 bits for each four lanes, the run of consecutive
+// elements that they read: lane i reads element number + i of a window. The low
+// byte is that number, which may be negative where the first lanes read nothing;
+// bit 8 says which window.
+func runsOf(windows [2]int, r reads, write uint64) uint64 {
+	if write != allLanes {
+		return noRuns
+	}
+	var runs uint64
+	for q := range pickLanes / 4 {
+		begin, any := 0, false
+		for i, at := range r[4*q : 4*q+4] {
+			switch {
+			case at == nowhere:
+			case !any:
+				begin, any = at-i, true
+			case at-i != begin:
+				return noRuns
+			}
+		}
+		if !any {
+			begin = windows[0]
+		}
+		number, second := begin-windows[0], 0
+		if number >= pickLanes {
+			number, second = begin-windows[1], 1
+		}
+		if number < -3 || number >= pickLanes+4 {
+			return noRuns // a run that reaches far back from the second window
+		}
+		runs |= uint64(second<<8|number&0xff) << (16 * q)
+	}
+	return runs
 }
 
 // window carries out picks for a number of planes. Lane i of tap t of plane p

@@ -175,26 +175,27 @@ func (w *windowState) rows(n int) {
 	JNZ(LabelRef(loop))
 }
 
-// windowGather writes window_f32_avx2, which carries out picks with gathers,
-// for a row of a pick and half of its lanes at a time.
+// windowGather writes window_f32_avx2, which carries out picks row by row: by
+// loads of four elements where lanes read runs, or else with gathers, half of the
+// lanes at a time.
 func windowGather() {
 	TEXT("window_f32_avx2", NOSPLIT,
 		"func(picks [][4]uint64, src []float32, base, planes, srcPlane int, dst []float32, dstRow, dstPlane int)")
 	Doc("Carries out picks for planes > 0 planes; see window.")
 	Pragma("noescape")
 	head := Load(Param("picks").Base(), GP64())
-	end := Load(Param("picks").Len(), GP64())
-	SHLQ(Imm(5), end)
-	ADDQ(head, end)
 	src := Load(Param("src").Base(), GP64())
 	ADDQ(bytes("base"), src)
-	srcPlane, dstPlane, dstRow := bytes("srcPlane"), bytes("dstPlane"), bytes("dstRow")
+	srcPlane := bytes("srcPlane")
 	first, to, row, rows := GP64(), GP64(), GP64(), GP64()
 	gap, lane15 := YMM(), YMM() // what an element of the second window lies further on; 15
 	VPBROADCASTD(ConstData("fifteen", U32(15)), lane15)
 	bit := lanePowers()
 
 	Label("pick")
+	end := Load(Param("picks").Len(), GP64())
+	SHLQ(Imm(5), end)
+	ADDQ(Load(Param("picks").Base(), GP64()), end)
 	CMPQ(head, end)
 	JGE(LabelRef("done"))
 	low, distance := GP64(), GP32()
@@ -206,12 +207,14 @@ func windowGather() {
 	VPBROADCASTD(gap.AsX(), gap)
 	LEAQ(Mem{Base: src, Index: low, Scale: 4}, first)
 	MOVQ(Mem{Base: head, Disp: 16}, to)
-	IMULQ(dstRow, to)
+	IMULQ(bytes("dstRow"), to)
 	ADDQ(Load(Param("dst").Base(), GP64()), to)
 	MOVL(Mem{Base: head, Disp: 12}, rows.As32())
 	LEAQ(Mem{Base: head, Disp: 32}, row)
 
 	Label("row")
+	CMPQ(Mem{Base: row, Disp: 8}, I8(-1)) // noRuns
+	JNE(LabelRef("runs"))
 	for half := range 2 {
 		index, second, keep, write := YMM(), YMM(), YMM(), YMM()
 		VPMOVZXBD(Mem{Base: row, Disp: 16 + 8*half}, index)
@@ -226,7 +229,7 @@ func windowGather() {
 		}
 		laneMask(0, keep)
 		laneMask(2, write)
-		from, at, planes := GP64(), GP64(), Load(Param("planes"), GP64())
+		from, at, planes, dstPlane := GP64(), GP64(), Load(Param("planes"), GP64()), bytes("dstPlane")
 		MOVQ(first, from)
 		LEAQ(Mem{Base: to, Disp: 32 * half}, at)
 		loop := fmt.Sprintf("plane%d", half)
@@ -241,7 +244,8 @@ func windowGather() {
 		DECQ(planes)
 		JNZ(LabelRef(loop))
 	}
-	ADDQ(dstRow, to)
+	Label("next")
+	ADDQ(bytes("dstRow"), to)
 	ADDQ(Imm(32), row)
 	DECQ(rows)
 	JNZ(LabelRef("row"))
@@ -250,6 +254,36 @@ func windowGather() {
 	Label("done")
 	VZEROUPPER()
 	RET()
+
+	Label("runs")
+	var from [4]Register
+	var keep [4]VecVirtual
+	for q := range from {
+		from[q], keep[q] = GP64(), XMM()
+		window, number := GP64(), GP64()
+		MOVBQZX(Mem{Base: row, Disp: 8 + 2*q + 1}, window)
+		MOVLQSX(Mem{Base: head, Index: window, Scale: 4}, window)
+		MOVBQSX(Mem{Base: row, Disp: 8 + 2*q}, number)
+		ADDQ(number, window)
+		LEAQ(Mem{Base: src, Index: window, Scale: 4}, from[q])
+		VPBROADCASTW(Mem{Base: row}, keep[q])
+		VPMOVZXWD(keep[q], keep[q])
+		VPAND(bit.Offset(16*q), keep[q], keep[q])
+		VPCMPEQD(bit.Offset(16*q), keep[q], keep[q])
+	}
+	at, planes, dstPlane := GP64(), Load(Param("planes"), GP64()), bytes("dstPlane")
+	MOVQ(to, at)
+	Label("plane")
+	for q := range from {
+		v := XMM()
+		VMASKMOVPS(Mem{Base: from[q]}, keep[q], v)
+		VMOVUPS(v, Mem{Base: at, Disp: 16 * q})
+		ADDQ(srcPlane, from[q])
+	}
+	ADDQ(dstPlane, at)
+	DECQ(planes)
+	JNZ(LabelRef("plane"))
+	JMP(LabelRef("next"))
 }
 
 // lanePowers writes a table of 16 dwords, 1 << lane.
