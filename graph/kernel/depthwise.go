@@ -82,12 +82,13 @@ func encode(list []link, groups int, key, first, second func(link) int) []int32 
 	return code
 }
 
-// depthwise computes a depthwise convolution or one of its gradients, a
-// channel per unit.
+// depthwise computes a depthwise convolution or one of its gradients, some
+// channels per unit.
 type depthwise[T Float] struct {
 	tiling     *tiling[T]
 	images     int
 	channels   int
+	together   int // channels of a unit
 	taps       int
 	pitch      int // images, rounded up
 	xSize      int // places of a plane
@@ -113,6 +114,11 @@ func newDepthwise[T Float](tl *tiling[T], g *ConvGeom) *depthwise[T] {
 		tiling: tl, images: g.N, channels: g.C, taps: g.KH * g.KW, pitch: roundUp(g.N, pickLanes),
 		xSize: g.H * g.W, ySize: g.OH * g.OW,
 	}
+	// Units that write to the same line of the cache would get in each other's way.
+	const line, fit = 64, 24 << 10
+	size := max(d.xSize, d.ySize)
+	d.together = min(max(ceilDiv(line, min(d.xSize, d.ySize)), fit/(size*d.pitch)), ceilDiv(d.channels, enoughUnits))
+	d.together = max(d.together, 1)
 	d.correlate, d.gradWeight = d.correlateUnit, d.gradWeightUnit
 	return d
 }
@@ -144,56 +150,71 @@ func newDepthwiseGradWeight[T Float](tl *tiling[T], g *ConvGeom) *depthwise[T] {
 
 func (d *depthwise[T]) runCorrelation(t *Team, x, w, bias, y []T, flags int) {
 	d.x, d.w, d.bias, d.y, d.flags = x, w, bias, y, flags
-	t.For(d.channels, d.correlate)
+	t.For(ceilDiv(d.channels, d.together), d.correlate)
 	d.x, d.w, d.bias, d.y = nil, nil, nil, nil
 }
 
 func (d *depthwise[T]) runGradWeight(t *Team, x, y, w []T) {
 	d.x, d.w, d.y = x, w, y
-	t.For(d.channels, d.gradWeight)
+	t.For(ceilDiv(d.channels, d.together), d.gradWeight)
 	d.x, d.w, d.y = nil, nil, nil
 }
 
-// beside lays out a channel of src as [place][image], with zeros for the
-// images that fill up the last vector.
-func (d *depthwise[T]) beside(w *Worker, slot int, src []T, channel, size int) []T {
-	out := scratchOf[T](w, slot, size*d.pitch)
+// span returns the channels of a unit.
+func (d *depthwise[T]) span(unit int) (first, end int) {
+	first = unit * d.together
+	return first, min(first+d.together, d.channels)
+}
+
+// beside lays out some channels of src as [channel][place][image], with zeros
+// for the images that fill up the last vector.
+func (d *depthwise[T]) beside(w *Worker, slot int, src []T, first, end, size int) []T {
+	places := (end - first) * size
+	out := scratchOf[T](w, slot, places*d.pitch)
 	if d.pitch != d.images {
-		for p := range size {
+		for p := range places {
 			clear(out[p*d.pitch+d.images : (p+1)*d.pitch])
 		}
 	}
-	d.tiling.transpose(d.images, size, src[channel*size:], d.channels*size, out, d.pitch)
+	d.tiling.transpose(d.images, places, src[first*size:], d.channels*size, out, d.pitch)
 	return out
 }
 
-func (d *depthwise[T]) correlateUnit(w *Worker, channel int) {
-	in := d.beside(w, slotA, d.x, channel, d.xSize)
-	out := scratchOf[T](w, slotB, d.ySize*d.pitch)
-	var start T
-	if d.bias != nil {
-		start = d.bias[channel]
+func (d *depthwise[T]) correlateUnit(w *Worker, unit int) {
+	first, end := d.span(unit)
+	in := d.beside(w, slotA, d.x, first, end, d.xSize)
+	out := scratchOf[T](w, slotB, (end-first)*d.ySize*d.pitch)
+	for channel := first; channel < end; channel++ {
+		var start T
+		if d.bias != nil {
+			start = d.bias[channel]
+		}
+		weights := d.w[channel*d.taps : (channel+1)*d.taps]
+		from, to := in[(channel-first)*d.xSize*d.pitch:], out[(channel-first)*d.ySize*d.pitch:]
+		for n := 0; n < d.images; n += pickLanes {
+			d.tiling.linked(d.ySize, d.links, weights, from[n:], to[n:], d.pitch, start, floorOf[T](d.flags))
+		}
 	}
-	weights := d.w[channel*d.taps : (channel+1)*d.taps]
-	for n := 0; n < d.images; n += pickLanes {
-		d.tiling.linked(d.ySize, d.links, weights, in[n:], out[n:], d.pitch, start, floorOf[T](d.flags))
-	}
-	d.tiling.transpose(d.ySize, d.images, out, d.pitch, d.y[channel*d.ySize:], d.channels*d.ySize)
+	d.tiling.transpose((end-first)*d.ySize, d.images, out, d.pitch, d.y[first*d.ySize:], d.channels*d.ySize)
 }
 
-func (d *depthwise[T]) gradWeightUnit(w *Worker, channel int) {
-	x := d.beside(w, slotA, d.x, channel, d.xSize)
-	y := d.beside(w, slotB, d.y, channel, d.ySize)
+func (d *depthwise[T]) gradWeightUnit(w *Worker, unit int) {
+	first, end := d.span(unit)
+	x := d.beside(w, slotA, d.x, first, end, d.xSize)
+	y := d.beside(w, slotB, d.y, first, end, d.ySize)
 	sums := scratchOf[T](w, slotC, d.taps*pickLanes)
-	clear(sums)
-	for n := 0; n < d.images; n += pickLanes {
-		d.tiling.linkedDot(d.taps, d.links, x[n:], y[n:], sums)
-	}
-	for tap := range d.taps {
-		var sum T
-		for _, v := range sums[tap*pickLanes : (tap+1)*pickLanes] {
-			sum += v
+	for channel := first; channel < end; channel++ {
+		clear(sums)
+		from, to := x[(channel-first)*d.xSize*d.pitch:], y[(channel-first)*d.ySize*d.pitch:]
+		for n := 0; n < d.images; n += pickLanes {
+			d.tiling.linkedDot(d.taps, d.links, from[n:], to[n:], sums)
 		}
-		d.w[channel*d.taps+tap] = sum
+		for tap := range d.taps {
+			var sum T
+			for _, v := range sums[tap*pickLanes : (tap+1)*pickLanes] {
+				sum += v
+			}
+			d.w[channel*d.taps+tap] = sum
+		}
 	}
 }

@@ -12,6 +12,7 @@ type pixelwise[T Float] struct {
 	pitch     int         // images, rounded up
 	width     int         // images that are multiplied together
 	block     int         // rows of weights that a unit multiplies
+	planes    int         // that a unit transposes
 	in        []T         // src as [place][channel][image]
 	out       []T         // dst as [pixel][row][image]
 	spread    func(w *Worker, unit int)
@@ -21,9 +22,6 @@ type pixelwise[T Float] struct {
 
 // reached is a tap that reads a place inside the plane.
 type reached struct{ tap, place int }
-
-// planesPerUnit is how many planes a unit transposes.
-const planesPerUnit = 8
 
 // pixelwisePays weighs the padding that is left out against tiles as shallow
 // as the number of channels.
@@ -47,6 +45,7 @@ func newPixelwise[T Float](c correlation[T], s *sampling) *pixelwise[T] {
 	pw.pitch = vectors * pickLanes
 	pw.width = even(vectors, c.tiling.cols/pickLanes) * pickLanes
 	pw.block = c.rows * even(c.strips(), 8)
+	pw.planes = max(8, ceilDiv(64, min(pw.size, len(pw.reach)))) // units share no line of the cache
 	pw.in = alignedSlice[T](pw.size * c.groups * c.channels * pw.pitch)
 	pw.out = alignedSlice[T](len(pw.reach) * c.groups * c.m * pw.pitch)
 	pw.spread, pw.multiply, pw.gatherOut = pw.spreadUnit, pw.multiplyUnit, pw.gatherUnit
@@ -54,15 +53,15 @@ func newPixelwise[T Float](c correlation[T], s *sampling) *pixelwise[T] {
 }
 
 func (pw *pixelwise[T]) compute(t *Team) {
-	t.For(ceilDiv(pw.groups*pw.channels, planesPerUnit), pw.spread)
+	t.For(ceilDiv(pw.groups*pw.channels, pw.planes), pw.spread)
 	t.For(len(pw.reach)*pw.groups*ceilDiv(pw.m, pw.block), pw.multiply)
-	t.For(ceilDiv(pw.groups*pw.m, planesPerUnit), pw.gatherOut)
+	t.For(ceilDiv(pw.groups*pw.m, pw.planes), pw.gatherOut)
 }
 
 // spreadUnit brings some planes of src into in.
 func (pw *pixelwise[T]) spreadUnit(_ *Worker, unit int) {
 	planes := pw.groups * pw.channels
-	for p := unit * planesPerUnit; p < min((unit+1)*planesPerUnit, planes); p++ {
+	for p := unit * pw.planes; p < min((unit+1)*pw.planes, planes); p++ {
 		pw.tiling.transpose(pw.images, pw.size, pw.src[p*pw.srcPlane:], pw.srcImage, pw.in[p*pw.pitch:], planes*pw.pitch)
 	}
 }
@@ -70,7 +69,7 @@ func (pw *pixelwise[T]) spreadUnit(_ *Worker, unit int) {
 // gatherUnit brings some planes of out into dst.
 func (pw *pixelwise[T]) gatherUnit(_ *Worker, unit int) {
 	planes := pw.groups * pw.m
-	for p := unit * planesPerUnit; p < min((unit+1)*planesPerUnit, planes); p++ {
+	for p := unit * pw.planes; p < min((unit+1)*pw.planes, planes); p++ {
 		pw.tiling.transpose(len(pw.reach), pw.images, pw.out[p*pw.pitch:], planes*pw.pitch, pw.dst[p*pw.dstPlane:], pw.dstImage)
 	}
 }
