@@ -36,6 +36,9 @@ func convCases() []ConvGeom {
 		{N: 30, C: 2, H: 11, W: 6, OutC: 13, KH: 3, KW: 3, StrideH: 2, StrideW: 3, DilW: 2, PadL: 1},
 		{N: 31, C: 5, H: 12, W: 13, OutC: 5, KH: 2, KW: 3},
 		{N: 32, C: 1, H: 40, W: 37, OutC: 6, KH: 5, KW: 5, PadT: 2, PadL: 2, PadB: 2, PadR: 2},
+		{N: 3, C: 30, H: 4, W: 8, OutC: 28, KH: 1, KW: 1, Group: 2},
+		{N: 2, C: 400, H: 4, W: 4, OutC: 50, KH: 1, KW: 1},
+		{N: 2, C: 7, H: 16, W: 18, OutC: 50, KH: 1, KW: 1},
 		{N: 3, C: 2, H: 1, W: 50, OutC: 3, KH: 1, KW: 7, PadL: 3, PadR: 3},
 		{N: 3, C: 65, H: 7, W: 7, OutC: 49, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 		{N: 2, C: 17, H: 30, W: 9, OutC: 20, KH: 3, KW: 3},
@@ -44,7 +47,7 @@ func convCases() []ConvGeom {
 		{N: 2, C: 100, H: 6, W: 6, OutC: 100, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
-	for len(cases) < 71 {
+	for len(cases) < 74 {
 		group := 1 + rng.IntN(3)
 		g := ConvGeom{
 			N: 1 + rng.IntN(5), C: group * (1 + rng.IntN(6)), H: 1 + rng.IntN(14), W: 1 + rng.IntN(20),
@@ -155,14 +158,15 @@ func testConv[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom, wish
 
 // steadyGeoms are large enough for several units in every kernel: two that
 // Winograd's transforms compute, by groups and by steps, one that is computed
-// pixel by pixel, a depthwise one, one whose input gradient has phases, and one
-// of few channels, with images side by side.
+// pixel by pixel, a depthwise one, one whose input gradient has phases, one of
+// few channels, with images side by side, and one of single pixels.
 var steadyGeoms = []ConvGeom{
 	{N: 7, C: 32, H: 16, W: 16, OutC: 48, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 	{N: 40, C: 80, H: 8, W: 8, OutC: 112, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 	{N: 40, C: 64, H: 2, W: 2, OutC: 80, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 	{N: 20, C: 24, H: 9, W: 9, OutC: 24, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 24},
 	{N: 9, C: 24, H: 12, W: 12, OutC: 40, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+	{N: 12, C: 40, H: 16, W: 16, OutC: 50, KH: 1, KW: 1},
 	{N: 60, C: 3, H: 17, W: 18, OutC: 10, KH: 5, KW: 3, PadT: 2, PadL: 1, PadB: 2, PadR: 1},
 }
 

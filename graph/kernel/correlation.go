@@ -32,6 +32,9 @@ func newMethod[T Float](c correlation[T], s sampling, place func(pixel int) int,
 	if place == nil && useWinograd(&c, &s, wish) {
 		return newWinograd(c, &s)
 	}
+	if place == nil && plainPays(&s) {
+		return newPlain(c, &s)
+	}
 	if place == nil && directPays(&c, &s) {
 		return newDirect(c, &s)
 	}
