@@ -18,6 +18,8 @@ type GemmOptions struct {
 	Beta          float64 // factor of what C holds; with 0, C is not read
 	Bias          Bias
 	ReLU          bool // applied last; a NaN stays
+
+	oneThread bool // the product is part of a unit: see within
 }
 
 // Gemm is a prepared matrix product
@@ -71,8 +73,10 @@ func newGemm[T Float](tl *tiling[T], m, n, k int, transA, transB bool, opt GemmO
 	g.packA = g.alpha != 1 || g.split.cols >= 4*g.width
 	g.packB = g.bCol != 1 || g.split.rows >= 4*g.rows
 	g.body = g.unit
-	g.share()
-	if m == 1 && n > 0 && k > 0 && g.aCol == 1 && g.bRow == 1 {
+	if !opt.oneThread {
+		g.share()
+	}
+	if m == 1 && !opt.oneThread && n > 0 && k > 0 && g.aCol == 1 && g.bRow == 1 {
 		// One row of dot products: packing would cost more than it saves.
 		g.split.cols = min(n, max(unitProducts/8/max(k, 1), 1))
 		g.split.rowBlocks, g.split.colBlocks = 1, ceilDiv(n, g.split.cols)
@@ -114,6 +118,16 @@ func (g *Gemm[T]) RunBias(t *Team, a, b, c, bias []T) {
 		t.For(g.split.units(), g.body)
 	}
 	g.a, g.b, g.c, g.bias = nil, nil, nil, nil
+}
+
+// within computes the product as a part of a unit that w works on. Unlike Run
+// it may be called by several workers at once.
+func (g *Gemm[T]) within(w *Worker, a, b, c []T) {
+	one := *g
+	one.a, one.b, one.c = a, b, c
+	for unit := range one.split.units() {
+		one.unit(w, unit)
+	}
 }
 
 // extent is how many elements a matrix spans.

@@ -1,6 +1,10 @@
 package ops_test
 
-import "github.com/unprune/unprune/onnx"
+import (
+	"github.com/unprune/unprune/graph/kernel"
+	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/onnx"
+)
 
 // lengths is an int64 tensor with these numbers, fed.
 func lengths(list ...int64) input { return tensorOf(onnx.FromSlice(list, len(list))) }
@@ -89,4 +93,36 @@ var _ = addCases(
 		NoORT: "it leaves out what lies outside the image"},
 	Case{Op: "Upsample", Opset: 9, In: append([]input{image}, scales(1, 1, 2, 3)[1:]...), Diff: []int{0}},
 	Case{Op: "Upsample", Name: "opset 7", Opset: 7, In: []input{image}, Diff: []int{0}, Attrs: attrs(onnx.AttrFloats("scales", 1, 1, 2, 2))},
+)
+
+// The heads of a joint projection, with positions before batch entries, and of
+// three tensors of which not all is read.
+var _ = addCases(
+	Case{Domain: ops.Domain, Op: "HeadAttention", NOut: 2, Diff: []int{0, 1, 2}, In: []input{normal(3, 2, 12), normal(3, 2, 12), normal(3, 2, 12)},
+		Attrs: ops.HeadAttributes(jointHeads, []int{2, 3, 4})},
+	Case{Domain: ops.Domain, Op: "HeadAttention", Name: "apart", Diff: []int{0, 1, 2}, In: []input{normal(2, 4, 5), normal(2, 7, 5), normal(2, 7, 9)},
+		Attrs: ops.HeadAttributes(apartHeads, []int{8, 9})},
+	Case{Domain: ops.Domain, Op: "HeadAttentionGrad", NOut: 3, Diff: []int{0, 1, 2, 3, 4, 5},
+		In:    []input{normal(2, 3, 4), normal(3, 2, 12), normal(3, 2, 12), normal(3, 2, 12), uniform(0, 1, 2, 2, 3, 3), normal(2, 2, 3, 3)},
+		Attrs: ops.HeadAttributes(jointHeads, []int{2, 3, 4})},
+	Case{Domain: ops.Domain, Op: "HeadAttentionGrad", Name: "apart", NOut: 3, Diff: []int{0, 1, 2, 3, 4},
+		In:    []input{normal(8, 9), normal(2, 4, 5), normal(2, 7, 5), normal(2, 7, 9), uniform(0, 1, 2, 1, 4, 7)},
+		Attrs: ops.HeadAttributes(apartHeads, []int{8, 9})},
+)
+
+var (
+	jointHeads = kernel.AttentionSpec{
+		Batch: 2, Heads: 2, Queries: 3, Keys: 3, Dim: 2, Width: 2, Scale: 0.7,
+		Q: kernel.HeadLayout{Offset: 0, Batch: 12, Head: 2, Position: 24},
+		K: kernel.HeadLayout{Offset: 4, Batch: 12, Head: 2, Position: 24},
+		V: kernel.HeadLayout{Offset: 8, Batch: 12, Head: 2, Position: 24},
+		Y: kernel.HeadLayout{Batch: 12, Head: 2, Position: 4},
+	}
+	apartHeads = kernel.AttentionSpec{
+		Batch: 2, Heads: 1, Queries: 4, Keys: 7, Dim: 5, Width: 9, Scale: 0.4,
+		Q: kernel.HeadLayout{Batch: 20, Head: 20, Position: 5},
+		K: kernel.HeadLayout{Batch: 35, Head: 35, Position: 5},
+		V: kernel.HeadLayout{Batch: 63, Head: 63, Position: 9},
+		Y: kernel.HeadLayout{Batch: 36, Head: 36, Position: 9},
+	}
 )
