@@ -8,6 +8,7 @@ import (
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/kernel"
 	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/graph/pass"
 	"github.com/unprune/unprune/onnx"
 )
 
@@ -47,8 +48,11 @@ type step struct {
 // Compile plans memory and prepares every node. The graph is not changed and
 // must not be changed while the program is used.
 func Compile(g *graph.Graph, o Options) (*Program, error) {
-	g, err := lower(g)
-	if err != nil {
+	g = g.Clone()
+	if err := pass.Attention(g); err != nil {
+		return nil, err
+	}
+	if err := lower(g); err != nil {
 		return nil, err
 	}
 	if err := fuse(g); err != nil {
@@ -94,24 +98,22 @@ func Compile(g *graph.Graph, o Options) (*Program, error) {
 	return p, nil
 }
 
-// lower returns a copy of g in which nodes without a kernel are replaced by
-// their body in standard operators.
-func lower(g *graph.Graph) (*graph.Graph, error) {
-	g = g.Clone()
+// lower replaces nodes without a kernel by their body in standard operators.
+func lower(g *graph.Graph) error {
 	b := ops.NewBuilder(g)
 	for again := true; again; {
 		again = false
 		for _, n := range slices.Clone(g.Nodes) {
 			op, err := ops.Lookup(n)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if op.Forward != nil {
 				continue
 			}
 			outs, err := ops.Inline(b, n)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			for i, out := range n.Outputs {
 				if out == nil {
@@ -122,21 +124,21 @@ func lower(g *graph.Graph) (*graph.Graph, error) {
 				g.ReplaceUses(out, outs[i])
 				if isOutput { // the program's outputs go by name
 					if err := swapNames(g, out, outs[i], name); err != nil {
-						return nil, err
+						return err
 					}
 				}
 			}
 			if err := g.RemoveNode(n); err != nil {
-				return nil, err
+				return err
 			}
 			again = true
 		}
 		if err := g.Sort(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	g.Prune()
-	return g, nil
+	return nil
 }
 
 func swapNames(g *graph.Graph, old, v *graph.Value, name string) error {

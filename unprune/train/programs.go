@@ -119,6 +119,9 @@ func (e *Engine) train(kind kind, t unprune.Term, o autodiff.TrainOptions) (*com
 		if err != nil {
 			return nil, err
 		}
+		if err := pass.Attention(g); err != nil {
+			return nil, err
+		}
 		o.Logits, o.Params, o.State = e.model.Logits.Name, e.params, e.statsOf(g)
 		o.Weighted, o.Loss = true, k.loss
 		if err := autodiff.Train(g, o); err != nil {
