@@ -49,7 +49,7 @@ type step struct {
 // must not be changed while the program is used.
 func Compile(g *graph.Graph, o Options) (*Program, error) {
 	g = g.Clone()
-	if err := pass.Attention(g); err != nil {
+	if err := pass.Contract(g); err != nil {
 		return nil, err
 	}
 	if err := lower(g); err != nil {

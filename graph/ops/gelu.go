@@ -19,7 +19,7 @@ func init() {
 		},
 		Op{
 			Domain: Domain, Name: "GeluSlope", InPlace: []int{0}, Axes: axesFirst,
-			Infer: inferGeluSlope, Body: bodyGeluSlope, Forward: kernels(forwardGelu[float32], forwardGelu[float64]),
+			Infer: inferGeluSlope, Grad: gradGeluSlope, Body: bodyGeluSlope, Forward: kernels(forwardGelu[float32], forwardGelu[float64]),
 		},
 	)
 }
@@ -65,6 +65,22 @@ func inferGeluSlope(n *graph.Node) error {
 		return err
 	}
 	return setOutput(n, 0, x.DType, x.Shape)
+}
+
+// gradGeluSlope: with f the density, (xF)' is the other output, and
+// (F + xf)' = (2 - x^2) f.
+func gradGeluSlope(b *Builder, n *graph.Node, dy values) (values, error) {
+	x := n.Inputs[0]
+	var dx *graph.Value
+	if dy[0] != nil {
+		dx = b.Mul(dy[0], b.Outputs(n, 2)[1])
+	}
+	if len(dy) > 1 && dy[1] != nil {
+		xx := b.Mul(x, x)
+		density := b.Mul(b.Op("Exp", b.Mul(xx, b.Scalar(-0.5, x))), b.Scalar(1/math.Sqrt(2*math.Pi), x))
+		dx = b.sum(dx, b.Mul(dy[1], b.Mul(b.Sub(b.Scalar(2, x), xx), density)))
+	}
+	return values{dx}, nil
 }
 
 // bodyGeluSlope: y = xF and F + xf.

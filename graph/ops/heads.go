@@ -11,7 +11,7 @@ import (
 )
 
 // Attention in one node, with queries, keys and values where a projection left
-// them; pass.Attention makes it of the parts that exporters write.
+// them; pass.Contract makes it of the parts that exporters write.
 func init() {
 	register(
 		Op{

@@ -9,11 +9,10 @@ import (
 	"github.com/unprune/unprune/graph/ops"
 )
 
-// Attention replaces scaled dot product attention by the operator HeadAttention
-// of our own, in place: Softmax between two MatMul, with whatever scales,
-// splits and transposes exporters put around them. g must be specialised.
-// Attention with a mask stays as it is.
-func Attention(g *graph.Graph) error {
+// contractAttention replaces scaled dot product attention by the operator
+// HeadAttention: Softmax between two MatMul, with whatever scales, splits and
+// transposes exporters put around them. Attention with a mask stays as it is.
+func contractAttention(g *graph.Graph) error {
 	for _, n := range slices.Clone(g.Nodes) {
 		if n.Domain == "" && n.Op == "Attention" && onlyQKV(n) {
 			if err := spell(g, n); err != nil {

@@ -119,7 +119,7 @@ func (e *Engine) train(kind kind, t unprune.Term, o autodiff.TrainOptions) (*com
 		if err != nil {
 			return nil, err
 		}
-		if err := pass.Attention(g); err != nil {
+		if err := pass.Contract(g); err != nil {
 			return nil, err
 		}
 		o.Logits, o.Params, o.State = e.model.Logits.Name, e.params, e.statsOf(g)
