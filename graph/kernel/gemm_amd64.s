@@ -49,13 +49,13 @@ epilogue:
 	MOVQ      cRow+104(FP), CX
 	SHLQ      $0x02, CX
 	MOVQ      flags+144(FP), CX
+	MOVQ      bias_base+120(FP), DX
 	TESTQ     $0x00000001, CX
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Y1
 	VADDPS    Y1, Y0, Y0
 
 rowBias:
-	MOVQ         bias_base+120(FP), DX
 	TESTQ        $0x00000002, CX
 	JZ           columnBias
 	VBROADCASTSS (DX), Y1
@@ -123,13 +123,13 @@ epilogue:
 	MOVQ      cRow+104(FP), CX
 	SHLQ      $0x02, CX
 	MOVQ      flags+144(FP), CX
+	MOVQ      bias_base+120(FP), DX
 	TESTQ     $0x00000001, CX
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Z1
 	VADDPS    Z1, Z0, Z0
 
 rowBias:
-	MOVQ         bias_base+120(FP), DX
 	TESTQ        $0x00000002, CX
 	JZ           columnBias
 	VBROADCASTSS (DX), Z1
@@ -202,6 +202,7 @@ epilogue:
 	MOVQ      cRow+104(FP), CX
 	SHLQ      $0x02, CX
 	MOVQ      flags+144(FP), CX
+	MOVQ      bias_base+120(FP), DX
 	TESTQ     $0x00000001, CX
 	JZ        rowBias
 	VMOVUPS   (AX), Z2
@@ -210,7 +211,6 @@ epilogue:
 	VADDPS    Z2, Z1, Z1
 
 rowBias:
-	MOVQ         bias_base+120(FP), DX
 	TESTQ        $0x00000002, CX
 	JZ           columnBias
 	VBROADCASTSS (DX), Z2
@@ -292,6 +292,7 @@ epilogue:
 	MOVQ      cRow+104(FP), CX
 	SHLQ      $0x02, CX
 	MOVQ      flags+144(FP), CX
+	MOVQ      bias_base+120(FP), DX
 	TESTQ     $0x00000001, CX
 	JZ        rowBias
 	VMOVUPS   (AX), Z3
@@ -302,7 +303,6 @@ epilogue:
 	VADDPS    Z3, Z2, Z2
 
 rowBias:
-	MOVQ         bias_base+120(FP), DX
 	TESTQ        $0x00000002, CX
 	JZ           columnBias
 	VBROADCASTSS (DX), Z3
@@ -384,6 +384,7 @@ epilogue:
 	MOVQ      cRow+104(FP), CX
 	SHLQ      $0x02, CX
 	MOVQ      flags+144(FP), DX
+	MOVQ      bias_base+120(FP), BX
 	TESTQ     $0x00000001, DX
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Y2
@@ -392,7 +393,6 @@ epilogue:
 	VADDPS    Y2, Y1, Y1
 
 rowBias:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias
 	VBROADCASTSS (BX), Y2
@@ -469,6 +469,7 @@ epilogue:
 	MOVQ      cRow+104(FP), CX
 	SHLQ      $0x02, CX
 	MOVQ      flags+144(FP), DX
+	MOVQ      bias_base+120(FP), BX
 	TESTQ     $0x00000001, DX
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Z2
@@ -477,7 +478,6 @@ epilogue:
 	VADDPS    Z2, Z1, Z1
 
 rowBias:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias
 	VBROADCASTSS (BX), Z2
@@ -563,6 +563,7 @@ epilogue:
 	MOVQ      cRow+104(FP), CX
 	SHLQ      $0x02, CX
 	MOVQ      flags+144(FP), DX
+	MOVQ      bias_base+120(FP), BX
 	TESTQ     $0x00000001, DX
 	JZ        rowBias
 	VMOVUPS   (AX), Z4
@@ -575,7 +576,6 @@ epilogue:
 	VADDPS    Z4, Z3, Z3
 
 rowBias:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias
 	VBROADCASTSS (BX), Z4
@@ -677,6 +677,7 @@ epilogue:
 	MOVQ      cRow+104(FP), CX
 	SHLQ      $0x02, CX
 	MOVQ      flags+144(FP), DX
+	MOVQ      bias_base+120(FP), BX
 	TESTQ     $0x00000001, DX
 	JZ        rowBias
 	VMOVUPS   (AX), Z6
@@ -693,7 +694,6 @@ epilogue:
 	VADDPS    Z6, Z5, Z5
 
 rowBias:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias
 	VBROADCASTSS (BX), Z6
@@ -792,6 +792,7 @@ epilogue:
 	MOVQ      cRow+104(FP), CX
 	SHLQ      $0x02, CX
 	MOVQ      flags+144(FP), DX
+	MOVQ      bias_base+120(FP), BX
 	TESTQ     $0x00000001, DX
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Y3
@@ -802,7 +803,6 @@ epilogue:
 	VADDPS    Y3, Y2, Y2
 
 rowBias:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias
 	VBROADCASTSS (BX), Y3
@@ -888,6 +888,7 @@ epilogue:
 	MOVQ      cRow+104(FP), CX
 	SHLQ      $0x02, CX
 	MOVQ      flags+144(FP), DX
+	MOVQ      bias_base+120(FP), BX
 	TESTQ     $0x00000001, DX
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Z3
@@ -898,7 +899,6 @@ epilogue:
 	VADDPS    Z3, Z2, Z2
 
 rowBias:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias
 	VBROADCASTSS (BX), Z3
@@ -997,6 +997,7 @@ epilogue:
 	MOVQ      cRow+104(FP), CX
 	SHLQ      $0x02, CX
 	MOVQ      flags+144(FP), DX
+	MOVQ      bias_base+120(FP), BX
 	TESTQ     $0x00000001, DX
 	JZ        rowBias
 	VMOVUPS   (AX), Z6
@@ -1013,7 +1014,6 @@ epilogue:
 	VADDPS    Z6, Z5, Z5
 
 rowBias:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias
 	VBROADCASTSS (BX), Z6
@@ -1135,6 +1135,7 @@ epilogue:
 	MOVQ      cRow+104(FP), CX
 	SHLQ      $0x02, CX
 	MOVQ      flags+144(FP), DX
+	MOVQ      bias_base+120(FP), BX
 	TESTQ     $0x00000001, DX
 	JZ        rowBias
 	VMOVUPS   (AX), Z9
@@ -1157,7 +1158,6 @@ epilogue:
 	VADDPS    Z9, Z8, Z8
 
 rowBias:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias
 	VBROADCASTSS (BX), Z9
@@ -1275,6 +1275,7 @@ epilogue:
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	MOVQ      flags+144(FP), BX
+	MOVQ      bias_base+120(FP), SI
 	TESTQ     $0x00000001, BX
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Y4
@@ -1287,7 +1288,6 @@ epilogue:
 	VADDPS    Y4, Y3, Y3
 
 rowBias:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias
 	VBROADCASTSS (SI), Y4
@@ -1384,6 +1384,7 @@ epilogue:
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	MOVQ      flags+144(FP), BX
+	MOVQ      bias_base+120(FP), SI
 	TESTQ     $0x00000001, BX
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Z4
@@ -1396,7 +1397,6 @@ epilogue:
 	VADDPS    Z4, Z3, Z3
 
 rowBias:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias
 	VBROADCASTSS (SI), Z4
@@ -1510,6 +1510,7 @@ epilogue:
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	MOVQ      flags+144(FP), BX
+	MOVQ      bias_base+120(FP), SI
 	TESTQ     $0x00000001, BX
 	JZ        rowBias
 	VMOVUPS   (AX), Z8
@@ -1530,7 +1531,6 @@ epilogue:
 	VADDPS    Z8, Z7, Z7
 
 rowBias:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias
 	VBROADCASTSS (SI), Z8
@@ -1674,6 +1674,7 @@ epilogue:
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	MOVQ      flags+144(FP), BX
+	MOVQ      bias_base+120(FP), SI
 	TESTQ     $0x00000001, BX
 	JZ        rowBias
 	VMOVUPS   (AX), Z12
@@ -1702,7 +1703,6 @@ epilogue:
 	VADDPS    Z12, Z11, Z11
 
 rowBias:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias
 	VBROADCASTSS (SI), Z12
@@ -1837,6 +1837,7 @@ epilogue:
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	MOVQ      flags+144(FP), BX
+	MOVQ      bias_base+120(FP), SI
 	TESTQ     $0x00000001, BX
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Y5
@@ -1851,7 +1852,6 @@ epilogue:
 	VADDPS    Y5, Y4, Y4
 
 rowBias:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias
 	VBROADCASTSS (SI), Y5
@@ -1957,6 +1957,7 @@ epilogue:
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	MOVQ      flags+144(FP), BX
+	MOVQ      bias_base+120(FP), SI
 	TESTQ     $0x00000001, BX
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Z5
@@ -1971,7 +1972,6 @@ epilogue:
 	VADDPS    Z5, Z4, Z4
 
 rowBias:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias
 	VBROADCASTSS (SI), Z5
@@ -2098,6 +2098,7 @@ epilogue:
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	MOVQ      flags+144(FP), BX
+	MOVQ      bias_base+120(FP), SI
 	TESTQ     $0x00000001, BX
 	JZ        rowBias
 	VMOVUPS   (AX), Z10
@@ -2122,7 +2123,6 @@ epilogue:
 	VADDPS    Z10, Z9, Z9
 
 rowBias:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias
 	VBROADCASTSS (SI), Z10
@@ -2286,6 +2286,7 @@ epilogue:
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	MOVQ      flags+144(FP), BX
+	MOVQ      bias_base+120(FP), SI
 	TESTQ     $0x00000001, BX
 	JZ        rowBias
 	VMOVUPS   (AX), Z15
@@ -2320,7 +2321,6 @@ epilogue:
 	VADDPS    Z15, Z14, Z14
 
 rowBias:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias
 	VBROADCASTSS (SI), Z15
@@ -2474,6 +2474,7 @@ epilogue:
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (DX)(CX*2), BX
 	MOVQ      flags+144(FP), SI
+	MOVQ      bias_base+120(FP), DI
 	TESTQ     $0x00000001, SI
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Y6
@@ -2490,7 +2491,6 @@ epilogue:
 	VADDPS    Y6, Y5, Y5
 
 rowBias:
-	MOVQ         bias_base+120(FP), DI
 	TESTQ        $0x00000002, SI
 	JZ           columnBias
 	VBROADCASTSS (DI), Y6
@@ -2607,6 +2607,7 @@ epilogue:
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (DX)(CX*2), BX
 	MOVQ      flags+144(FP), SI
+	MOVQ      bias_base+120(FP), DI
 	TESTQ     $0x00000001, SI
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Z6
@@ -2623,7 +2624,6 @@ epilogue:
 	VADDPS    Z6, Z5, Z5
 
 rowBias:
-	MOVQ         bias_base+120(FP), DI
 	TESTQ        $0x00000002, SI
 	JZ           columnBias
 	VBROADCASTSS (DI), Z6
@@ -2765,6 +2765,7 @@ epilogue:
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (DX)(CX*2), BX
 	MOVQ      flags+144(FP), SI
+	MOVQ      bias_base+120(FP), DI
 	TESTQ     $0x00000001, SI
 	JZ        rowBias
 	VMOVUPS   (AX), Z12
@@ -2793,7 +2794,6 @@ epilogue:
 	VADDPS    Z12, Z11, Z11
 
 rowBias:
-	MOVQ         bias_base+120(FP), DI
 	TESTQ        $0x00000002, SI
 	JZ           columnBias
 	VBROADCASTSS (DI), Z12
@@ -2979,6 +2979,7 @@ epilogue:
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (DX)(CX*2), BX
 	MOVQ      flags+144(FP), SI
+	MOVQ      bias_base+120(FP), DI
 	TESTQ     $0x00000001, SI
 	JZ        rowBias
 	VMOVUPS   (AX), Z18
@@ -3019,7 +3020,6 @@ epilogue:
 	VADDPS    Z18, Z17, Z17
 
 rowBias:
-	MOVQ         bias_base+120(FP), DI
 	TESTQ        $0x00000002, SI
 	JZ           columnBias
 	VBROADCASTSS (DI), Z18
@@ -3190,6 +3190,7 @@ epilogue:
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (DX)(CX*2), BX
 	MOVQ      flags+144(FP), SI
+	MOVQ      bias_base+120(FP), DI
 	TESTQ     $0x00000001, SI
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Y7
@@ -3208,7 +3209,6 @@ epilogue:
 	VADDPS    Y7, Y6, Y6
 
 rowBias:
-	MOVQ         bias_base+120(FP), DI
 	TESTQ        $0x00000002, SI
 	JZ           columnBias
 	VBROADCASTSS (DI), Y7
@@ -3334,6 +3334,7 @@ epilogue:
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (DX)(CX*2), BX
 	MOVQ      flags+144(FP), SI
+	MOVQ      bias_base+120(FP), DI
 	TESTQ     $0x00000001, SI
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Z7
@@ -3352,7 +3353,6 @@ epilogue:
 	VADDPS    Z7, Z6, Z6
 
 rowBias:
-	MOVQ         bias_base+120(FP), DI
 	TESTQ        $0x00000002, SI
 	JZ           columnBias
 	VBROADCASTSS (DI), Z7
@@ -3507,6 +3507,7 @@ epilogue:
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (DX)(CX*2), BX
 	MOVQ      flags+144(FP), SI
+	MOVQ      bias_base+120(FP), DI
 	TESTQ     $0x00000001, SI
 	JZ        rowBias
 	VMOVUPS   (AX), Z14
@@ -3539,7 +3540,6 @@ epilogue:
 	VADDPS    Z14, Z13, Z13
 
 rowBias:
-	MOVQ         bias_base+120(FP), DI
 	TESTQ        $0x00000002, SI
 	JZ           columnBias
 	VBROADCASTSS (DI), Z14
@@ -3745,6 +3745,7 @@ epilogue:
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (DX)(CX*2), BX
 	MOVQ      flags+144(FP), SI
+	MOVQ      bias_base+120(FP), DI
 	TESTQ     $0x00000001, SI
 	JZ        rowBias
 	VMOVUPS   (AX), Z21
@@ -3791,7 +3792,6 @@ epilogue:
 	VADDPS    Z21, Z20, Z20
 
 rowBias:
-	MOVQ         bias_base+120(FP), DI
 	TESTQ        $0x00000002, SI
 	JZ           columnBias
 	VBROADCASTSS (DI), Z21
@@ -3981,6 +3981,7 @@ epilogue:
 	LEAQ      (DX)(CX*2), BX
 	LEAQ      (BX)(CX*2), SI
 	MOVQ      flags+144(FP), DI
+	MOVQ      bias_base+120(FP), R8
 	TESTQ     $0x00000001, DI
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Y8
@@ -4001,7 +4002,6 @@ epilogue:
 	VADDPS    Y8, Y7, Y7
 
 rowBias:
-	MOVQ         bias_base+120(FP), R8
 	TESTQ        $0x00000002, DI
 	JZ           columnBias
 	VBROADCASTSS (R8), Y8
@@ -4138,6 +4138,7 @@ epilogue:
 	LEAQ      (DX)(CX*2), BX
 	LEAQ      (BX)(CX*2), SI
 	MOVQ      flags+144(FP), DI
+	MOVQ      bias_base+120(FP), R8
 	TESTQ     $0x00000001, DI
 	JZ        rowBias
 	VMOVUPS.Z (AX), K1, Z8
@@ -4158,7 +4159,6 @@ epilogue:
 	VADDPS    Z8, Z7, Z7
 
 rowBias:
-	MOVQ         bias_base+120(FP), R8
 	TESTQ        $0x00000002, DI
 	JZ           columnBias
 	VBROADCASTSS (R8), Z8
@@ -4328,6 +4328,7 @@ epilogue:
 	LEAQ      (DX)(CX*2), BX
 	LEAQ      (BX)(CX*2), SI
 	MOVQ      flags+144(FP), DI
+	MOVQ      bias_base+120(FP), R8
 	TESTQ     $0x00000001, DI
 	JZ        rowBias
 	VMOVUPS   (AX), Z16
@@ -4364,7 +4365,6 @@ epilogue:
 	VADDPS    Z16, Z15, Z15
 
 rowBias:
-	MOVQ         bias_base+120(FP), R8
 	TESTQ        $0x00000002, DI
 	JZ           columnBias
 	VBROADCASTSS (R8), Z16
@@ -4592,6 +4592,7 @@ epilogue:
 	LEAQ      (DX)(CX*2), BX
 	LEAQ      (BX)(CX*2), SI
 	MOVQ      flags+144(FP), DI
+	MOVQ      bias_base+120(FP), R8
 	TESTQ     $0x00000001, DI
 	JZ        rowBias
 	VMOVUPS   (AX), Z24
@@ -4644,7 +4645,6 @@ epilogue:
 	VADDPS    Z24, Z23, Z23
 
 rowBias:
-	MOVQ         bias_base+120(FP), R8
 	TESTQ        $0x00000002, DI
 	JZ           columnBias
 	VBROADCASTSS (R8), Z24
@@ -4786,6 +4786,172 @@ DATA lane_masks<>+56(SB)/4, $0x00000000
 DATA lane_masks<>+60(SB)/4, $0x00000000
 GLOBL lane_masks<>(SB), RODATA|NOPTR, $64
 
+// func gemm_strips_f32_6x16_avx2(n int, k int, a []float32, b []float32, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·gemm_strips_f32_6x16_avx2(SB), NOSPLIT, $0-128
+	MOVQ   n+0(FP), AX
+	MOVQ   a_base+16(FP), CX
+	MOVQ   c_base+64(FP), DX
+	MOVQ   cRow+88(FP), BX
+	SHLQ   $0x02, BX
+	LEAQ   (BX)(BX*2), SI
+	LEAQ   (SI)(BX*2), DI
+	MOVQ   flags+120(FP), R8
+	MOVQ   bias_base+96(FP), R9
+	IMUL3Q $0x06, BX, R10
+
+strip:
+	MOVQ       b_base+40(FP), R11
+	MOVQ       k+8(FP), R12
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	TESTQ      $0x00000001, R8
+	JZ         loop
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(BX*1)
+	PREFETCHT0 (DX)(BX*2)
+	PREFETCHT0 (DX)(SI*1)
+	PREFETCHT0 (DX)(BX*4)
+	PREFETCHT0 (DX)(DI*1)
+
+loop:
+	VMOVUPS      (R11), Y12
+	VMOVUPS      32(R11), Y13
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(CX), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(CX), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(CX), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 16(CX), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 20(CX), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x20, CX
+	ADDQ         $0x40, R11
+	DECQ         R12
+	JNZ          loop
+	TESTQ        $0x00000001, R8
+	JZ           rowBias
+	VMOVUPS      (DX), Y12
+	VADDPS       Y12, Y0, Y0
+	VMOVUPS      32(DX), Y12
+	VADDPS       Y12, Y1, Y1
+	VMOVUPS      (DX)(BX*1), Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      32(DX)(BX*1), Y12
+	VADDPS       Y12, Y3, Y3
+	VMOVUPS      (DX)(BX*2), Y12
+	VADDPS       Y12, Y4, Y4
+	VMOVUPS      32(DX)(BX*2), Y12
+	VADDPS       Y12, Y5, Y5
+	VMOVUPS      (DX)(SI*1), Y12
+	VADDPS       Y12, Y6, Y6
+	VMOVUPS      32(DX)(SI*1), Y12
+	VADDPS       Y12, Y7, Y7
+	VMOVUPS      (DX)(BX*4), Y12
+	VADDPS       Y12, Y8, Y8
+	VMOVUPS      32(DX)(BX*4), Y12
+	VADDPS       Y12, Y9, Y9
+	VMOVUPS      (DX)(DI*1), Y12
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      32(DX)(DI*1), Y12
+	VADDPS       Y12, Y11, Y11
+
+rowBias:
+	TESTQ        $0x00000002, R8
+	JZ           columnBias
+	VBROADCASTSS (R9), Y12
+	VADDPS       Y12, Y0, Y0
+	VADDPS       Y12, Y1, Y1
+	VBROADCASTSS 4(R9), Y12
+	VADDPS       Y12, Y2, Y2
+	VADDPS       Y12, Y3, Y3
+	VBROADCASTSS 8(R9), Y12
+	VADDPS       Y12, Y4, Y4
+	VADDPS       Y12, Y5, Y5
+	VBROADCASTSS 12(R9), Y12
+	VADDPS       Y12, Y6, Y6
+	VADDPS       Y12, Y7, Y7
+	VBROADCASTSS 16(R9), Y12
+	VADDPS       Y12, Y8, Y8
+	VADDPS       Y12, Y9, Y9
+	VBROADCASTSS 20(R9), Y12
+	VADDPS       Y12, Y10, Y10
+	VADDPS       Y12, Y11, Y11
+
+columnBias:
+	TESTQ   $0x00000004, R8
+	JZ      relu
+	VMOVUPS (R9), Y12
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y12, Y4, Y4
+	VADDPS  Y12, Y6, Y6
+	VADDPS  Y12, Y8, Y8
+	VADDPS  Y12, Y10, Y10
+	VMOVUPS 32(R9), Y12
+	VADDPS  Y12, Y1, Y1
+	VADDPS  Y12, Y3, Y3
+	VADDPS  Y12, Y5, Y5
+	VADDPS  Y12, Y7, Y7
+	VADDPS  Y12, Y9, Y9
+	VADDPS  Y12, Y11, Y11
+
+relu:
+	TESTQ  $0x00000008, R8
+	JZ     store
+	VXORPS Y12, Y12, Y12
+	VMAXPS Y0, Y12, Y0
+	VMAXPS Y1, Y12, Y1
+	VMAXPS Y2, Y12, Y2
+	VMAXPS Y3, Y12, Y3
+	VMAXPS Y4, Y12, Y4
+	VMAXPS Y5, Y12, Y5
+	VMAXPS Y6, Y12, Y6
+	VMAXPS Y7, Y12, Y7
+	VMAXPS Y8, Y12, Y8
+	VMAXPS Y9, Y12, Y9
+	VMAXPS Y10, Y12, Y10
+	VMAXPS Y11, Y12, Y11
+
+store:
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS Y2, (DX)(BX*1)
+	VMOVUPS Y3, 32(DX)(BX*1)
+	VMOVUPS Y4, (DX)(BX*2)
+	VMOVUPS Y5, 32(DX)(BX*2)
+	VMOVUPS Y6, (DX)(SI*1)
+	VMOVUPS Y7, 32(DX)(SI*1)
+	VMOVUPS Y8, (DX)(BX*4)
+	VMOVUPS Y9, 32(DX)(BX*4)
+	VMOVUPS Y10, (DX)(DI*1)
+	VMOVUPS Y11, 32(DX)(DI*1)
+	ADDQ    R10, DX
+	DECQ    AX
+	JNZ     strip
+	VZEROUPPER
+	RET
+
 // func gemm_f32_1x8_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·gemm_f32_1x8_avx2(SB), NOSPLIT, $0-152
@@ -4842,13 +5008,13 @@ epilogue_whole:
 	MOVQ    cRow+104(FP), CX
 	SHLQ    $0x02, CX
 	MOVQ    flags+144(FP), CX
+	MOVQ    bias_base+120(FP), DX
 	TESTQ   $0x00000001, CX
 	JZ      rowBias_whole
 	VMOVUPS (AX), Y0
 	VADDPS  Y0, Y1, Y1
 
 rowBias_whole:
-	MOVQ         bias_base+120(FP), DX
 	TESTQ        $0x00000002, CX
 	JZ           columnBias_whole
 	VBROADCASTSS (DX), Y0
@@ -4889,13 +5055,13 @@ epilogue:
 	MOVQ       cRow+104(FP), CX
 	SHLQ       $0x02, CX
 	MOVQ       flags+144(FP), CX
+	MOVQ       bias_base+120(FP), DX
 	TESTQ      $0x00000001, CX
 	JZ         rowBias
 	VMASKMOVPS (AX), Y0, Y2
 	VADDPS     Y2, Y1, Y1
 
 rowBias:
-	MOVQ         bias_base+120(FP), DX
 	TESTQ        $0x00000002, CX
 	JZ           columnBias
 	VBROADCASTSS (DX), Y2
@@ -4977,6 +5143,7 @@ epilogue_whole:
 	MOVQ    cRow+104(FP), CX
 	SHLQ    $0x02, CX
 	MOVQ    flags+144(FP), CX
+	MOVQ    bias_base+120(FP), DX
 	TESTQ   $0x00000001, CX
 	JZ      rowBias_whole
 	VMOVUPS (AX), Y0
@@ -4985,7 +5152,6 @@ epilogue_whole:
 	VADDPS  Y0, Y2, Y2
 
 rowBias_whole:
-	MOVQ         bias_base+120(FP), DX
 	TESTQ        $0x00000002, CX
 	JZ           columnBias_whole
 	VBROADCASTSS (DX), Y0
@@ -5033,6 +5199,7 @@ epilogue:
 	MOVQ       cRow+104(FP), CX
 	SHLQ       $0x02, CX
 	MOVQ       flags+144(FP), CX
+	MOVQ       bias_base+120(FP), DX
 	TESTQ      $0x00000001, CX
 	JZ         rowBias
 	VMOVUPS    (AX), Y3
@@ -5041,7 +5208,6 @@ epilogue:
 	VADDPS     Y3, Y2, Y2
 
 rowBias:
-	MOVQ         bias_base+120(FP), DX
 	TESTQ        $0x00000002, CX
 	JZ           columnBias
 	VBROADCASTSS (DX), Y3
@@ -5130,6 +5296,7 @@ epilogue_whole:
 	MOVQ    cRow+104(FP), CX
 	SHLQ    $0x02, CX
 	MOVQ    flags+144(FP), DX
+	MOVQ    bias_base+120(FP), BX
 	TESTQ   $0x00000001, DX
 	JZ      rowBias_whole
 	VMOVUPS (AX), Y0
@@ -5138,7 +5305,6 @@ epilogue_whole:
 	VADDPS  Y0, Y2, Y2
 
 rowBias_whole:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias_whole
 	VBROADCASTSS (BX), Y0
@@ -5186,6 +5352,7 @@ epilogue:
 	MOVQ       cRow+104(FP), CX
 	SHLQ       $0x02, CX
 	MOVQ       flags+144(FP), DX
+	MOVQ       bias_base+120(FP), BX
 	TESTQ      $0x00000001, DX
 	JZ         rowBias
 	VMASKMOVPS (AX), Y0, Y3
@@ -5194,7 +5361,6 @@ epilogue:
 	VADDPS     Y3, Y2, Y2
 
 rowBias:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias
 	VBROADCASTSS (BX), Y3
@@ -5288,6 +5454,7 @@ epilogue_whole:
 	MOVQ    cRow+104(FP), CX
 	SHLQ    $0x02, CX
 	MOVQ    flags+144(FP), DX
+	MOVQ    bias_base+120(FP), BX
 	TESTQ   $0x00000001, DX
 	JZ      rowBias_whole
 	VMOVUPS (AX), Y0
@@ -5300,7 +5467,6 @@ epilogue_whole:
 	VADDPS  Y0, Y4, Y4
 
 rowBias_whole:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias_whole
 	VBROADCASTSS (BX), Y0
@@ -5360,6 +5526,7 @@ epilogue:
 	MOVQ       cRow+104(FP), CX
 	SHLQ       $0x02, CX
 	MOVQ       flags+144(FP), DX
+	MOVQ       bias_base+120(FP), BX
 	TESTQ      $0x00000001, DX
 	JZ         rowBias
 	VMOVUPS    (AX), Y5
@@ -5372,7 +5539,6 @@ epilogue:
 	VADDPS     Y5, Y4, Y4
 
 rowBias:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias
 	VBROADCASTSS (BX), Y5
@@ -5475,6 +5641,7 @@ epilogue_whole:
 	MOVQ    cRow+104(FP), CX
 	SHLQ    $0x02, CX
 	MOVQ    flags+144(FP), DX
+	MOVQ    bias_base+120(FP), BX
 	TESTQ   $0x00000001, DX
 	JZ      rowBias_whole
 	VMOVUPS (AX), Y0
@@ -5485,7 +5652,6 @@ epilogue_whole:
 	VADDPS  Y0, Y3, Y3
 
 rowBias_whole:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias_whole
 	VBROADCASTSS (BX), Y0
@@ -5540,6 +5706,7 @@ epilogue:
 	MOVQ       cRow+104(FP), CX
 	SHLQ       $0x02, CX
 	MOVQ       flags+144(FP), DX
+	MOVQ       bias_base+120(FP), BX
 	TESTQ      $0x00000001, DX
 	JZ         rowBias
 	VMASKMOVPS (AX), Y0, Y4
@@ -5550,7 +5717,6 @@ epilogue:
 	VADDPS     Y4, Y3, Y3
 
 rowBias:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias
 	VBROADCASTSS (BX), Y4
@@ -5656,6 +5822,7 @@ epilogue_whole:
 	MOVQ    cRow+104(FP), CX
 	SHLQ    $0x02, CX
 	MOVQ    flags+144(FP), DX
+	MOVQ    bias_base+120(FP), BX
 	TESTQ   $0x00000001, DX
 	JZ      rowBias_whole
 	VMOVUPS (AX), Y0
@@ -5672,7 +5839,6 @@ epilogue_whole:
 	VADDPS  Y0, Y6, Y6
 
 rowBias_whole:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias_whole
 	VBROADCASTSS (BX), Y0
@@ -5744,6 +5910,7 @@ epilogue:
 	MOVQ       cRow+104(FP), CX
 	SHLQ       $0x02, CX
 	MOVQ       flags+144(FP), DX
+	MOVQ       bias_base+120(FP), BX
 	TESTQ      $0x00000001, DX
 	JZ         rowBias
 	VMOVUPS    (AX), Y7
@@ -5760,7 +5927,6 @@ epilogue:
 	VADDPS     Y7, Y6, Y6
 
 rowBias:
-	MOVQ         bias_base+120(FP), BX
 	TESTQ        $0x00000002, DX
 	JZ           columnBias
 	VBROADCASTSS (BX), Y7
@@ -5879,6 +6045,7 @@ epilogue_whole:
 	SHLQ    $0x02, CX
 	LEAQ    (CX)(CX*2), DX
 	MOVQ    flags+144(FP), BX
+	MOVQ    bias_base+120(FP), SI
 	TESTQ   $0x00000001, BX
 	JZ      rowBias_whole
 	VMOVUPS (AX), Y0
@@ -5891,7 +6058,6 @@ epilogue_whole:
 	VADDPS  Y0, Y4, Y4
 
 rowBias_whole:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias_whole
 	VBROADCASTSS (SI), Y0
@@ -5954,6 +6120,7 @@ epilogue:
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
 	MOVQ       flags+144(FP), BX
+	MOVQ       bias_base+120(FP), SI
 	TESTQ      $0x00000001, BX
 	JZ         rowBias
 	VMASKMOVPS (AX), Y0, Y5
@@ -5966,7 +6133,6 @@ epilogue:
 	VADDPS     Y5, Y4, Y4
 
 rowBias:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias
 	VBROADCASTSS (SI), Y5
@@ -6086,6 +6252,7 @@ epilogue_whole:
 	SHLQ    $0x02, CX
 	LEAQ    (CX)(CX*2), DX
 	MOVQ    flags+144(FP), BX
+	MOVQ    bias_base+120(FP), SI
 	TESTQ   $0x00000001, BX
 	JZ      rowBias_whole
 	VMOVUPS (AX), Y0
@@ -6106,7 +6273,6 @@ epilogue_whole:
 	VADDPS  Y0, Y8, Y8
 
 rowBias_whole:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias_whole
 	VBROADCASTSS (SI), Y0
@@ -6191,6 +6357,7 @@ epilogue:
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
 	MOVQ       flags+144(FP), BX
+	MOVQ       bias_base+120(FP), SI
 	TESTQ      $0x00000001, BX
 	JZ         rowBias
 	VMOVUPS    (AX), Y9
@@ -6211,7 +6378,6 @@ epilogue:
 	VADDPS     Y9, Y8, Y8
 
 rowBias:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias
 	VBROADCASTSS (SI), Y9
@@ -6344,6 +6510,7 @@ epilogue_whole:
 	SHLQ    $0x02, CX
 	LEAQ    (CX)(CX*2), DX
 	MOVQ    flags+144(FP), BX
+	MOVQ    bias_base+120(FP), SI
 	TESTQ   $0x00000001, BX
 	JZ      rowBias_whole
 	VMOVUPS (AX), Y0
@@ -6358,7 +6525,6 @@ epilogue_whole:
 	VADDPS  Y0, Y5, Y5
 
 rowBias_whole:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias_whole
 	VBROADCASTSS (SI), Y0
@@ -6428,6 +6594,7 @@ epilogue:
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
 	MOVQ       flags+144(FP), BX
+	MOVQ       bias_base+120(FP), SI
 	TESTQ      $0x00000001, BX
 	JZ         rowBias
 	VMASKMOVPS (AX), Y0, Y6
@@ -6442,7 +6609,6 @@ epilogue:
 	VADDPS     Y6, Y5, Y5
 
 rowBias:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias
 	VBROADCASTSS (SI), Y6
@@ -6574,6 +6740,7 @@ epilogue_whole:
 	SHLQ    $0x02, CX
 	LEAQ    (CX)(CX*2), DX
 	MOVQ    flags+144(FP), BX
+	MOVQ    bias_base+120(FP), SI
 	TESTQ   $0x00000001, BX
 	JZ      rowBias_whole
 	VMOVUPS (AX), Y0
@@ -6598,7 +6765,6 @@ epilogue_whole:
 	VADDPS  Y0, Y10, Y10
 
 rowBias_whole:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias_whole
 	VBROADCASTSS (SI), Y0
@@ -6695,6 +6861,7 @@ epilogue:
 	SHLQ       $0x02, CX
 	LEAQ       (CX)(CX*2), DX
 	MOVQ       flags+144(FP), BX
+	MOVQ       bias_base+120(FP), SI
 	TESTQ      $0x00000001, BX
 	JZ         rowBias
 	VMOVUPS    (AX), Y11
@@ -6719,7 +6886,6 @@ epilogue:
 	VADDPS     Y11, Y10, Y10
 
 rowBias:
-	MOVQ         bias_base+120(FP), SI
 	TESTQ        $0x00000002, BX
 	JZ           columnBias
 	VBROADCASTSS (SI), Y11
@@ -6868,6 +7034,7 @@ epilogue_whole:
 	LEAQ    (CX)(CX*2), DX
 	LEAQ    (DX)(CX*2), BX
 	MOVQ    flags+144(FP), SI
+	MOVQ    bias_base+120(FP), DI
 	TESTQ   $0x00000001, SI
 	JZ      rowBias_whole
 	VMOVUPS (AX), Y0
@@ -6884,7 +7051,6 @@ epilogue_whole:
 	VADDPS  Y0, Y6, Y6
 
 rowBias_whole:
-	MOVQ         bias_base+120(FP), DI
 	TESTQ        $0x00000002, SI
 	JZ           columnBias_whole
 	VBROADCASTSS (DI), Y0
@@ -6962,6 +7128,7 @@ epilogue:
 	LEAQ       (CX)(CX*2), DX
 	LEAQ       (DX)(CX*2), BX
 	MOVQ       flags+144(FP), SI
+	MOVQ       bias_base+120(FP), DI
 	TESTQ      $0x00000001, SI
 	JZ         rowBias
 	VMASKMOVPS (AX), Y0, Y7
@@ -6978,7 +7145,6 @@ epilogue:
 	VADDPS     Y7, Y6, Y6
 
 rowBias:
-	MOVQ         bias_base+120(FP), DI
 	TESTQ        $0x00000002, SI
 	JZ           columnBias
 	VBROADCASTSS (DI), Y7
@@ -7124,6 +7290,7 @@ epilogue_whole:
 	LEAQ    (CX)(CX*2), DX
 	LEAQ    (DX)(CX*2), BX
 	MOVQ    flags+144(FP), SI
+	MOVQ    bias_base+120(FP), DI
 	TESTQ   $0x00000001, SI
 	JZ      rowBias_whole
 	VMOVUPS (AX), Y0
@@ -7152,7 +7319,6 @@ epilogue_whole:
 	VADDPS  Y0, Y12, Y12
 
 rowBias_whole:
-	MOVQ         bias_base+120(FP), DI
 	TESTQ        $0x00000002, SI
 	JZ           columnBias_whole
 	VBROADCASTSS (DI), Y0
@@ -7262,6 +7428,7 @@ epilogue:
 	LEAQ       (CX)(CX*2), DX
 	LEAQ       (DX)(CX*2), BX
 	MOVQ       flags+144(FP), SI
+	MOVQ       bias_base+120(FP), DI
 	TESTQ      $0x00000001, SI
 	JZ         rowBias
 	VMOVUPS    (AX), Y13
@@ -7290,7 +7457,6 @@ epilogue:
 	VADDPS     Y13, Y12, Y12
 
 rowBias:
-	MOVQ         bias_base+120(FP), DI
 	TESTQ        $0x00000002, SI
 	JZ           columnBias
 	VBROADCASTSS (DI), Y13

@@ -99,7 +99,7 @@ func (g *Gemm[T]) sumUnit(_ *Worker, unit int) {
 	}
 	if s.byPanel {
 		for panel := block.panel0; panel < block.panel1; panel++ {
-			for strip := block.strip0; strip < block.strip1; strip++ {
+			for strip := block.strip0 + g.wholeStrips(&block, panel); strip < block.strip1; strip++ {
 				g.sharedTile(&block, strip, panel)
 			}
 		}
@@ -118,6 +118,19 @@ type sharedBlock[T Float] struct {
 	tile           tileFunc[T] // for tiles that are not at the edge of C
 	strip0, strip1 int
 	panel0, panel1 int
+}
+
+// wholeStrips computes as many tiles of a panel as go in one call, from the
+// block's first strip on, and returns how many.
+func (g *Gemm[T]) wholeStrips(block *sharedBlock[T], panel int) int {
+	s, tl, k := g.sharing, g.tiling, block.k
+	n := min(block.strip1, g.M/g.rows) - block.strip0
+	if tl.strips == nil || n < 1 || g.rows != tl.rows || g.width != tl.cols || g.N-panel*g.width < g.width || s.flags&addRowBias != 0 {
+		return 0
+	}
+	i, j := block.strip0*g.rows, panel*g.width
+	tl.strips(n, k, s.a[block.strip0*packedRow*k:], s.b[panel*g.width*k:], g.c[i*g.opt.LDC+j:], g.opt.LDC, g.biasAt(i, j), s.flags)
+	return n
 }
 
 func (g *Gemm[T]) sharedTile(block *sharedBlock[T], strip, panel int) {

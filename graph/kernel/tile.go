@@ -14,6 +14,14 @@ import "sync"
 // after their last element; bias may be nil without its flags.
 type tileFunc[T Float] func(k int, a []T, aRow, aCol int, b []T, bRow int, c []T, cRow int, cols int, bias []T, flags int)
 
+// stripsFunc computes n tiles, one below the other, from n strips of A and a
+// panel of B that are packed and whole:
+//
+//	C[i][j] = sum over p < k of a[(strip*k + p)*packedRow + i%rows] * b[p*cols + j]
+//
+// with the tiling's rows and cols, and does what the flags say but addRowBias.
+type stripsFunc[T Float] func(n, k int, a, b, c []T, cRow int, bias []T, flags int)
+
 // What a tileFunc does after summing, in this order. The generator has the
 // same constants.
 const (
@@ -31,6 +39,8 @@ type tiling[T Float] struct {
 	rows, cols int
 	lanes      int
 	tiles      [][]tileFunc[T] // [height-1][(width-1)/lanes]
+
+	strips stripsFunc[T] // nil: tile by tile
 
 	// What brings matrices into the order that tiles read; see the twins of
 	// the same names.

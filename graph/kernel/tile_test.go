@@ -139,6 +139,43 @@ func testTile[T Float](t *testing.T, tl *tiling[T], rows, cols, k, flags int) {
 	c.check(t, name)
 }
 
+// TestStrips compares tiles that are computed in one call with single ones, to
+// the bit.
+func TestStrips(t *testing.T) {
+	for _, tl := range tilings[float32]() {
+		if tl.strips == nil {
+			continue
+		}
+		for n := 1; n <= 4; n++ {
+			for _, k := range []int{1, 2, 37} {
+				for flags := range rectify << 1 {
+					if flags&addRowBias == 0 {
+						testStrips(t, tl, n, k, flags)
+					}
+				}
+			}
+		}
+	}
+}
+
+func testStrips(t *testing.T, tl *tiling[float32], n, k, flags int) {
+	name := fmt.Sprintf("%s: %d strips, k %d, flags %04b", tl.name, n, k, flags)
+	cRow := tl.cols + 3
+	a, b := fill(make([]float32, n*k*packedRow), 1), fill(make([]float32, k*tl.cols), 2)
+	bias := fill(make([]float32, tl.cols), 3)
+	got, want := newGuarded[float32]((n*tl.rows-1)*cRow+tl.cols), newGuarded[float32]((n*tl.rows-1)*cRow+tl.cols)
+	if flags&addC != 0 {
+		fill(got.s, 4)
+		fill(want.s, 4)
+	}
+	tl.strips(n, k, a, b, got.s, cRow, bias, flags)
+	for i := range n {
+		tl.tile(tl.rows, tl.cols)(k, a[i*k*packedRow:], 1, packedRow, b, tl.cols, want.s[i*tl.rows*cRow:], cRow, tl.cols, bias, flags)
+	}
+	sameBits(t, name, got.s, want.s)
+	got.check(t, name)
+}
+
 func TestTilesKeepNaN(t *testing.T) {
 	for _, tl := range tilings[float32]() {
 		for cols := 1; cols <= tl.cols; cols++ {

@@ -20,6 +20,7 @@ func main() {
 		}
 	}
 	masks := laneMasks()
+	strips(&avx2{masks: masks}, 6, 2)
 	for rows := 1; rows <= 6; rows++ {
 		for vectors := 1; vectors <= 2; vectors++ {
 			tile(&avx2{masks: masks}, rows, vectors)
@@ -59,6 +60,10 @@ const (
 	rectify
 	wholeRows
 )
+
+// packedRow is the distance of columns in a packed strip of A, as in package
+// kernel.
+const packedRow = 8
 
 // tile writes gemm_f32_{rows}x{columns}_{set}: a tile of C held in registers
 // while k runs. A is read one broadcast scalar at a time, through two strides,
@@ -126,12 +131,14 @@ func tile(set vectorSet, rows, vectors int) {
 		Label("whole")
 		sum(false, "_whole")
 		whole("epilogue")
-		epilogue(set, acc, false, "_whole")
+		tileEnd(set, rows).epilogue(set, acc, false, "_whole")
+		set.leave()
 		RET()
 		Label("masked")
 	}
 	sum(true, "")
-	epilogue(set, acc, true, "")
+	tileEnd(set, rows).epilogue(set, acc, true, "")
+	set.leave()
 	RET()
 }
 
@@ -156,13 +163,24 @@ type suffix string
 
 func (s suffix) of(label string) string { return label + string(s) }
 
+// target is where a tile goes.
+type target struct {
+	c     Register
+	cRow  stride
+	flags Register
+	bias  Register
+}
+
+// tileEnd loads the target of a tile function.
+func tileEnd(set vectorSet, rows int) *target {
+	return &target{Load(Param("c").Base(), GP64()), newStride("cRow", rows), Load(Param("flags"), GP64()), Load(Param("bias").Base(), GP64())}
+}
+
 // epilogue adds to the tile what the flags ask for and stores it; masked says
 // that the last vector of a row is cut short.
-func epilogue(set vectorSet, acc [][]VecVirtual, masked bool, name suffix) {
-	rows, vectors, lanes := len(acc), len(acc[0]), set.lanes()
-	c := Load(Param("c").Base(), GP64())
-	cRow := newStride("cRow", rows)
-	flags := Load(Param("flags"), GP64())
+func (t *target) epilogue(set vectorSet, acc [][]VecVirtual, masked bool, name suffix) {
+	vectors, lanes := len(acc[0]), set.lanes()
+	c, cRow, flags, bias := t.c, t.cRow, t.flags, t.bias
 	last := vectors - 1
 	if !masked {
 		last = vectors
@@ -188,7 +206,6 @@ func epilogue(set vectorSet, acc [][]VecVirtual, masked bool, name suffix) {
 			}
 		}
 	})
-	bias := Load(Param("bias").Base(), GP64())
 	when(addRowBias, "columnBias", func() {
 		for i := range acc {
 			t := set.vector()
@@ -221,7 +238,66 @@ func epilogue(set vectorSet, acc [][]VecVirtual, masked bool, name suffix) {
 			set.store(acc[i][j], element(i, j), j == last)
 		}
 	}
+}
+
+// strips writes gemm_strips_f32_{rows}x{columns}_{set}: whole tiles, one below
+// the other, of packed strips of A and one packed panel of B.
+func strips(set vectorSet, rows, vectors int) {
+	lanes := set.lanes()
+	TEXT(fmt.Sprintf("gemm_strips_f32_%dx%d_%s", rows, vectors*lanes, set.name()), NOSPLIT,
+		"func(n, k int, a []float32, b []float32, c []float32, cRow int, bias []float32, flags int)")
+	Doc(fmt.Sprintf("n > 0 tiles of %d rows and %d columns, k > 0; see stripsFunc.", rows, vectors*lanes))
+	Pragma("noescape")
+	n, a := Load(Param("n"), GP64()), Load(Param("a").Base(), GP64())
+	t := tileEnd(set, rows)
+	step := GP64() // from a tile to the next one
+	IMUL3Q(Imm(uint64(rows)), t.cRow.one, step)
+	b, k := GP64(), GP64()
+	acc := make([][]VecVirtual, rows)
+	for i := range acc {
+		for range vectors {
+			acc[i] = append(acc[i], set.vector())
+		}
+	}
+	bv := make([]VecVirtual, vectors)
+	for j := range bv {
+		bv[j] = set.vector()
+	}
+
+	Label("strip")
+	Load(Param("b").Base(), b)
+	Load(Param("k"), k)
+	for i := range acc {
+		for j := range acc[i] {
+			set.zero(acc[i][j])
+		}
+	}
+	TESTQ(U32(addC), t.flags)
+	JZ(LabelRef("loop"))
+	for i := range rows {
+		m := t.cRow.at(t.c, i)
+		for at := 0; at < vectors*lanes*4; at += 64 {
+			m.Disp = at
+			PREFETCHT0(m)
+		}
+	}
+	Label("loop")
+	for j := range bv {
+		set.load(Mem{Base: b, Disp: j * lanes * 4}, bv[j], false)
+	}
+	for i := range acc {
+		set.multiplyAdd(Mem{Base: a, Disp: 4 * i}, bv, acc[i])
+	}
+	ADDQ(Imm(4*packedRow), a)
+	ADDQ(Imm(uint64(4*vectors*lanes)), b)
+	DECQ(k)
+	JNZ(LabelRef("loop"))
+	t.epilogue(set, acc, false, "")
+	ADDQ(step, t.c)
+	DECQ(n)
+	JNZ(LabelRef("strip"))
 	set.leave()
+	RET()
 }
 
 // bytes loads a parameter that counts elements and turns it into bytes.
