@@ -65,7 +65,7 @@ func (p GroupL2) unscored(layers []Layer) []Scores {
 			all = all && ok
 		}
 		if all {
-			scores = append(scores, Scores{Layer: byName[g.Members[first].Param], Unit: Joint, Group: g, Values: make([]float64, g.Units)})
+			scores = append(scores, Scores{Layer: byName[g.Members[first].Param], Unit: Joint, parts: g, Values: make([]float64, g.Units)})
 		}
 	}
 	return scores
@@ -78,12 +78,12 @@ func (p GroupL2) Score(in Input) ([]Scores, error) {
 		return nil, fmt.Errorf("sparsity: no group of units can be removed together from these layers; prune filters instead (filter-l2)")
 	}
 	for _, s := range scores {
-		for _, m := range s.Group.Members {
+		for _, m := range s.Group().Members {
 			if err := m.addSquares(s.Values, in.Parameters); err != nil {
 				return nil, err
 			}
 		}
-		for _, m := range s.Group.Followers {
+		for _, m := range s.Group().Followers {
 			if m.Scale && in.Parameters[m.Param] != nil {
 				if err := m.addSquares(s.Values, in.Parameters); err != nil {
 					return nil, err

@@ -124,6 +124,8 @@ func (m Member) Indices(unit int) iter.Seq[int] {
 	}
 }
 
+func (g *Group) count() int { return g.Units }
+
 // alive are the units of which a mask keeps a weight.
 func (g *Group) alive(masks *Masks) *Mask {
 	units := NewMask(g.Units)

@@ -15,6 +15,7 @@ const (
 	Weight  Unit = iota // a single weight
 	Filter              // all weights of one output unit: a Conv filter, a row of a linear layer
 	Channel             // all weights that read one input unit
+	Block               // a rectangle of outputs and inputs
 	Joint               // a unit of a Group: filters, and all that goes with them
 )
 
@@ -27,6 +28,8 @@ func (u Unit) String() string {
 		return "filter"
 	case Channel:
 		return "channel"
+	case Block:
+		return "block"
 	case Joint:
 		return "unit"
 	}

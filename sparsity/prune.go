@@ -44,11 +44,12 @@ func Pruners() []Pruner {
 		Taylor{Filters: true},
 		Wanda{},
 		NM{N: 2, M: 4},
+		BlockL2{Out: 4, In: 1},
 	}
 }
 
-// ByName returns the pruner of that name. N:M patterns are named by their
-// numbers, with the scorer behind a slash if it is not magnitude: "2:4",
+// ByName returns the pruner of that name. Blocks are named by their outputs and
+// inputs, "block-16x1", and N:M patterns by their numbers, with the scorer behind a slash if it is not magnitude: "2:4",
 // "4:8/wanda".
 func ByName(name string) (Pruner, error) {
 	pattern, by, scored := strings.Cut(name, "/")
@@ -63,6 +64,9 @@ func ByName(name string) (Pruner, error) {
 		var err error
 		nm.By, err = ByName(by)
 		return nm, err
+	}
+	if p, ok := blockByName(name); ok {
+		return p, nil
 	}
 	var names []string
 	for _, p := range Pruners() {

@@ -207,7 +207,7 @@ func TestEveryPruner(t *testing.T) {
 			if !once.Equal(prune(nil, share)) {
 				t.Error("two runs differ")
 			}
-			if d := 1 - unitDensity(p.Unit(), layers, once); math.Abs(d-share) > .06 {
+			if d := 1 - unitDensity(p, layers, once); math.Abs(d-share) > .06 {
 				t.Errorf("pruned a share of %v, want about %v", d, share)
 			}
 			twice := prune(once, share)
@@ -223,11 +223,12 @@ func TestEveryPruner(t *testing.T) {
 			if !again.Equal(once) {
 				t.Error("cutting to the same counts changed the masks")
 			}
-			for name, m := range once.All() {
-				l := layers[slices.IndexFunc(layers, func(l Layer) bool { return l.Name == name })]
-				if !l.WeightMask(p.Unit(), l.UnitMask(p.Unit(), m)).Equal(m) {
-					t.Errorf("%s: not pruned by whole %ss", name, p.Unit())
-				}
+			whole := &Masks{}
+			for _, s := range Unscored(p, layers) {
+				s.spread(s.alive(once), whole)
+			}
+			if !whole.Equal(once) {
+				t.Errorf("not pruned by whole %ss", p.Unit())
 			}
 			if _, err := p.Prune(score(), nil, 1); err == nil {
 				t.Error("a share of 1 was accepted")
@@ -239,10 +240,9 @@ func TestEveryPruner(t *testing.T) {
 	}
 }
 
-func unitDensity(u Unit, layers []Layer, masks *Masks) float64 {
+func unitDensity(p Pruner, layers []Layer, masks *Masks) float64 {
 	kept, all := 0, 0
-	for _, l := range layers {
-		m := l.UnitMask(u, masks.Get(l.Name))
+	for _, m := range Alive(Unscored(p, layers), masks) {
 		kept, all = kept+m.Count(), all+m.Len()
 	}
 	return density(kept, all)

@@ -42,7 +42,8 @@ type Pattern struct {
 	Budget Budget  // ERK if shares differ between layers as it says; then Scope is PerLayer
 	N      int     // of N:M, 0 for other patterns; M is then the scope
 	Dense  bool    // nothing was pruned
-	joint  GroupL2 // for Joint units
+	Block  [2]int  // of Block units: outputs and inputs
+	joint  GroupL2 // of Joint units
 
 	Evidence string // one sentence: what speaks for unit and scope
 }
@@ -194,7 +195,7 @@ func (p *LayerPattern) block(l Layer, m *Mask) bool {
 		if !whole || zero < enoughGroups || keptBlocks < enoughGroups {
 			continue
 		}
-		p.Shape, p.Block = Blocks, size
+		p.Shape, p.Block = Blocks, size // the largest
 		what := fmt.Sprintf("blocks of %d outputs by %d inputs", size[0], size[1])
 		if size == [2]int{1, 1} {
 			p.Shape, what = Kernels, "kernels"
@@ -208,13 +209,10 @@ func (p *LayerPattern) block(l Layer, m *Mask) bool {
 // countBlocks counts blocks of zeros and blocks without a zero; whole says
 // that there are no others.
 func countBlocks(l Layer, m *Mask, size [2]int) (zero, keptBlocks int, whole bool) {
-	inputs := l.Units(Channel)
-	across := (inputs + size[1] - 1) / size[1]
-	down := (l.Units(Filter) + size[0] - 1) / size[0]
-	count, total := make([]int, across*down), make([]int, across*down)
-	outOf, inOf := l.coordinate(l.OutAxis), l.coordinate(l.InAxis)
+	all := newBlocks(l, size)
+	count, total := make([]int, all.count()), make([]int, all.count())
 	for i := range m.Len() {
-		b := outOf(i)/size[0]*across + inOf(i)/size[1]
+		b := all.of(i)
 		total[b]++
 		if m.Get(i) {
 			count[b]++
@@ -262,7 +260,7 @@ func (p *Pattern) decide(layers []Layer) {
 		return
 	}
 	p.Unit = commonUnit(p.Layers)
-	if p.Unit == Weight && p.decideNM(layers) {
+	if p.Unit == Weight && (p.decideBlocks(layers) || p.decideNM(layers)) {
 		return
 	}
 	if p.Unit == Weight && p.all(func(l LayerPattern) bool { return l.PerRow }) {
@@ -395,6 +393,8 @@ func (p Pattern) Pruner() Pruner {
 	switch {
 	case p.Unit == Joint:
 		return p.joint
+	case p.Unit == Block:
+		return BlockL2{Out: p.Block[0], In: p.Block[1], Global: p.Scope == Global}
 	case p.N > 0:
 		return NM{N: p.N, M: int(p.Scope)}
 	case p.Unit == Filter:
@@ -425,6 +425,12 @@ func (p Pattern) Contradicts(layers []Layer, pruner Pruner) error {
 			continue
 		}
 		u, scope := pruner.Unit(), pruner.Scope()
+		if b, ok := pruner.(BlockL2); ok {
+			if !b.explains(layers[i:i+1], p.Masks) {
+				return fmt.Errorf("sparsity: pruner %s removes whole blocks, but %q has zeros outside of such (%s)", pruner.Name(), l.Name, l.Evidence)
+			}
+			continue
+		}
 		if u != Weight && !whole(layers[i], m) {
 			return fmt.Errorf("sparsity: pruner %s removes whole %ss, but %q has zeros outside of such (%s)", pruner.Name(), u, l.Name, l.Evidence)
 		}
@@ -462,6 +468,8 @@ func (p Pattern) Title() string {
 		return fmt.Sprintf("%ss, ERK budget", p.Unit)
 	case p.Unit == Joint:
 		return "units of groups, per group"
+	case p.Unit == Block:
+		return fmt.Sprintf("blocks of %dx%d, %s", p.Block[0], p.Block[1], p.Scope)
 	}
 	return fmt.Sprintf("%ss, %s", p.Unit, p.Scope)
 }

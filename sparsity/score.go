@@ -13,14 +13,28 @@ type Scores struct {
 	Layer  Layer // of a group: its first one
 	Unit   Unit
 	Values []float64 // one per unit
-	Group  *Group    // nil but for Joint units
+
+	parts parts // nil for units along an axis of the layer, and weights
+}
+
+// parts are units that no axis of a layer counts.
+type parts interface {
+	alive(*Masks) *Mask
+	spread(units *Mask, masks *Masks)
+	count() int
+}
+
+// Group is the group whose units Joint scores are about; nil for others.
+func (s Scores) Group() *Group {
+	g, _ := s.parts.(*Group)
+	return g
 }
 
 // Unscored are scores of 0 for the units that the pruner removes from the
 // layers: what TargetOf needs to count.
 func Unscored(p Pruner, layers []Layer) []Scores {
-	if g, ok := p.(GroupL2); ok {
-		return g.unscored(layers)
+	if own, ok := p.(interface{ unscored([]Layer) []Scores }); ok {
+		return own.unscored(layers)
 	}
 	scores := make([]Scores, len(layers))
 	for i, l := range layers {
@@ -31,8 +45,8 @@ func Unscored(p Pruner, layers []Layer) []Scores {
 
 // units is how many there are.
 func (s Scores) units() int {
-	if s.Group != nil {
-		return s.Group.Units
+	if s.parts != nil {
+		return s.parts.count()
 	}
 	return s.Layer.Units(s.Unit)
 }
@@ -42,8 +56,8 @@ func (s Scores) alive(masks *Masks) *Mask {
 	if masks == nil {
 		return FullMask(s.units())
 	}
-	if s.Group != nil {
-		return s.Group.alive(masks)
+	if s.parts != nil {
+		return s.parts.alive(masks)
 	}
 	if m := masks.Get(s.Layer.Name); m != nil {
 		return s.Layer.UnitMask(s.Unit, m)
@@ -54,8 +68,8 @@ func (s Scores) alive(masks *Masks) *Mask {
 // spread writes to masks what is left of the weights when these units are
 // kept. A weight that belongs to several groups stays if all of them keep it.
 func (s Scores) spread(units *Mask, masks *Masks) {
-	if s.Group != nil {
-		s.Group.spread(units, masks)
+	if s.parts != nil {
+		s.parts.spread(units, masks)
 		return
 	}
 	masks.Set(s.Layer.Name, s.Layer.WeightMask(s.Unit, units))

@@ -98,7 +98,7 @@ func follow(p sparsity.Pruner, e Engine, before, now *sparsity.Masks, from *Weig
 	w := e.Weights()
 	for _, s := range sparsity.Unscored(groups, e.Layers()) {
 		old, alive := sparsity.Alive([]sparsity.Scores{s}, before)[0], sparsity.Alive([]sparsity.Scores{s}, now)[0]
-		for _, m := range s.Group.Followers {
+		for _, m := range s.Group().Followers {
 			t := w.Tensors[m.Param]
 			if t == nil {
 				continue

@@ -36,8 +36,8 @@ type modelSize struct {
 }
 
 // compact takes out what pruning has emptied and prints what that brings.
-func (a *app) compact(ctx context.Context, path string, m *onnx.Model) (*onnx.Model, error) {
-	small, report, err := a.compactModel(ctx, path, m)
+func (a *app) compact(ctx context.Context, path string, m *onnx.Model, roundTo int) (*onnx.Model, error) {
+	small, report, err := a.compactModel(ctx, path, m, roundTo)
 	if err != nil {
 		return nil, err
 	}
@@ -45,8 +45,8 @@ func (a *app) compact(ctx context.Context, path string, m *onnx.Model) (*onnx.Mo
 }
 
 // compactModel takes out what pruning has emptied, and proves that outputs
-// stay.
-func (a *app) compactModel(ctx context.Context, path string, m *onnx.Model) (*onnx.Model, *compaction, error) {
+// stay. roundTo is as for pass.CompactAligned.
+func (a *app) compactModel(ctx context.Context, path string, m *onnx.Model, roundTo int) (*onnx.Model, *compaction, error) {
 	im, err := a.importModel(path, m)
 	if err != nil {
 		return nil, nil, err
@@ -63,7 +63,7 @@ func (a *app) compactModel(ctx context.Context, path string, m *onnx.Model) (*on
 	if report.Before, err = a.measureSize(ctx, m, feeds, report); err != nil {
 		return nil, nil, err
 	}
-	c, err := pass.Compact(im)
+	c, err := pass.CompactAligned(im, roundTo)
 	if err != nil {
 		return nil, nil, fmt.Errorf("model %s cannot be compacted: %w", path, err)
 	}

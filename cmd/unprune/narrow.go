@@ -141,14 +141,14 @@ func (o *requestOptions) compactPath(narrow bool) string {
 	return o.compactOut
 }
 
-// writeCompact writes the model that lies at path without what pruning has
-// emptied.
+// writeCompact writes the model that lies at path without anything that pruning
+// has emptied: of the width that a narrow model had.
 func (a *app) writeCompact(ctx context.Context, path, to string) error {
 	m, err := readFile(path)
 	if err != nil {
 		return err
 	}
-	small, c, err := a.compactModel(ctx, path, m)
+	small, c, err := a.compactModel(ctx, path, m, 1)
 	if err != nil {
 		return err
 	}

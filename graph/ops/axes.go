@@ -71,6 +71,7 @@ type Axes struct {
 	Sums     []Sum
 	Mixed    []Axis // every output depends on all positions together, as in a softmax
 	Held     []Tie  // positions I... of A, Count of them, cannot go
+	Unread   []Axis // of an input of which nothing but the type matters
 	Carry    Carry
 }
 
@@ -110,6 +111,9 @@ func (a *Axes) Mentioned() map[Axis]bool {
 	}
 	for _, t := range a.Held {
 		m[t.A] = true
+	}
+	for _, axis := range a.Unread {
+		m[axis] = true
 	}
 	return m
 }

@@ -52,6 +52,9 @@ func TestCoupling(t *testing.T) {
 			return b.Pad(x, []int{0, 2, 0, 0}, []int{0, 1, 0, 0})
 		}, "abcdefgh"},
 		{"averaged over channels", func(b *Builder, x *graph.Value) *graph.Value { return b.ReduceSum(x, true, 1) }, "........"},
+		{"read for its type alone", func(b *Builder, x *graph.Value) *graph.Value {
+			return b.Op("Mul", x, b.Op("CastLike", b.Int(2), x))
+		}, "abcdefgh"},
 		{"an operator without a rule", func(b *Builder, x *graph.Value) *graph.Value {
 			return b.OpA("CumSum", nil, x, b.Int(2))
 		}, "........"},

@@ -20,7 +20,7 @@ func init() {
 		},
 		Op{
 			Name: "CastLike", Since: []int{15, 19, 21, 23, 24},
-			Infer: inferCastLike, Grad: gradCast, Forward: forwardCast,
+			Axes: axesCastLike, Infer: inferCastLike, Grad: gradCast, Forward: forwardCast,
 		},
 	)
 }
@@ -46,6 +46,14 @@ func inferCast(n *graph.Node) error {
 		return fmt.Errorf("attribute to is missing")
 	}
 	return setCast(n, onnx.DType(n.Int("to", 0)))
+}
+
+// axesCastLike is axesCopy; the second input gives its type only.
+func axesCastLike(n *graph.Node, a *Axes) error {
+	for i := range n.Inputs[1].Shape {
+		a.Unread = append(a.Unread, Axis{n.Inputs[1], i})
+	}
+	return axesCopy(n, a)
 }
 
 func inferCastLike(n *graph.Node) error {
