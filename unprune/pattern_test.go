@@ -14,6 +14,7 @@ import (
 // patterns; what comes out follows the same pattern, with as many units in
 // every group, though other ones.
 func TestLoopKeepsThePattern(t *testing.T) {
+	t.Setenv("GOLDEN_DIR", "")
 	for _, c := range []struct {
 		pruner string
 		share  float64

@@ -65,7 +65,7 @@ func (u Fisher) Diagonal(ctx context.Context, t *unprune.Task) (unprune.Vector, 
 			return nil, err
 		}
 		for j, s := range squares {
-			f[j] += s + float64(2*fisherShift*sum[j])
+			f[j] += s - float64(2*fisherShift*sum[j]) // sum is of -∂ log p
 		}
 		t.Report(u.Name(), i+1, len(batches))
 	}

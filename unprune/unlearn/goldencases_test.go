@@ -44,7 +44,7 @@ var runners = map[string]func(t *testing.T, b *bench) error{
 		return b.prescribe(t).run(t, unlearn.GradientAscent{Eval: true, Clip: b.Hyper.MaxNorm})
 	},
 	"neggrad_plus": func(t *testing.T, b *bench) error {
-		return b.prescribe(t).run(t, unlearn.NegGradPlus{Alpha: b.Hyper.Alpha, ForgetBatch: b.Hyper.ForgetBatch})
+		return b.prescribe(t).run(t, unlearn.NegGradPlus{Alpha: given(b.Hyper.Alpha), ForgetBatch: b.Hyper.ForgetBatch})
 	},
 	"rl": func(t *testing.T, b *bench) error {
 		return b.prescribe(t).run(t, unlearn.RandomLabel{ForgetBatch: b.Hyper.ForgetBatch, Labels: b.recordedLabels(t)})
@@ -233,6 +233,9 @@ func (b *bench) prescribe(t *testing.T) *bench {
 	// A case has one of each.
 	rate, epochs := h.LR+h.UnlearnLR+h.SGDARate+h.RetainLR, h.Epochs+h.UnlearnEpochs+h.SGDAEpochs
 	batch := max(h.Batch, h.RetainBatch)
+	if strings.HasPrefix(b.Algorithm, "ga") && h.ForgetBatch != 0 {
+		batch = h.ForgetBatch
+	}
 	if batch == 0 {
 		batch = batchIn(t, b.BatchOrder)
 	}
@@ -250,7 +253,7 @@ func (b *bench) prescribe(t *testing.T) *bench {
 	if b.task.Schedule == nil {
 		b.task.Schedule = unprune.Steps(rate, milestones...)
 	}
-	o := &ops.Optimizer{Kind: "sgd", Momentum: h.Momentum + h.SGDAMomentum, WeightDecay: h.WeightDecay + h.SGDADecay}
+	o := &ops.Optimizer{Kind: "sgd", Momentum: h.Momentum + h.SGDAMomentum, WeightDecay: h.WeightDecay + h.SGDADecay, Nesterov: h.Nesterov}
 	switch kind := strings.ToLower(h.Opt + h.Optimizer); {
 	case strings.HasPrefix(kind, "adamw"):
 		o.Kind, o.Momentum = "adamw", 0
@@ -283,12 +286,16 @@ func unpruneCase(t *testing.T, b *bench) error {
 		_, words, _ = strings.Cut(words, "ga: ")
 	}
 	b.Hyper.Epochs, b.Hyper.Batch = 1, batchIn(t, words)
+	recalibrate := 0
+	if b.Hyper.Recalibrate == nil || *b.Hyper.Recalibrate {
+		recalibrate = batchIn(t, b.Note)
+	}
 	b.prescribe(t)
 	b.task.Initial = theta0
 	want := b.read(t, "masks.npz")
 	l := unprune.Loop{
 		Unlearner: u, Pruner: sparsity.Magnitude{}, Rounds: b.Hyper.Rounds, Share: b.Hyper.P,
-		Cumulative: b.Hyper.Schedule == "cumulative", Recalibrate: batchIn(t, b.Note),
+		Cumulative: b.Hyper.Schedule == "cumulative", Recalibrate: recalibrate,
 		Observe: func(round int, grown bool, masks *sparsity.Masks) {
 			kind := "mask"
 			if grown {

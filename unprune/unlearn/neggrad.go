@@ -12,7 +12,7 @@ import (
 // al. 2023, train_negrad). Defaults: alpha 0.95, 10 epochs, rate 0.01, batch
 // 256, plain SGD.
 type NegGradPlus struct {
-	Alpha       float64 // 0: 0.95
+	Alpha       float64 // 0: 0.95, negative: none
 	ForgetBatch int     // 0: as for retained samples
 
 	// Eval uses running statistics, and Anchor adds Alpha·(Anchor/2)·‖θ-θ_start‖²
@@ -35,7 +35,7 @@ func (u NegGradPlus) Unlearn(ctx context.Context, t *unprune.Task) error {
 	if err != nil {
 		return err
 	}
-	alpha, size := or(u.Alpha, 0.95), r.forgetBatch(u.ForgetBatch)
+	alpha, size := orNone(u.Alpha, 0.95), r.forgetBatch(u.ForgetBatch)
 	if u.Anchor != 0 {
 		r.edits = append(r.edits, r.anchor(alpha*u.Anchor))
 	}
@@ -74,7 +74,7 @@ func (u *NegGradPlus) Info() Info {
 		Source: "Kurmanji et al. 2023; meghdadk/SCRUB loops.py train_negrad",
 		Recipe: negGradPlus.String(),
 		Options: []Option{
-			number("alpha", &u.Alpha, 0.95, "weight of the retained loss; the forgotten one's is 1-alpha"),
+			number("alpha", &u.Alpha, 0.95, "weight of the retained loss, the forgotten one's is 1-alpha; negative: none"),
 			integer("forget-batch", &u.ForgetBatch, 0, "batch of forgotten samples; 0: as for retained ones"),
 			flag("eval", &u.Eval, "use running statistics (the notebook's variant)"),
 			number("anchor", &u.Anchor, 0, "decay towards the starting weights instead of zero (the notebook's variant: 5e-4)"),
