@@ -140,6 +140,8 @@ type Method struct {
 	Extra     float64 `json:"extra,omitempty"`     // replay
 	Short     int     `json:"short,omitempty"`     // rescoring: epochs of the short run
 	NoDense   bool    `json:"no_dense,omitempty"`  // blend: as if theta_d were unknown
+
+	Options map[string]string `json:"options,omitempty"` // of the unlearner, by name
 }
 
 // A Block is a grid of methods: every field takes one value or a list.
@@ -160,6 +162,8 @@ type Block struct {
 	Extra     many[float64] `yaml:"extra"`
 	Short     many[int]     `yaml:"short"`
 	NoDense   many[bool]    `yaml:"no-dense"`
+
+	Options map[string]string `yaml:"options"` // of the unlearner, in all its methods
 }
 
 // many is one value or a list.
@@ -184,7 +188,7 @@ func (b Block) expand() []Method {
 	if label == "" {
 		label = b.Rule
 	}
-	methods := []Method{{Label: label, Rule: b.Rule}}
+	methods := []Method{{Label: label, Rule: b.Rule, Options: b.Options}}
 	cross(&methods, "", b.Unlearner, func(m *Method, v string) { m.Unlearner = v })
 	cross(&methods, "epochs=", b.Epochs, func(m *Method, v int) { m.Epochs = v })
 	cross(&methods, "lr=", b.Rate, func(m *Method, v float64) { m.Rate = v })
@@ -306,10 +310,11 @@ func (m Method) check(own []unprune.Unlearner) error {
 }
 
 func (m Method) unlearner(own []unprune.Unlearner) (unprune.Unlearner, error) {
-	if m.Unlearner == "" {
-		return unlearn.FineTune{}, nil
+	name := m.Unlearner
+	if name == "" {
+		name = unlearn.FineTune{}.Name()
 	}
-	u, err := unlearn.New(m.Unlearner, nil, own...)
+	u, err := unlearn.New(name, m.Options, own...)
 	if err != nil {
 		return nil, fmt.Errorf("study: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,9 +13,13 @@ import (
 
 	"github.com/unprune/unprune/evalmetrics"
 	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/graph/pass"
+	"github.com/unprune/unprune/models"
+	"github.com/unprune/unprune/onnx"
 	"github.com/unprune/unprune/sparsity"
 	"github.com/unprune/unprune/unprune"
 	"github.com/unprune/unprune/unprune/data"
+	"github.com/unprune/unprune/unprune/train"
 	"github.com/unprune/unprune/unprune/unlearn"
 )
 
@@ -125,12 +130,21 @@ func revived(masks *sparsity.Masks, layers []sparsity.Layer) int {
 	return n
 }
 
-// TestCost compares the counters with the formulas that the methods declare, for
-// 64 retained and 24 forgotten samples, 5 classes, 2 epochs.
-func TestCost(t *testing.T) {
-	const f, r, n, classes, epochs = 24, 64, 88, 5, 2
+// costs are the formulas that the methods declare, for f samples to forget, r to
+// keep, classes, epochs, and batches of b and, of samples to forget, of fb.
+func costs(f, r, classes, epochs, b, fb int64) []struct {
+	u    unprune.Unlearner
+	want evalmetrics.Cost
+} {
+	n, batches := f+r, (r+b-1)/b
+	size := int(fb)
 	same := func(samples int64) evalmetrics.Cost { return evalmetrics.Cost{Forward: samples, Backward: samples} }
-	tests := []struct {
+	cycled := func(batches int64) int64 { // samples in so many batches to forget, taken in turn
+		per := (f + fb - 1) / fb
+		return batches/per*f + min(batches%per*fb, f)
+	}
+	climbs := (epochs*batches + 2) / 3
+	return []struct {
 		u    unprune.Unlearner
 		want evalmetrics.Cost
 	}{
@@ -139,8 +153,8 @@ func TestCost(t *testing.T) {
 		{unlearn.FineTune{Saliency: &unlearn.Saliency{}}, same(f + epochs*r)},
 		{unlearn.GradientAscent{}, same(epochs * f)},
 		{unlearn.GradientAscent{Eval: true, Clip: 0.1}, same(epochs * f)},
-		{unlearn.GradientAscent{Steps: 1}, same(16)},
-		{unlearn.NegGradPlus{ForgetBatch: 8}, same(epochs * (r + 4*8))},
+		{unlearn.GradientAscent{Steps: 1}, same(min(b, f))},
+		{unlearn.NegGradPlus{ForgetBatch: size}, same(epochs * (r + cycled(batches)))},
 		{unlearn.RandomLabel{}, same(epochs * n)},
 		{unlearn.RandomLabel{Variant: "b"}, same(epochs * n)},
 		{unlearn.RandomLabel{Variant: "c"}, same(epochs * n)},
@@ -148,34 +162,121 @@ func TestCost(t *testing.T) {
 		{unlearn.L1Sparse{}, same(epochs * r)},
 		{unlearn.Fisher{}, same(r)},
 		{unlearn.FisherNew{}, evalmetrics.Cost{Forward: r, Backward: classes * r}},
-		{unlearn.Influence{Memory: 20}, same(n + 20)},
-		{unlearn.Influence{Reference: true, N: 20}, same(n + 22)},
-		{unlearn.Influence{Reference: true, Batch: 8}, same(n + r)},
+		{unlearn.Influence{Memory: 5}, same(n + 5)},
+		{unlearn.Influence{Reference: true, N: 3}, same(n + 5)},
+		{unlearn.Influence{Reference: true, Batch: size}, same(n + r)},
 		{
-			unlearn.Certified{Repeats: 2, Steps: 10, Batch: 16, Scale: 1e3},
-			evalmetrics.Cost{Forward: r, Backward: r, HVP: 2 * 10 * 16},
+			unlearn.Certified{Repeats: 2, Steps: 3, Batch: size, Scale: 1e6},
+			evalmetrics.Cost{Forward: r, Backward: r, HVP: 2 * 3 * fb},
 		},
 		{
-			unlearn.Certified{Repeats: 1, Steps: 2, Batch: 16, Gamma: 10},
-			evalmetrics.Cost{Forward: r, Backward: r, HVP: 2*16 + 2*20*64},
+			unlearn.Certified{Repeats: 1, Steps: 1, Batch: size, Gamma: 1e3},
+			evalmetrics.Cost{Forward: r, Backward: r, HVP: fb + 2*20*min(4*fb, r)},
 		},
 		{unlearn.SCRUB{MaxEpochs: 1}, evalmetrics.Cost{Forward: n + f + epochs*r, Backward: f + epochs*r}},
-		{unlearn.SFRon{Every: 3, ForgetBatch: 8}, same(n + epochs*r + 3*8)},
+		{unlearn.SFRon{Every: 3, ForgetBatch: size}, same(n + epochs*r + cycled(climbs))},
 		{unlearn.SSD{}, same(f + n)},
 		{unlearn.SSD{RetainOnly: true}, same(n)},
 		{unlearn.BadTeacher{}, evalmetrics.Cost{Forward: n + epochs*n, Backward: epochs * n}},
 		{unlearn.BadTeacher{Share: 0.5}, evalmetrics.Cost{Forward: f + r/2 + epochs*(f+r/2), Backward: epochs * (f + r/2)}},
 	}
-	for _, test := range tests {
-		b, _ := plain(t)
-		b.task.Epochs, b.task.Batch, b.task.Rate = epochs, 16, 1e-3
-		if err := b.run(t, test.u); err != nil {
+}
+
+// TestCost compares the counters with the formulas, on the convolutional network
+// of the reference cases, LeNet-5 and a narrow ResNet-18. UNLEARN_COST_MODEL
+// names another network, to be measured with few samples.
+func TestCost(t *testing.T) {
+	networks := []struct {
+		name       string
+		open       func(*testing.T) *onnx.Model
+		f, r, b, m int64
+	}{
+		{"cnn", fileModel("../testdata/golden/ft_cnn/before.onnx"), 24, 64, 16, 8},
+		{"lenet-5", func(t *testing.T) *onnx.Model { return decoded(t, models.LeNet5().Pruned) }, 11, 30, 8, 4},
+		{"resnet-18-narrow", fileModel("../../models/testdata/groups/resnet18.onnx"), 3, 8, 4, 2},
+	}
+	if path := os.Getenv("UNLEARN_COST_MODEL"); path != "" {
+		networks = append(networks[:0], networks[0])
+		networks[0].name, networks[0].open = path, fileModel(path)
+		networks[0].f, networks[0].r, networks[0].b, networks[0].m = 2, 6, 4, 2
+	}
+	for _, net := range networks {
+		t.Run(net.name, func(t *testing.T) {
+			e, shape := newEngine(t, net.open(t))
+			start := e.Weights().Clone()
+			classes := int64(e.Classes())
+			d, retain, forget := randomSamples(shape, e.Classes(), net.r, net.f)
+			tried := map[string]bool{}
+			for _, test := range costs(net.f, net.r, classes, 2, net.b, net.m) {
+				task := &unprune.Task{
+					Engine: e, Data: d, Retain: retain, Forget: forget, Epochs: 2, Batch: int(net.b), Rate: 1e-4,
+					Initial: start,
+					Rand:    func(purpose string) *rand.Rand { return data.Stream(1, "test", purpose) },
+				}
+				before := e.Cost()
+				if err := errors.Join(e.Weights().Set(start), test.u.Unlearn(t.Context(), task)); err != nil {
+					t.Fatal(err)
+				}
+				got := e.Cost()
+				got.Forward, got.Backward, got.HVP = got.Forward-before.Forward, got.Backward-before.Backward, got.HVP-before.HVP
+				if got != test.want {
+					t.Errorf("%s %+v: cost %+v, want %+v", test.u.Name(), test.u, got, test.want)
+				}
+				tried[test.u.Name()] = true
+			}
+			for _, u := range unlearn.All() {
+				if !tried[u.Name()] {
+					t.Errorf("%s: no formula", u.Name())
+				}
+			}
+		})
+	}
+}
+
+func fileModel(path string) func(*testing.T) *onnx.Model {
+	return func(t *testing.T) *onnx.Model {
+		m, err := onnx.Read(path)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if got := b.engine.Cost(); got != test.want {
-			t.Errorf("%s %+v: cost %+v, want %+v", test.u.Name(), test.u, got, test.want)
-		}
+		return m
 	}
+}
+
+func decoded(t *testing.T, file []byte) *onnx.Model {
+	m, err := onnx.Decode(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func newEngine(t *testing.T, m *onnx.Model) (e *train.Engine, sample []int) {
+	t.Helper()
+	im, err := pass.Import(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err = train.New(im, train.Options{Compile: compile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e, im.Graph.Inputs[0].Shape[1:]
+}
+
+// randomSamples are samples that a network takes, those to keep first.
+func randomSamples(shape []int, classes int, keep, forget int64) (d *data.Dataset, retainRows, forgetRows []int) {
+	n := int(keep + forget)
+	d = &data.Dataset{X: onnx.NewTensor(onnx.Float32, append([]int{n}, shape...)...), Y: make([]int64, n), Classes: classes}
+	r := data.Stream(1, "test", "samples")
+	for i := range d.X.Len() {
+		onnx.Of[float32](d.X)[i] = float32(r.NormFloat64())
+	}
+	for i := range d.Y {
+		d.Y[i] = int64(i % classes)
+	}
+	all := rows(n)
+	return d, all[:keep], all[keep:]
 }
 
 // TestDeterministic repeats every method: the same seed must give the same bits.
