@@ -72,7 +72,7 @@ func (r *request) judgeOne(ctx context.Context, nr namedResult) (judgedRow, erro
 	p := r.problem
 	row := judgedRow{
 		Name: nr.name, Sparsity: 1, IoU: 1, Seconds: nr.result.Cost.Seconds,
-		Passes: float64(nr.result.Cost.Backward) / float64(len(p.Retain)),
+		Passes: nr.result.Cost.Passes(len(p.Retain)),
 	}
 	err := p.Load(nr.result)
 	if err != nil {

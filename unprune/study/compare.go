@@ -235,7 +235,7 @@ func (c *Comparison) row(ctx context.Context, name string, r *unprune.Result) (R
 	p := c.Problem
 	row := Row{
 		Name: name, Result: r, Seconds: r.Cost.Seconds,
-		Passes: passes(r.Cost, len(p.Retain)),
+		Passes: r.Cost.Passes(len(p.Retain)),
 	}
 	j, err := c.judge(ctx, r)
 	if err != nil {
@@ -314,10 +314,4 @@ func KeptRows(test, train *data.Dataset, forget, retain []int) []int {
 		}
 	}
 	return rows
-}
-
-// passes is the work in training passes over n samples, by backward passes; a
-// Hessian-vector product differentiates a training pass, and costs two.
-func passes(c evalmetrics.Cost, n int) float64 {
-	return float64(c.Backward+2*c.HVP) / float64(n)
 }

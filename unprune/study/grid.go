@@ -269,7 +269,7 @@ func (c *cell) answer(ctx context.Context, m Method) (*Figures, error) {
 	}
 	f := &Figures{
 		IoU: row.IoU, KLTest: row.KLTest, KLForget: row.KLForget, UA: row.UA, RA: row.RA, TA: row.TA,
-		Passes: passes(r.Cost, len(p.Retain)),
+		Passes: r.Cost.Passes(len(p.Retain)),
 	}
 	if err := c.compareMasks(f, r); err != nil {
 		return nil, err
