@@ -45,7 +45,8 @@ type samples struct {
 	b       *ops.Builder
 	acc     *adjoints
 	params  []*graph.Value
-	readers [][]reader // per parameter
+	readers [][]reader                    // per parameter
+	totals  map[*graph.Value]*graph.Value // gradients that came with the squares
 	batch   int
 }
 
@@ -54,7 +55,7 @@ func newSamples(g *graph.Graph, o CurvatureOptions) (*samples, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &samples{b: ops.NewBuilder(g), params: params, batch: logits.Shape[0]}
+	s := &samples{b: ops.NewBuilder(g), params: params, totals: map[*graph.Value]*graph.Value{}, batch: logits.Shape[0]}
 	losses := crossEntropies(s.b, logits, "none")
 	if s.b.Err != nil {
 		return nil, s.b.Err
@@ -108,7 +109,11 @@ func TrainSampleSquares(g *graph.Graph, o CurvatureOptions) error {
 		return err
 	}
 	for _, p := range s.params {
-		if err := hand(s.b, s.acc.total(p), GradName(p.Name)); err != nil {
+		total := s.totals[p]
+		if total == nil {
+			total = s.acc.total(p)
+		}
+		if err := hand(s.b, total, GradName(p.Name)); err != nil {
 			return err
 		}
 	}
@@ -136,8 +141,12 @@ func (s *samples) squares(r reader, p, dy *graph.Value) *graph.Value {
 		return s.products(x, dy, false)
 	case n.Op == "Add":
 		return s.unbroadcast(dy, p)
-	case n.Op == "Conv" && r.slot == 1:
+	case n.Op == "Conv" && r.slot == 1 && depthwise(n):
 		return s.sumOfSquares(b.ConvSampleGrads(n, dy))
+	case n.Op == "Conv" && r.slot == 1:
+		squares, total := b.ConvSampleSquares(n, dy)
+		s.totals[p] = total
+		return squares
 	case n.Op == "Conv" && r.slot == 2:
 		return s.channels(dy)
 	case n.Op == "BatchNormalization" && r.slot == 1:
@@ -147,6 +156,10 @@ func (s *samples) squares(r reader, p, dy *graph.Value) *graph.Value {
 	}
 	return nil
 }
+
+// depthwise reports whether a convolution reads one channel for each of its
+// outputs: gradients of single samples are small, and have a kernel.
+func depthwise(n *graph.Node) bool { return n.Int("group", 1) > 1 && n.Inputs[1].Shape[1] == 1 }
 
 // products is the sum of squares of x_nᵀ·dy_n, [K M], or of its transpose. The
 // square of an outer product is the outer product of squares.

@@ -121,9 +121,10 @@ func (b *Builder) convGradInput(c *conv, dy, w *graph.Value) *graph.Value {
 }
 
 func (b *Builder) convGradWeight(c *conv, x, dy *graph.Value) *graph.Value {
-	shape := onnx.AttrInts("kernel_shape", toInt64(c.kernel)...)
-	return b.Own("ConvGradWeight", 1, []*graph.Value{x, dy}, c.attrs(shape)...)[0]
+	return b.Own("ConvGradWeight", 1, []*graph.Value{x, dy}, c.attrs(c.kernelShape())...)[0]
 }
+
+func (c *conv) kernelShape() *onnx.Attr { return onnx.AttrInts("kernel_shape", toInt64(c.kernel)...) }
 
 // ConvSampleGrads appends the gradient of n's weight for each sample of the
 // batch alone, [N ...w], given the gradient dy of n's output. Samples do not
@@ -138,10 +139,15 @@ func (b *Builder) ConvSampleGrads(n *graph.Node, dy *graph.Value) *graph.Value {
 		b.Fail("ops: %v", err)
 		return nil
 	}
-	x, weight, batch := n.Inputs[0], c.weight(), c.batch
-	c.batch, c.group, c.inputs, c.channels = 1, batch*c.group, batch*c.inputs, batch*c.channels
-	wide := b.convGradWeight(c, b.Reshape(x, c.input()...), b.Reshape(dy, c.output()...))
-	return b.Reshape(wide, append([]int{batch}, weight...)...)
+	return b.sampleGrads(c, n.Inputs[0], dy)
+}
+
+func (b *Builder) sampleGrads(c *conv, x, dy *graph.Value) *graph.Value {
+	weight, batch := c.weight(), c.batch
+	wide := *c
+	wide.batch, wide.group, wide.inputs, wide.channels = 1, batch*c.group, batch*c.inputs, batch*c.channels
+	all := b.convGradWeight(&wide, b.Reshape(x, wide.input()...), b.Reshape(dy, wide.output()...))
+	return b.Reshape(all, append([]int{batch}, weight...)...)
 }
 
 // ConvGradInput(dy, w) has Conv's attributes and input_shape, the shape of x.

@@ -33,7 +33,7 @@ func products(n *graph.Node) int {
 		return out.Shape.Size() * in(1)[1:].Size()
 	case key{Domain, "ConvGradInput"}:
 		return in(0).Size() * in(1)[1:].Size()
-	case key{Domain, "ConvGradWeight"}:
+	case key{Domain, "ConvGradWeight"}, key{Domain, "ConvSampleSquares"}:
 		return in(1).Size() * out.Shape[1:].Size()
 	case key{"", "Gemm"}:
 		k := in(0)[1]

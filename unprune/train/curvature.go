@@ -6,6 +6,7 @@ import (
 
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/autodiff"
+	"github.com/unprune/unprune/graph/pass"
 	"github.com/unprune/unprune/onnx"
 	"github.com/unprune/unprune/unprune"
 )
@@ -21,9 +22,17 @@ const (
 	classBatch    = 10
 )
 
-// squaresBatch is the number of samples whose own gradients are formed at a time.
+// squaresBatch is the number of samples whose squared gradients are summed at a
+// time: fewer where the gradients of single samples have to be formed, as those
+// of products over sequences.
 func (e *Engine) squaresBatch() int {
-	return min(max(1, sampleNumbers/e.weights.Params()), 64)
+	formed := 0
+	for _, name := range e.params {
+		if p := e.model.Param(name); p.Role != pass.Weight || p.Node.Op != "Conv" && p.Node.Op != "Gemm" {
+			formed += e.state[name].Len()
+		}
+	}
+	return min(max(1, sampleNumbers/max(1, formed)), 64)
 }
 
 // second compiles a graph of second-order or per-sample quantities.

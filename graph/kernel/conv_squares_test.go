@@ -1,0 +1,75 @@
+package kernel
+
+import (
+	"fmt"
+	"testing"
+)
+
+func TestConvSampleSquares(t *testing.T) {
+	team := NewTeam(2)
+	defer team.Close()
+	for _, g := range convCases() {
+		g = g.withDefaults()
+		t.Run(fmt.Sprintf("%+v", g), func(t *testing.T) {
+			for _, tl := range tilings[float32]() {
+				testConvSampleSquares(t, team, tl, g)
+			}
+			testConvSampleSquares(t, team, tilings[float64]()[0], g)
+		})
+	}
+}
+
+// testConvSampleSquares compares with the gradient of one image at a time.
+func testConvSampleSquares[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom) {
+	t.Helper()
+	x, dy := newGuarded[T](g.xSize()), newGuarded[T](g.ySize())
+	squares, total := newGuarded[T](g.wSize()), newGuarded[T](g.wSize())
+	fill(x.s, 1)
+	fill(dy.s, 3)
+	single := make([][]float64, g.N)
+	for n := range single {
+		single[n] = make([]float64, g.wSize())
+	}
+	eachProduct(g, func(yi, wi, xi int) {
+		single[yi/(g.OutC*g.OH*g.OW)][wi] += float64(x.s[xi]) * float64(dy.s[yi])
+	})
+	newConvSampleSquares(tl, g).Run(team, x.s, dy.s, squares.s, total.s)
+	for i := range g.wSize() {
+		wantSquare, wantTotal, scale := 0.0, 0.0, 0.0
+		for n := range single {
+			v := single[n][i]
+			wantSquare += v * v
+			wantTotal += v
+			scale = max(scale, v*v)
+		}
+		if !nearSum(total.s[i], wantTotal, g.N*g.OH*g.OW) {
+			t.Fatalf("%s: total %d is %v, want %v", tl.name, i, total.s[i], wantTotal)
+		}
+		if !nearSum(squares.s[i], wantSquare, 2*g.N*g.OH*g.OW*max(1, int(scale))) {
+			t.Fatalf("%s: square %d is %v, want %v", tl.name, i, squares.s[i], wantSquare)
+		}
+	}
+	squares.check(t, tl.name+" squares")
+	total.check(t, tl.name+" total")
+}
+
+func TestConvSampleSquaresSameBitsOnAnyTeam(t *testing.T) {
+	for _, g := range steadyGeoms {
+		g = g.withDefaults()
+		x, dy := fill(make([]float32, g.xSize()), 1), fill(make([]float32, g.ySize()), 3)
+		k := NewConvSampleSquares[float32](g)
+		run := func(team *Team) [][]float32 {
+			squares, total := make([]float32, g.wSize()), make([]float32, g.wSize())
+			k.Run(team, x, dy, squares, total)
+			return [][]float32{squares, total}
+		}
+		want := run(nil)
+		for threads := 1; threads <= 3; threads++ {
+			team := NewTeam(threads)
+			for i, got := range run(team) {
+				sameBits(t, fmt.Sprintf("%+v: %d threads, result %d", g, threads, i), got, want[i])
+			}
+			team.Close()
+		}
+	}
+}
