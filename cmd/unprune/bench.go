@@ -3,67 +3,33 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/unprune/unprune/graph/exec"
-	"github.com/unprune/unprune/graph/ops"
-	"github.com/unprune/unprune/graph/ort"
+	"github.com/unprune/unprune/graph/kernel"
 	"github.com/unprune/unprune/graph/pass"
-	"github.com/unprune/unprune/onnx"
-	"github.com/unprune/unprune/unprune"
 	"github.com/unprune/unprune/unprune/data"
 )
 
 // benchOptions are the flags of "unprune bench".
 type benchOptions struct {
-	what   string
-	batch  int
-	repeat int
-	python string
+	what    string
+	batch   int
+	repeat  int
+	samples int
+	units   float64
+	weights float64
+	python  string
 }
 
-// benchResult is one measurement, with those of other programs beside it.
-type benchResult struct {
-	Model   string `json:"model"`
-	What    string `json:"what"`
-	Batch   int    `json:"batch"`
-	Threads int    `json:"threads"`
-	Kernels string `json:"kernels"`
-	Repeat  int    `json:"repeat"`
-	timing
-	Beside []rival `json:"beside"`
-
-	// Relative is the fastest PyTorch median over ours: above 1 we are faster.
-	// RelativeMin is the same of the shortest blocks, which suffer less from a
-	// busy machine; Noisy says that it was busy.
-	Relative    *float64 `json:"speed_relative_to_pytorch,omitempty"`
-	RelativeMin *float64 `json:"speed_relative_to_pytorch_min,omitempty"`
-	Noisy       bool     `json:"noisy"`
-}
-
-// rival is another program's measurement, taken in turns with ours.
-type rival struct {
-	Name   string `json:"name"` // "pytorch 2.15.0"
-	Layout string `json:"layout,omitempty"`
-	timing
-}
-
-// timing sums up the blocks of one measurement, per step.
-type timing struct {
-	Median float64 `json:"median_seconds"`
-	IQR    float64 `json:"iqr_seconds"`
-	Least  float64 `json:"min_seconds"`
-}
-
-type benchResults struct {
-	Results []benchResult `json:"results"`
+// benchWork is what can be measured.
+var benchWork = map[string]func(*bench, context.Context) error{
+	"step": (*bench).addStep, "forward": (*bench).addForward, "fisher": (*bench).addFisher,
+	"hvp": (*bench).addHVP, "load": (*bench).addLoad, "run": (*bench).addRun,
 }
 
 func benchCommand(a *app) *cobra.Command {
@@ -71,26 +37,45 @@ func benchCommand(a *app) *cobra.Command {
 	return a.command(spec{
 		use: "bench [MODEL...]", group: groupLook, min: 0, max: -1,
 		short: "Measure speed, PyTorch and ONNX Runtime beside it where they are at hand",
-		long: `Bench measures a training step (forward, backward, SGD with momentum), a forward
-pass, or loading a model. Figures are medians and interquartile ranges of blocks
-of runs. If a Python with torch is found (--python, the active virtual
-environment, or the path), PyTorch does the same on the same graph, in the
-layouts NCHW and channels_last, with as many threads, in turns with unprune; for
-forward passes ONNX Runtime takes part too.`,
+		long: `Bench measures one kind of work:
+
+  step     a training step: forward, backward, SGD with momentum
+  forward  a forward pass
+  fisher   the sums of the squared gradients of --samples samples, one by one exact
+  hvp      a Hessian-vector product, and a gradient beside it
+  load     reading a model and preparing it
+  run      un-pruning an embedded network as a whole: class 0 is forgotten
+
+Figures are medians and interquartile ranges of blocks of runs. If a Python with
+torch is found (--python, the active virtual environment, or the path), PyTorch
+does the same on the same graph, in the layouts NCHW and channels_last, with as
+many threads, in turns with unprune; for forward passes and loading ONNX Runtime
+takes part too. A sample's Fisher information is a loop over batches of one in
+PyTorch.
+
+With --prune-units or --prune-weights a step of the same network is measured too
+with that share of the units of every layer, or of the weights, pruned by
+magnitude and held at zero.
+
+The share of the peak is that of the processor's multiply-adds on registers,
+which is measured at the start. Convolutions count as plain sums of products,
+so a share above 1 is possible where fewer are computed. Bytes moved are those of all tensors that the steps
+of the program read and write. Memory is the largest that a process had resident.`,
 		example: `  unprune bench --what step --batch 64 lenet-5
+  unprune bench --what step --prune-units 0.5 resnet18.onnx
   unprune bench --what forward --batch 1 --threads 1 resnet18.onnx --json`,
 		flags: func(f *pflag.FlagSet) {
-			f.StringVar(&o.what, "what", "step", "what to measure: step, forward or load")
+			f.StringVar(&o.what, "what", "step", "what to measure: step, forward, fisher, hvp, load or run")
 			f.IntVar(&o.batch, "batch", 64, "batch size")
 			f.IntVar(&o.repeat, "repeat", 15, "blocks to measure")
+			f.IntVar(&o.samples, "samples", 2000, "samples of the Fisher information")
+			f.Float64Var(&o.units, "prune-units", 0, "measure a step with this `share` of the units of every layer pruned, too")
+			f.Float64Var(&o.weights, "prune-weights", 0, "measure a step with this `share` of the weights pruned, too")
 			f.StringVar(&o.python, "python", "", "Python `interpreter` with torch and numpy (default: searched for; none: leave PyTorch out)")
 		},
 		run: func(ctx context.Context, args []string) error {
-			switch {
-			case o.what != "step" && o.what != "forward" && o.what != "load":
-				return usagef("--what %q: want step, forward or load", o.what)
-			case o.batch < 1 || o.repeat < 1:
-				return usagef("--batch %d, --repeat %d: want positive numbers", o.batch, o.repeat)
+			if err := o.check(); err != nil {
+				return err
 			}
 			if len(args) == 0 {
 				args = []string{"lenet-300-100", "lenet-5"}
@@ -100,10 +85,25 @@ forward passes ONNX Runtime takes part too.`,
 	})
 }
 
+func (o *benchOptions) check() error {
+	pruned := o.units != 0 || o.weights != 0
+	switch {
+	case benchWork[o.what] == nil:
+		return usagef("--what %q: want step, forward, fisher, hvp, load or run", o.what)
+	case o.batch < 1 || o.repeat < 1 || o.samples < 1:
+		return usagef("--batch %d, --repeat %d, --samples %d: want positive numbers", o.batch, o.repeat, o.samples)
+	case !(o.units >= 0 && o.units < 1 && o.weights >= 0 && o.weights < 1):
+		return usagef("--prune-units %g, --prune-weights %g: want shares from 0 to below 1", o.units, o.weights)
+	case pruned && o.what != "step":
+		return usagef("--prune-units and --prune-weights go with --what step")
+	}
+	return nil
+}
+
 func (a *app) bench(ctx context.Context, models []string, o benchOptions) error {
-	var all benchResults
+	all := benchResults{Peak: kernel.PeakRate(a.team(a.threads)) / 1e9}
 	for _, model := range models {
-		r, err := a.benchModel(ctx, model, o)
+		r, err := a.benchModel(ctx, model, o, all.Peak)
 		if err != nil {
 			return err
 		}
@@ -112,15 +112,7 @@ func (a *app) bench(ctx context.Context, models []string, o benchOptions) error 
 	return a.print(all, all.text)
 }
 
-// A contender can be timed: run does the work count times and returns the
-// seconds that took.
-type contender struct {
-	name, layout string
-	run          func(count int) (float64, error)
-	times        []float64 // seconds per piece of work, one per block
-}
-
-func (a *app) benchModel(ctx context.Context, path string, o benchOptions) (*benchResult, error) {
+func (a *app) benchModel(ctx context.Context, path string, o benchOptions, peak float64) (*benchResult, error) {
 	im, err := a.readNetwork(path)
 	if err != nil {
 		return nil, err
@@ -129,27 +121,42 @@ func (a *app) benchModel(ctx context.Context, path string, o benchOptions) (*ben
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", path, err)
 	}
-	b := &bench{a: a, o: o, path: path, im: im, x: randomSamples(sample, o.batch)}
+	b := &bench{a: a, o: o, path: path, im: im, x: randomSamples(sample, o.batch), scale: 1}
 	defer b.close()
-	if err := b.enter(ctx); err != nil {
-		return nil, err
+	resetPeakMemory()
+	if err := benchWork[o.what](b, ctx); err != nil {
+		return nil, fmt.Errorf("model %s: %w", path, err)
 	}
 	if err := b.measure(ctx); err != nil {
 		return nil, err
 	}
-	return b.result(), nil
+	return b.result(peak), nil
 }
 
 // bench is the measurement of one model; the first contender is unprune.
 type bench struct {
-	a    *app
-	o    benchOptions
-	path string
-	im   *pass.Model
-	x    *data.Dataset
+	a     *app
+	o     benchOptions
+	path  string
+	im    *pass.Model
+	x     *data.Dataset
+	scale int // pieces of work that a figure is for
 
 	contenders []*contender
 	closers    []func()
+}
+
+// A contender can be timed: run does the work count times and returns the
+// seconds that took.
+type contender struct {
+	name, layout string
+	run          func(count int) (float64, error)
+	least        int // pieces of work that are done together
+	count        int // pieces per block
+
+	cost   programCost
+	memory int64     // peak resident bytes, 0 if not known
+	times  []float64 // seconds per piece of work, one per block
 }
 
 func (b *bench) close() {
@@ -158,43 +165,23 @@ func (b *bench) close() {
 	}
 }
 
-func (b *bench) add(name, layout string, run func(int) (float64, error)) {
-	b.contenders = append(b.contenders, &contender{name: name, layout: layout, run: run})
-}
-
-// randomSamples is a batch of standard normal samples, all of class 0.
-func randomSamples(sample []int, n int) *data.Dataset {
-	r := rand.New(rand.NewPCG(1, 2))
-	x := onnx.NewTensor(onnx.Float32, append([]int{n}, sample...)...)
-	values := onnx.Of[float32](x)
-	for i := range values {
-		values[i] = float32(r.NormFloat64())
+// add lines up a contender and warms it up.
+func (b *bench) add(c *contender) error {
+	c.least = max(1, c.least)
+	b.contenders = append(b.contenders, c)
+	if _, err := c.run(c.least); err != nil {
+		return err
 	}
-	return &data.Dataset{X: x, Y: make([]int64, n), Classes: 1}
-}
-
-// enter lines up the contenders.
-func (b *bench) enter(ctx context.Context) error {
-	var err error
-	switch b.o.what {
-	case "step":
-		err = b.addStep(ctx)
-	case "forward":
-		err = b.addForward(ctx)
-	case "load":
-		b.add("unprune", "", timed(func() error {
-			m, err := readFile(b.path)
-			if err == nil {
-				_, err = pass.Import(m)
-			}
-			return err
-		}))
-		return nil
-	}
+	once, err := c.run(c.least)
 	if err != nil {
-		return fmt.Errorf("model %s: %w", b.path, err)
+		return err
 	}
-	return b.addTorch(ctx)
+	blocks := math.Ceil(min(blockSeconds/max(once, 1e-9), 1e5))
+	c.count = int(blocks) * c.least
+	if blocks > 1 {
+		_, err = c.run(c.count)
+	}
+	return err
 }
 
 // timed makes a contender's run of a piece of work.
@@ -210,66 +197,6 @@ func timed(work func() error) func(int) (float64, error) {
 	}
 }
 
-// benchRate is small, so that random data does no harm however long it trains.
-const benchRate = 1e-4
-
-func (b *bench) addStep(ctx context.Context) error {
-	e, err := b.a.newEngine(b.path, b.im)
-	if err != nil {
-		return err
-	}
-	if err := e.Optimize(ops.Optimizer{Kind: "sgd", Momentum: 0.9, WeightDecay: 5e-4}); err != nil {
-		return err
-	}
-	term := unprune.Term{Data: b.x, Index: data.Complement(b.o.batch, nil), Weight: 1}
-	b.add("unprune", "", timed(func() error {
-		_, err := e.Step(ctx, benchRate, term)
-		return err
-	}))
-	return nil
-}
-
-func (b *bench) addForward(ctx context.Context) error {
-	g, err := pass.Specialise(b.im.Graph, pass.Target{Batch: b.o.batch})
-	if err != nil {
-		return err
-	}
-	p, err := exec.Compile(g, exec.Options{Team: b.a.team(b.a.threads)})
-	if err != nil {
-		return err
-	}
-	in := g.Inputs[0]
-	if err := fill(p.Input(in.Name), b.x.X, in.Name); err != nil {
-		return err
-	}
-	b.add("unprune", "", timed(func() error { return p.Run(ctx) }))
-	return b.addRuntime(ctx, g.ToONNX(), in.Name)
-}
-
-// addRuntime lets ONNX Runtime take part, if there is one.
-func (b *bench) addRuntime(ctx context.Context, m *onnx.Model, input string) error {
-	lib, err := b.a.openRuntime()
-	if err != nil {
-		b.a.log.Info("ONNX Runtime does not take part: " + sentence(err))
-		return nil
-	}
-	encoded, err := m.Encode()
-	if err != nil {
-		return err
-	}
-	s, err := ort.NewSession(encoded, ort.Options{Threads: b.a.threads})
-	if err != nil {
-		return err
-	}
-	b.closers = append(b.closers, func() { _ = s.Close() })
-	feeds := tensors{input: b.x.X}
-	b.add("onnxruntime "+lib.Version, "", timed(func() error {
-		_, err := s.Run(ctx, feeds)
-		return err
-	}))
-	return nil
-}
-
 const (
 	blockSeconds = 0.15                  // aimed at for a block
 	settle       = 20 * time.Millisecond // between blocks, so that spinning threads of another program go to sleep
@@ -277,98 +204,28 @@ const (
 
 // measure times the contenders in turns.
 func (b *bench) measure(ctx context.Context) error {
-	counts := make([]int, len(b.contenders))
-	for i, c := range b.contenders {
-		if _, err := c.run(2); err != nil { // warm up
-			return err
-		}
-		once, err := c.run(1)
-		if err != nil {
-			return err
-		}
-		counts[i] = int(math.Ceil(min(blockSeconds/max(once, 1e-9), 1e5)))
-	}
 	for block := range b.o.repeat {
-		for i, c := range b.contenders {
+		for _, c := range b.contenders {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			time.Sleep(settle)
-			s, err := c.run(counts[i])
+			s, err := c.run(c.count)
 			if err != nil {
 				return err
 			}
-			c.times = append(c.times, s/float64(counts[i]))
+			c.times = append(c.times, s*float64(b.scale)/float64(c.count))
 		}
 		b.a.bars.report("measuring "+b.path, block+1, b.o.repeat)
 	}
 	return nil
 }
 
-func (b *bench) result() *benchResult {
-	r := &benchResult{
-		Model: b.path, What: b.o.what, Batch: b.o.batch, Threads: b.a.threads, Kernels: kernels(), Repeat: b.o.repeat,
-		timing: newTiming(b.contenders[0].times), Beside: []rival{},
+// contender finds one by its name.
+func (b *bench) contender(name string) *contender {
+	i := slices.IndexFunc(b.contenders, func(c *contender) bool { return c.name == name })
+	if i < 0 {
+		return nil
 	}
-	fastest, shortest := math.Inf(1), math.Inf(1)
-	for _, c := range b.contenders[1:] {
-		other := rival{Name: c.name, Layout: c.layout, timing: newTiming(c.times)}
-		r.Beside = append(r.Beside, other)
-		if c.layout != "" { // PyTorch's
-			fastest, shortest = min(fastest, other.Median), min(shortest, other.Least)
-		}
-	}
-	if !math.IsInf(fastest, 1) {
-		relative, least := fastest/r.Median, shortest/r.Least
-		r.Relative, r.RelativeMin = &relative, &least
-	}
-	if r.Noisy = r.noisy(); r.Noisy {
-		b.a.log.Warn(fmt.Sprintf("%s: the figures spread by more than a quarter; the machine is busy with something else, measure again", b.path))
-	}
-	return r
-}
-
-// noisy reports whether a measurement says more about the machine's other work
-// than about the program.
-func (r *benchResult) noisy() bool {
-	return r.IQR > r.Median/4 || slices.ContainsFunc(r.Beside, func(o rival) bool { return o.IQR > o.Median/4 })
-}
-
-func newTiming(times []float64) timing {
-	s := slices.Sorted(slices.Values(times))
-	at := func(q float64) float64 {
-		pos := q * float64(len(s)-1)
-		i := int(pos)
-		if i+1 >= len(s) {
-			return s[i]
-		}
-		return s[i] + (pos-float64(i))*(s[i+1]-s[i])
-	}
-	return timing{Median: at(0.5), IQR: at(0.75) - at(0.25), Least: s[0]}
-}
-
-func (all benchResults) text(w io.Writer) {
-	table(w, func(w io.Writer) {
-		fmt.Fprintln(w, "model\twhat\tbatch\tthreads\tprogram\tmedian\tIQR\tmin\t")
-		for _, r := range all.Results {
-			row := func(name string, t timing, note string) {
-				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%.3f ms\t%.3f ms\t%.3f ms\t%s\n", r.Model, r.What, r.Batch, r.Threads, name, 1e3*t.Median, 1e3*t.IQR, 1e3*t.Least, note)
-			}
-			note := ""
-			if r.Relative != nil {
-				note = fmt.Sprintf("%.2f times PyTorch's speed", *r.Relative)
-				if r.Noisy {
-					note = fmt.Sprintf("too noisy to compare (%.2f times PyTorch's speed by the shortest blocks)", *r.RelativeMin)
-				}
-			}
-			row("unprune ("+r.Kernels+")", r.timing, note)
-			for _, o := range r.Beside {
-				name := o.Name
-				if o.Layout != "" {
-					name += ", " + o.Layout
-				}
-				row(name, o.timing, "")
-			}
-		}
-	})
+	return b.contenders[i]
 }

@@ -1,11 +1,14 @@
 """Rebuilds a graph in PyTorch and times it whenever standard input asks.
 
 Reads graph.json and tensors.npz in the folder given, prints what it can do as
-JSON, then answers each line "LAYOUT COUNT" with the seconds that COUNT training
-steps (or forward passes) took.
+JSON, then answers each line "LAYOUT COUNT" with the seconds that COUNT pieces of
+work took: training steps, forward passes, gradients of single samples with their
+squares, or Hessian-vector products. "memory 0" asks for the largest memory that
+the process had resident, in bytes.
 """
 
 import json
+import resource
 import sys
 import time
 
@@ -78,6 +81,50 @@ def reduce_mean(a, x, axes=None):
     return x.mean(axes, keepdim=bool(a.get("keepdims", 1)))
 
 
+def layer_norm(a, x, scale, shift=None):
+    axis = a.get("axis", -1)
+    return F.layer_norm(x, x.shape[axis:], scale, shift, a.get("epsilon", 1e-5))
+
+
+def squeeze(a, x, axes=None):
+    axes = a.get("axes") if axes is None else axes.tolist()
+    return x.squeeze() if axes is None else x.squeeze(tuple(axes))
+
+
+def unsqueeze(a, x, axes=None):
+    axes = a.get("axes") if axes is None else axes.tolist()
+    rank = x.dim() + len(axes)
+    for axis in sorted(axis % rank for axis in axes):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def sliced(a, x, starts=None, ends=None, axes=None, steps=None):
+    def ints(t, name):
+        return t.tolist() if t is not None else a.get(name)
+
+    starts, ends, axes, steps = ints(starts, "starts"), ints(ends, "ends"), ints(axes, "axes"), ints(steps, "steps")
+    index = [slice(None)] * x.dim()
+    for k, (start, end) in enumerate(zip(starts, ends)):
+        index[axes[k] if axes else k] = slice(start, end, steps[k] if steps else 1)
+    return x[tuple(index)]
+
+
+def split(a, x, parts=None):
+    axis = a.get("axis", 0)
+    parts = a.get("split") if parts is None else parts.tolist()
+    if parts is None:
+        return torch.chunk(x, a["num_outputs"], axis)
+    return torch.split(x, parts, axis)
+
+
+def gather(a, x, index):
+    axis = a.get("axis", 0)
+    if index.dim() == 0:
+        return x.select(axis, int(index))
+    return x.index_select(axis, index.flatten()).reshape(x.shape[:axis] + index.shape + x.shape[axis + 1 :])
+
+
 def clip(a, x, low=None, high=None):
     low = a.get("min") if low is None else float(low)
     high = a.get("max") if high is None else float(high)
@@ -107,6 +154,19 @@ OPS = {
     "Sub": lambda a, x, y: x - y,
     "Mul": lambda a, x, y: x * y,
     "Div": lambda a, x, y: x / y,
+    "Pow": lambda a, x, y: x**y,
+    "Sqrt": lambda a, x: x.sqrt(),
+    "Erf": lambda a, x: x.erf(),
+    "Gelu": lambda a, x: F.gelu(x, approximate=a.get("approximate", "none")),
+    "HardSwish": lambda a, x: F.hardswish(x),
+    "HardSigmoid": lambda a, x: F.hardsigmoid(x),
+    "LayerNormalization": layer_norm,
+    "Squeeze": squeeze,
+    "Unsqueeze": unsqueeze,
+    "Slice": sliced,
+    "Split": split,
+    "Gather": gather,
+    "Expand": lambda a, x, shape: x * torch.ones(shape.tolist()),
     "Identity": lambda a, x: x,
     "Dropout": lambda a, x, *rest: F.dropout(x, 0.5, training),
 }
@@ -127,37 +187,62 @@ class Net:
             return t
 
         self.values = {name: own(t) for name, t in constants.items()}
-        trained = [self.values[name].requires_grad_() for name in g["train"] if name in self.values]
+        self.trained = [self.values[name].requires_grad_() for name in g["train"] if name in self.values]
         self.x = own(torch.from_numpy(arrays["x"]))
         self.y = torch.zeros(len(self.x), dtype=torch.int64)
-        self.optimizer = torch.optim.SGD(trained, lr=1e-4, momentum=0.9, weight_decay=5e-4)
+        self.optimizer = torch.optim.SGD(self.trained, lr=1e-4, momentum=0.9, weight_decay=5e-4)
 
-    def forward(self):
+        self.squares = [torch.zeros_like(p) for p in self.trained]
+        self.direction = [torch.randn_like(p) for p in self.trained]
+        self.turn = 0
+
+    def forward(self, x):
         v = dict(self.values)
-        v[g["input"]] = self.x
+        v[g["input"]] = x
         for n in g["nodes"]:
-            v[n["outputs"][0]] = OPS[n["op"]](n["attrs"], *(v[i] if i else None for i in n["inputs"]))
+            out = OPS[n["op"]](n["attrs"], *(v[i] if i else None for i in n["inputs"]))
+            for name, value in zip(n["outputs"], out if isinstance(out, tuple) else (out,)):
+                v[name] = value
         return v[g["output"]]
 
-    def run(self):
-        if not training:
-            with torch.no_grad():
-                self.forward()
-            return
+    def loss(self, x, y):
+        return F.cross_entropy(self.forward(x), y)
+
+    def step(self):
         self.optimizer.zero_grad()
-        F.cross_entropy(self.forward(), self.y).backward()
+        self.loss(self.x, self.y).backward()
         self.optimizer.step()
 
+    def infer(self):
+        with torch.no_grad():
+            self.forward(self.x)
 
+    def fisher(self):
+        i = self.turn = (self.turn + 1) % len(self.x)
+        grads = torch.autograd.grad(self.loss(self.x[i : i + 1], self.y[i : i + 1]), self.trained)
+        for sum, grad in zip(self.squares, grads):
+            sum.addcmul_(grad, grad)
+
+    def hvp(self):
+        grads = torch.autograd.grad(self.loss(self.x, self.y), self.trained, create_graph=True)
+        torch.autograd.grad(grads, self.trained, self.direction, allow_unused=True)
+
+
+work = {"step": Net.step, "forward": Net.infer, "fisher": Net.fisher, "hvp": Net.hvp}[g["what"]]
 layouts = ["nchw"]
 if arrays["x"].ndim == 4 and any(n["op"] == "Conv" for n in g["nodes"]):
     layouts.append("channels_last")
-nets = {layout: Net(layout) for layout in layouts}
+nets = {}
 print(json.dumps({"version": torch.__version__.split("+")[0], "layouts": layouts}), flush=True)
 for line in sys.stdin:
     layout, count = line.split()
+    if layout == "memory":
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
+        continue
+    if layout not in nets:
+        nets[layout] = Net(layout)
     net = nets[layout]
     start = time.perf_counter()
     for _ in range(int(count)):
-        net.run()
+        work(net)
     print(time.perf_counter() - start, flush=True)

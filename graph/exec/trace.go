@@ -30,6 +30,20 @@ func (p *Program) Trace() *Trace {
 	return p.trace
 }
 
+// Traffic is the bytes that the nodes read and write in one run: of every tensor
+// once for each node that has it, whether a cache holds it or not.
+func (p *Program) Traffic() int {
+	total := 0
+	for _, s := range p.steps {
+		for _, v := range slices.Concat(s.node.Inputs, s.node.Outputs) {
+			if v != nil {
+				total += v.Shape.Size() * v.DType.Size()
+			}
+		}
+	}
+	return total
+}
+
 // ByOp sums the trace per operator, the most expensive first.
 func (t *Trace) ByOp() []NodeTime {
 	sum := map[string]time.Duration{}
