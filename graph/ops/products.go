@@ -35,6 +35,10 @@ func products(n *graph.Node) int {
 		return in(0).Size() * in(1)[1:].Size()
 	case key{Domain, "ConvGradWeight"}, key{Domain, "ConvSampleSquares"}:
 		return in(1).Size() * out.Shape[1:].Size()
+	case key{Domain, "SparseMatMul"}:
+		return in(0)[0] * in(1).Size()
+	case key{Domain, "SparseMatMulGrad"}:
+		return in(0)[0] * out.Shape.Size()
 	case key{"", "Gemm"}:
 		k := in(0)[1]
 		if n.Int("transA", 0) != 0 {

@@ -29,26 +29,26 @@ type Narrowing struct {
 // of what is left, and so every gradient, is that of the whole model. Unlike
 // Compact it passes no constants on: a channel with a live shift stays.
 //
-// Running statistics may go where what they are statistics of is zero. Nil
-// stands for a model that loses nothing. im is not changed.
+// Running statistics may go where what they are statistics of is zero. im is not
+// changed; the numbers of the parameters are not copied. With a nil held, or
+// where nothing can go, the result is the whole model.
 func Narrow(im *Model, held func(param string, i int) bool) (*Narrowing, error) {
-	copied := im.copy()
-	for _, p := range copied.Params {
+	n := &Narrowing{Model: im.copy(), Dropped: map[string]map[int][]int{}, Wide: map[string][]int{}}
+	if held == nil {
+		return n, nil
+	}
+	for _, p := range n.Model.Params {
 		if p.Value.Const = pattern(p, held); p.Value.Const == nil {
-			return nil, nil
+			return Narrow(im, nil)
 		}
 	}
-	s, err := newShrinker(copied)
+	s, err := newShrinker(n.Model)
 	if err != nil {
 		return nil, err
 	}
 	s.decideHeld(held)
-	if len(s.gone) == 0 {
-		return nil, nil
-	}
-	n := &Narrowing{Model: copied, Dropped: map[string]map[int][]int{}, Wide: map[string][]int{}}
-	if !s.noteDropped(n) {
-		return nil, nil
+	if len(s.gone) == 0 || !s.noteDropped(n) {
+		return Narrow(im, nil)
 	}
 	c, err := s.rewrite()
 	if err != nil {

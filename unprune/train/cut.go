@@ -7,9 +7,11 @@ import (
 )
 
 // A cut is a block of a tensor: of each axis the positions that are kept. Rows
-// are what is contiguous in both, as long as possible.
+// are what is contiguous in both, as long as possible. A cut may also be a list of
+// single elements.
 type cut struct {
 	shape []int
+	list  []int32 // nil: the block
 	kept  [][]int // per axis
 	first []int   // of each row, in the wide tensor; rows are side by side in the small one
 	rows  []run   // within what first points to
@@ -54,6 +56,23 @@ func newCut(shape []int, kept map[int][]int) *cut {
 	return c
 }
 
+// only is the cut of some elements of c, numbers along its small tensor.
+func (c *cut) only(some []int) *cut {
+	var inside []int32
+	for _, first := range c.first {
+		for _, r := range c.rows {
+			for i := range r.count {
+				inside = append(inside, int32(first+r.from+i))
+			}
+		}
+	}
+	picked := &cut{shape: c.shape, list: make([]int32, len(some))}
+	for i, at := range some {
+		picked.list[i] = inside[at]
+	}
+	return picked
+}
+
 func upTo(n int) []int {
 	list := make([]int, n)
 	for i := range list {
@@ -83,6 +102,9 @@ func (c *cut) scatter(wide, small *onnx.Tensor) {
 }
 
 func gather[T float32 | float64](c *cut, small, wide []T) {
+	for i, from := range c.list {
+		small[i] = wide[from]
+	}
 	at := 0
 	for _, first := range c.first {
 		for _, r := range c.rows {
@@ -93,6 +115,9 @@ func gather[T float32 | float64](c *cut, small, wide []T) {
 }
 
 func scatter[T float32 | float64](c *cut, wide, small []T) {
+	for i, to := range c.list {
+		wide[to] = small[i]
+	}
 	at := 0
 	for _, first := range c.first {
 		for _, r := range c.rows {
@@ -102,9 +127,12 @@ func scatter[T float32 | float64](c *cut, wide, small []T) {
 	}
 }
 
-// others lists the elements outside the block.
+// others lists the elements outside.
 func (c *cut) others() []int {
 	inside := make([]bool, onnx.Size(c.shape))
+	for _, i := range c.list {
+		inside[i] = true
+	}
 	for _, first := range c.first {
 		for _, r := range c.rows {
 			for i := range r.count {

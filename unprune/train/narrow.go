@@ -12,10 +12,12 @@ import (
 )
 
 // While masks are held, units that they zero with everything that makes and
-// reads them take no part in training. Steps are then taken by an engine for the
-// network without these units, and the weights are copied into it before each
-// step and back after it, so that the wide network's weights are always the
-// live ones. The optimizer's state is copied when somebody else needs it.
+// reads them take no part in training, nor do single weights. Steps are then
+// taken by an engine for the network without these units, in which matrices of
+// few weights are vectors of those that are kept, and the weights are copied
+// into it before each step and back after it, so that the wide network's weights
+// are always the live ones. The optimizer's state is copied when somebody else
+// needs it.
 //
 // What the wide network's step would do to the rest is done too: nothing to
 // weights, biases, scales and shifts, which are zero, have gradient zero and
@@ -48,26 +50,72 @@ type rest struct {
 	momentum float64 // of statistics
 }
 
-// narrow returns the engine that takes steps with the masks held; nil if the
-// whole network has to.
-func (e *Engine) narrow() (*narrowing, error) {
+// narrow returns the engine that takes steps of so many samples with the masks
+// held; nil if the whole network has to.
+func (e *Engine) narrow(batch int) (*narrowing, error) {
 	if e.masks == nil || e.narrowed != nil || e.decided {
 		return e.narrowed, nil
 	}
 	e.decided = true
+	held := e.held()
 	if !e.masksUnits() {
-		return nil, nil
+		held = nil
 	}
-	n, err := pass.Narrow(e.model, e.held())
-	if err != nil || n == nil {
+	n, err := pass.Narrow(e.model, held)
+	if err != nil {
 		return nil, err
 	}
-	worth, err := e.worth(n)
-	if err != nil || !worth {
+	if worth, err := e.worth(n); err != nil {
+		return nil, err
+	} else if !worth {
+		if n, err = pass.Narrow(e.model, nil); err != nil {
+			return nil, err
+		}
+	}
+	cuts, err := e.cuts(n, batch)
+	if err != nil || len(n.Kept) == 0 && len(cuts) == 0 {
 		return nil, err
 	}
-	e.narrowed, err = e.newNarrowing(n)
+	e.narrowed, err = e.newNarrowing(n, cuts)
 	return e.narrowed, err
+}
+
+// A matrix is multiplied element by element if at most a share sparseShare of
+// them is kept, and it and the batch are large enough. With a quarter kept this
+// takes about a third of the time of the dense product.
+const (
+	sparseShare    = 0.25
+	sparseBatch    = 32
+	sparseElements = 1 << 10
+)
+
+// cuts makes vectors of what is kept of matrices with few elements, and returns
+// the pieces that the narrow network has of them.
+func (e *Engine) cuts(n *pass.Narrowing, batch int) (map[string]*cut, error) {
+	cuts := map[string]*cut{}
+	for _, p := range n.Model.Params {
+		mask := e.state[autodiff.MaskName(p.Name())]
+		if mask == nil || !p.Sparse() || batch < sparseBatch {
+			continue
+		}
+		block := newCut(mask.Shape, n.Kept[p.Name()])
+		small := onnx.NewTensor(mask.DType, p.Value.Shape...)
+		block.gather(small, mask)
+		var kept []int
+		for i := range small.Len() {
+			if elementAt(small, i) != 0 {
+				kept = append(kept, i)
+			}
+		}
+		if size := small.Len(); size < sparseElements || float64(len(kept)) > sparseShare*float64(size) {
+			continue
+		}
+		cuts[p.Name()] = block.only(kept)
+		if err := n.Model.Sparsen(p, kept); err != nil {
+			return nil, err
+		}
+	}
+	return cuts, nil
 }
 
 // masksUnits reports whether a mask prunes a whole slice of a layer: only then
@@ -127,7 +175,7 @@ func (e *Engine) worth(n *pass.Narrowing) (bool, error) {
 	return float64(small) <= (1-narrowGain)*float64(wide), err
 }
 
-func (e *Engine) newNarrowing(n *pass.Narrowing) (*narrowing, error) {
+func (e *Engine) newNarrowing(n *pass.Narrowing, cuts map[string]*cut) (*narrowing, error) {
 	inner, err := New(n.Model, Options{Compile: e.opt.Compile, Double: e.opt.Double, Batch: e.opt.Batch, Freeze: e.opt.Freeze})
 	if err != nil {
 		return nil, err
@@ -142,7 +190,10 @@ func (e *Engine) newNarrowing(n *pass.Narrowing) (*narrowing, error) {
 		if small == nil {
 			return nil, fmt.Errorf("train: the network that the masks leave has no %q", name)
 		}
-		c := newCut(wide.Shape, n.Kept[name])
+		c := cuts[name]
+		if c == nil {
+			c = newCut(wide.Shape, n.Kept[name])
+		}
 		p := part{wide: wide, small: small, cut: c}
 		for i := range e.optimizer.Slots() {
 			if slot := autodiff.SlotName(name, i); e.state[slot] != nil {
@@ -151,8 +202,8 @@ func (e *Engine) newNarrowing(n *pass.Narrowing) (*narrowing, error) {
 		}
 		w.parts = append(w.parts, p)
 		mask := e.state[autodiff.MaskName(name)]
-		if mask != nil {
-			c.gather(inner.state[autodiff.MaskName(name)], mask)
+		if small := inner.state[autodiff.MaskName(name)]; small != nil {
+			c.gather(small, mask)
 		}
 		w.leaveOut(e, name, c, mask)
 	}

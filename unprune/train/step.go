@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -10,9 +11,14 @@ import (
 	"github.com/unprune/unprune/unprune"
 )
 
+var errNoTerm = errors.New("train: no term to differentiate")
+
 // Step takes one optimizer step on the sum of the terms.
 func (e *Engine) Step(ctx context.Context, rate float64, terms ...unprune.Term) (float64, error) {
-	w, err := e.narrow()
+	if len(terms) == 0 {
+		return 0, errNoTerm
+	}
+	w, err := e.narrow(len(terms[0].Index))
 	if err != nil {
 		return 0, err
 	}
@@ -90,7 +96,7 @@ func (e *Engine) update(ctx context.Context, p *compiled, rate float64) error {
 // and returns its value.
 func (e *Engine) accumulate(ctx context.Context, terms []unprune.Term) (loss float64, err error) {
 	if len(terms) == 0 {
-		return 0, fmt.Errorf("train: no term to differentiate")
+		return 0, errNoTerm
 	}
 	for i, t := range terms {
 		p, err := e.gradient(t)
