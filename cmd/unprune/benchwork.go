@@ -128,7 +128,7 @@ func (b *bench) pruneUnits(e *train.Engine) (*sparsity.Masks, error) {
 	if err != nil {
 		return nil, err
 	}
-	groups, err := sparsity.Groups(g)
+	groups, err := sparsity.Groups(g, e.Layers())
 	if err != nil {
 		return nil, err
 	}
@@ -136,27 +136,16 @@ func (b *bench) pruneUnits(e *train.Engine) (*sparsity.Masks, error) {
 	for _, p := range b.im.Params {
 		parameters[p.Name()] = p.Tensor()
 	}
-	all, err := sparsity.Coupled{}.Prune(groups, e.Layers(), parameters, b.o.units)
+	pruner := sparsity.NewGroupL2(groups)
+	scores, err := pruner.Score(sparsity.Input{Layers: e.Layers(), Parameters: parameters})
 	if err != nil {
 		return nil, err
 	}
-	masks := &sparsity.Masks{}
-	for _, l := range e.Layers() {
-		if m := all.Get(l.Name); m != nil {
-			masks.Set(l.Name, m)
-		}
+	masks, err := pruner.Prune(scores, nil, b.o.units)
+	if err != nil {
+		return nil, err
 	}
-	if masks.Len() == 0 {
-		return nil, fmt.Errorf("there is no group of units that can be removed together")
-	}
-	for name, m := range all.All() {
-		if t := e.Weights().Tensors[name]; t != nil && !e.Weights().Stats[name] {
-			if err := m.Apply(t); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return masks, nil
+	return masks, pruner.Settle(masks, e.Weights().Tensors, e.Weights().Stats)
 }
 
 // pruneWeights masks the share of the weights that was asked for, the smallest
