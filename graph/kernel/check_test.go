@@ -133,9 +133,24 @@ func noAllocs(t *testing.T, run func(team *Team)) {
 	for range 3 {
 		run(team)
 	}
-	if n := testing.AllocsPerRun(20, func() { run(team) }); n != 0 {
+	if n := steadyAllocs(20, func() { run(team) }); n != 0 {
 		t.Errorf("%v allocations per run, want none", n)
 	}
+}
+
+// steadyAllocs is how often run allocates each time it is called. The runtime's
+// own allocations, for goroutines that wait elsewhere, fall into a measurement
+// now and then, on a busy machine above all; what run itself does shows in every
+// one.
+func steadyAllocs(runs int, run func()) float64 {
+	least := testing.AllocsPerRun(runs, run)
+	for range 2 {
+		if least == 0 {
+			break
+		}
+		least = min(least, testing.AllocsPerRun(runs, run))
+	}
+	return least
 }
 
 // numericGradient is the central difference of f at x, element by element.

@@ -211,7 +211,7 @@ func testConvAllocatesNothing(t *testing.T, team *Team, g ConvGeom) {
 		bias.Run(team, y, b)
 	}
 	run()
-	if allocs := testing.AllocsPerRun(5, run); allocs != 0 {
+	if allocs := steadyAllocs(5, run); allocs != 0 {
 		t.Errorf("%+v: a convolution and its gradients allocate %v times", g, allocs)
 	}
 }

@@ -97,7 +97,7 @@ func TestTeamAllocatesNothing(t *testing.T) {
 	defer team.Close()
 	var sum atomic.Int64
 	body := func(w *Worker, unit int) { sum.Add(int64(len(w.Float32(1, 100)))) }
-	if n := testing.AllocsPerRun(100, func() { team.For(8, body) }); n != 0 {
+	if n := steadyAllocs(100, func() { team.For(8, body) }); n != 0 {
 		t.Errorf("For allocates %v times", n)
 	}
 }

@@ -361,7 +361,7 @@ func TestForwardAllocatesNothing(t *testing.T) {
 		p := compile(t, s.g)
 		p.run(t, s.feeds)
 		for _, step := range p.steps {
-			n := testing.AllocsPerRun(3, func() {
+			n := testing.AllocsPerRun(20, func() {
 				if err := step.run(); err != nil {
 					t.Fatal(err)
 				}

@@ -389,7 +389,7 @@ func TestSparseSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := testing.AllocsPerRun(5, step); n > 0 {
+	if n := testing.AllocsPerRun(20, step); n > 0 {
 		t.Errorf("a step makes %g allocations", n)
 	}
 }
