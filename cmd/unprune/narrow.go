@@ -38,7 +38,7 @@ func (a *app) readWide(path string, o *requestOptions) (im *pass.Model, narrow b
 	if err != nil {
 		return nil, false, fmt.Errorf("--%s: %w", flag, err)
 	}
-	wide, err := pass.Options{Dims: a.dims}.Import(original)
+	wide, err := a.imports.Import(original)
 	if err != nil {
 		return nil, false, fmt.Errorf("--%s: %w", flag, err)
 	}
