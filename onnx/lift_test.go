@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -102,5 +103,33 @@ func TestTooManyNodes(t *testing.T) {
 		if _, err := read(); err == nil || !strings.Contains(err.Error(), "more than 262144 nodes") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestWrongUTF8: names that are no text come back as they are, and a message
+// about them is text all the same.
+func TestWrongUTF8(t *testing.T) {
+	m := &Model{IRVersion: 8, Opsets: []OpsetID{{Version: 13}}, Graph: &Graph{
+		Name:  "g\xff",
+		Nodes: []*Node{{Name: "\xc3\x28", OpType: "Relu", Inputs: []string{"x\x80"}, Outputs: []string{"y\xf0\x28\x8c\x28"}}},
+	}}
+	b, err := m.Encode()
+	if err != nil {
+		requireTyped(t, err) // refused is as good
+		return
+	}
+	again, err := Decode(b, nil)
+	if err != nil {
+		requireTyped(t, err)
+		return
+	}
+	if !bytes.Equal(mustEncode(t, again), b) {
+		t.Error("the file changed")
+	}
+	if text := Text(again); !utf8.ValidString(text) {
+		t.Errorf("the dump is not UTF-8: %q", text)
+	}
+	if err := Check(again); err == nil || !utf8.ValidString(err.Error()) {
+		t.Errorf("the message is %q, want one in UTF-8", err)
 	}
 }
