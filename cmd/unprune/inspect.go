@@ -159,6 +159,9 @@ func valueInfos(values []*graph.Value) []valueInfo {
 
 func (in *inspection) addParams(im *pass.Model) error {
 	in.Notes = append(in.Notes, im.Notes...)
+	for _, p := range im.Untrainable() {
+		in.Notes = append(in.Notes, p.String())
+	}
 	for _, p := range im.Params {
 		in.Parameters = append(in.Parameters, newParamInfo(p))
 		if p.Trainable {
