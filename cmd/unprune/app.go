@@ -105,7 +105,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check of the result did not hol
 	f.StringSliceVar(&a.dim, "dim", nil, "extent of a dynamic axis beyond the batch, as `name=extent` with the model's name for it")
 	f.BoolVar(&a.imports.KeepTied, "keep-tied", false, "leave equal initializers that the file has once one parameter (default: one per use)")
 	f.BoolVar(&a.imports.KeepExpressions, "keep-expressions", false, "train what weights are computed from (weight normalisation), not the weights")
-	f.StringSliceVar(&a.imports.Train, "trainable", nil, "`parameters` that are trained although the import would not: names, patterns with * and ?")
+	f.StringSliceVar(&a.imports.Train, "trainable", nil, "`names` of parameters to train although the import would not, or patterns with * and ?")
 	f.StringSliceVar(&a.imports.Freeze, "freeze", nil, "`parameters` that are neither trained nor pruned: names, patterns with * and ?")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
 	f.BoolVar(&a.json, "json", false, "print results as JSON on standard output, and nothing else there")
