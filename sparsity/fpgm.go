@@ -12,6 +12,9 @@ type FPGM struct {
 	// NormDrop is the share of filters that is removed first for their low
 	// L2 norm; distances are then taken among the rest. 0: none.
 	NormDrop float64
+	// ReferenceCount counts in floating point as the reference does, so that
+	// int(10·(1-.9)) is 0.
+	ReferenceCount bool
 }
 
 // Name is "fpgm".
@@ -37,7 +40,7 @@ func (p FPGM) Score(in Input) ([]Scores, error) {
 		return nil, err
 	}
 	for _, s := range scores {
-		drop := floorCount(len(s.Values), p.NormDrop)
+		drop := p.count(len(s.Values), p.NormDrop)
 		rest := TopK(s.Values, len(s.Values)-drop)
 		sums := distanceSums(s.Layer, rest)
 		for f, norm := range s.Values {
@@ -84,6 +87,13 @@ func distance(a, b []float64) float64 {
 // for their norm.
 func (p FPGM) Prune(scores []Scores, alive *Masks, share float64) (*Masks, error) {
 	return pruneCount(scores, p.Scope(), alive, share, func(n int, share float64) int {
-		return min(n, floorCount(n, p.NormDrop)+floorCount(n, share))
+		return min(n, p.count(n, p.NormDrop)+p.count(n, share))
 	})
+}
+
+func (p FPGM) count(n int, share float64) int {
+	if p.ReferenceCount {
+		return int(share * float64(n))
+	}
+	return floorCount(n, share)
 }

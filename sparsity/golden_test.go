@@ -217,7 +217,7 @@ func goldenFPGM(t *testing.T, name string) {
 		if _, err := fmt.Sscanf(strings.Replace(key, "_", " ", 1), "rate%g dist%g", &rate, &dist); err != nil {
 			t.Fatal(err)
 		}
-		got := pruneGolden(t, FPGM{NormDrop: 1 - rate}, layers, dist)
+		got := pruneGolden(t, FPGM{NormDrop: 1 - rate, ReferenceCount: true}, layers, dist)
 		for _, l := range layers {
 			both := onnx.Of[uint8](want[key+"/norm/"+l.Name])
 			for f, kept := range onnx.Of[uint8](want[key+"/dist/"+l.Name]) {

@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("FIXTURES", fixtures)
+			e.Setenv("PRUNED", filepath.Join(filepath.Dir(fixtures), "pruned"))
 			e.Setenv("DUTIES", filepath.Join(filepath.Dir(fixtures), "duties"))
 			e.Setenv(ort.LibraryEnv, lib.Path)
 			return nil

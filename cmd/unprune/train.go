@@ -149,9 +149,12 @@ again (LTH), which needs --initial and the training recipe.
 
 Pruners: magnitude (smallest |w| of each layer), global-magnitude (of all
 layers), lth, random; filter-l1, filter-l2, sfp, fpgm (whole filters or rows),
-channel-l1 (input channels); 2:4 and other N:M patterns; snip, grasp, taylor,
-taylor-filter, wanda (by what the network computes on --train), synflow. --skip
-names layers to leave alone; filter pruners should skip the output layer.`,
+channel-l1 (input channels); group-l2 (channels, hidden units and attention heads
+with everything that reads them, through residual additions and the like: what
+"unprune convert --compact" can take out); block-4x1 and other sizes; 2:4 and
+other N:M patterns; snip, grasp, taylor, taylor-filter, wanda (by what the network
+computes on --train), synflow. --skip names layers to leave alone; filter pruners
+should skip the output layer.`,
 		example: `  unprune prune trained.onnx --sparsity 0.9 --train train.npz --lr 0.05 -o pruned.onnx
   unprune prune trained.onnx --pruner filter-l2 --sparsity 0.5 --skip fc.weight -o half.onnx`,
 		flags: func(f *pflag.FlagSet) {
