@@ -37,27 +37,30 @@ type Compaction struct {
 // The graph is changed in place. Only the leading extent of inputs may be free.
 func Compact(im *Model) (*Compaction, error) { return compact(im, unaligned) }
 
-// An alignment is the multiple to which the channels of a convolution that had
-// n of them are rounded up; 1 for none.
-type alignment func(n int) int
+// An alignment is the multiple to which what is left of a convolution's n
+// channels is rounded up; 1 for none.
+type alignment func(n, left int) int
 
-func unaligned(int) int { return 1 }
+func unaligned(n, left int) int { return 1 }
 
 // CompactAligned is Compact, but of every convolution a multiple of channels
 // stays, with zeros in some if need be: of roundTo of them, or with 0 of 16, else
-// of 8, if the original had such a multiple. ONNX Runtime computes convolutions
+// of 8, if the original had such a multiple and what stays does not become half
+// as much again. ONNX Runtime computes convolutions
 // fast in blocks of 16 channels (AVX-512) or 8, and depthwise ones of other
 // widths many times more slowly.
 func CompactAligned(im *Model, roundTo int) (*Compaction, error) {
-	return compact(im, func(n int) int {
+	return compact(im, func(n, left int) int {
 		for _, block := range []int{16, 8} {
-			if roundTo == 0 && n%block == 0 {
+			if roundTo == 0 && n%block == 0 && 2*roundedUp(left, block) <= 3*left {
 				return block
 			}
 		}
 		return max(1, roundTo)
 	})
 }
+
+func roundedUp(n, multiple int) int { return (n + multiple - 1) / multiple * multiple }
 
 func compact(im *Model, align alignment) (*Compaction, error) {
 	s, err := newShrinker(im)
@@ -219,8 +222,7 @@ func (s *shrinker) align(multiple alignment) {
 		}
 		w := ops.Axis{Value: n.Inputs[1], Index: 0}
 		left := len(s.kept(w))
-		want := multiple(w.Extent())
-		want = min(w.Extent(), (left+want-1)/want*want)
+		want := min(w.Extent(), roundedUp(left, multiple(w.Extent(), left)))
 		for p := 0; left < want; p++ {
 			if c := s.classes.Class(w, p); s.gone[c] {
 				delete(s.gone, c)
