@@ -31,6 +31,7 @@ type app struct {
 
 	seed     uint64
 	threads  int
+	plain    bool           // no Winograd transforms
 	dim      []string       // as given
 	dims     map[string]int // extents of dynamic axes by name
 	imports  pass.Options   // how models are imported
@@ -102,6 +103,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check of the result did not hol
 	f := root.PersistentFlags()
 	f.Uint64Var(&a.seed, "seed", 0, "seed of everything random; equal seeds give equal bytes")
 	f.IntVar(&a.threads, "threads", 0, "threads to compute with; results do not depend on it (default: one per core)")
+	f.BoolVar(&a.plain, "no-winograd", false, "compute 3 by 3 convolutions as plain sums: slower, but rounding less")
 	f.StringSliceVar(&a.dim, "dim", nil, "extent of a dynamic axis beyond the batch, as `name=extent` with the model's name for it")
 	f.BoolVar(&a.imports.KeepTied, "keep-tied", false, "leave equal initializers that the file has once one parameter (default: one per use)")
 	f.BoolVar(&a.imports.KeepExpressions, "keep-expressions", false, "train what weights are computed from (weight normalisation), not the weights")
@@ -271,12 +273,20 @@ func (a *app) team(threads int) *kernel.Team {
 func (a *app) compiler(threads int) train.Compile {
 	team := a.team(threads)
 	return func(g *graph.Graph, state map[string]*onnx.Tensor, into map[string]string) (train.Program, error) {
-		p, err := exec.Compile(g, exec.Options{Team: team, State: state, Into: into})
+		p, err := exec.Compile(g, exec.Options{Team: team, State: state, Into: into, Winograd: a.winograd()})
 		if err != nil {
 			return nil, err
 		}
 		return p, nil
 	}
+}
+
+// winograd says where convolutions may use Winograd's transforms.
+func (a *app) winograd() kernel.Winograd {
+	if a.plain {
+		return kernel.WinogradNever
+	}
+	return kernel.WinogradWherePays
 }
 
 // warn passes a warning of the library on.

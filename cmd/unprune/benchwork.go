@@ -160,7 +160,7 @@ func (b *bench) addForward(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := exec.Compile(g, exec.Options{Team: b.a.team(b.a.threads)})
+	p, err := exec.Compile(g, exec.Options{Team: b.a.team(b.a.threads), Winograd: b.a.winograd()})
 	if err != nil {
 		return err
 	}

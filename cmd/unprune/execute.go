@@ -32,7 +32,7 @@ func (a *app) runNative(ctx context.Context, im *pass.Model, feeds tensors) (ten
 
 // runGraph computes all outputs of a graph whose extents are known.
 func (a *app) runGraph(ctx context.Context, g *graph.Graph, feeds tensors) (tensors, error) {
-	p, err := exec.Compile(g, exec.Options{Team: a.team(a.threads)})
+	p, err := exec.Compile(g, exec.Options{Team: a.team(a.threads), Winograd: a.winograd()})
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // fuse joins nodes that one kernel computes in fewer passes over memory.
-func fuse(g *graph.Graph) error {
+func fuse(g *graph.Graph, state constants) error {
 	b := ops.NewBuilder(g)
 	for _, n := range slices.Clone(g.Nodes) {
 		if n.Domain != "" {
@@ -20,6 +20,8 @@ func fuse(g *graph.Graph) error {
 			err = joinSlope(g, n)
 		case "Add":
 			err = joinBias(b, n)
+		case "BatchNormalization":
+			err = foldNorm(b, n, state)
 		}
 		if err != nil {
 			return err

@@ -55,7 +55,7 @@ func Compile(g *graph.Graph, o Options) (*Program, error) {
 	if err := lower(g); err != nil {
 		return nil, err
 	}
-	if err := fuse(g); err != nil {
+	if err := fuse(g, o.State); err != nil {
 		return nil, err
 	}
 	if err := orderUpdates(g, o.Into); err != nil {
@@ -77,7 +77,7 @@ func Compile(g *graph.Graph, o Options) (*Program, error) {
 		return tensors[v]
 	}
 	for _, n := range g.Nodes {
-		if err := p.prepare(n, l, at, o); err != nil {
+		if err := p.prepare(g, n, l, at, o); err != nil {
 			return nil, err
 		}
 	}
@@ -148,7 +148,7 @@ func swapNames(g *graph.Graph, old, v *graph.Value, name string) error {
 	return g.Rename(v, name)
 }
 
-func (p *Program) prepare(n *graph.Node, l *layout, at func(*graph.Value) *onnx.Tensor, o Options) error {
+func (p *Program) prepare(g *graph.Graph, n *graph.Node, l *layout, at func(*graph.Value) *onnx.Tensor, o Options) error {
 	op, err := ops.Lookup(n)
 	if err != nil {
 		return err
@@ -156,9 +156,13 @@ func (p *Program) prepare(n *graph.Node, l *layout, at func(*graph.Value) *onnx.
 	if op.View && l.of[n.Input(0)] == l.of[n.Output(0)] {
 		return nil // same memory, nothing to do
 	}
-	c := &ops.Call{Node: n, Team: o.Team, Winograd: o.Winograd}
+	if n.Domain == "" && n.Op == "Relu" && n.Inputs[0].Producer() != nil && rectifies(g, n.Inputs[0].Producer(), l) {
+		return nil // the producer did it
+	}
+	c := &ops.Call{Node: n, Team: o.Team, Winograd: o.Winograd, ReLU: rectifies(g, n, l)}
 	for _, v := range n.Inputs {
 		c.In = append(c.In, at(v))
+		c.Fixed = append(c.Fixed, constants(o.State).fixed(v))
 	}
 	for _, v := range n.Outputs {
 		c.Out = append(c.Out, at(v))

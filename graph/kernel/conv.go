@@ -4,6 +4,10 @@ package kernel
 type ConvOptions struct {
 	ReLU     bool // applied last; a NaN stays; not for gradients
 	Winograd Winograd
+
+	// FixedWeights promises that every Run has the same weights: they are packed
+	// once. Only the convolution itself looks at it.
+	FixedWeights bool
 }
 
 // Winograd says where a convolution may use Winograd's transforms, whose
@@ -60,6 +64,7 @@ func newConv[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Conv[T] {
 		dstImage: g.OutC * g.OH * g.OW, dstPlane: g.OH * g.OW,
 	}, g.forward(), nil, opt.Winograd)
 	c.weights.init(c.method.description(), c.packStrip)
+	c.weights.fixed = opt.FixedWeights
 	return c
 }
 

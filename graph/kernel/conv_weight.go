@@ -79,6 +79,9 @@ func newConvGradWeight[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Con
 
 	fit := min(sampleElements/cg.chunk, resultElements/max(cg.outs, 1)) / cg.taps
 	cg.planes = even(cg.channels, max(fit, 1))
+	if products := g.wSize() * g.N * g.OH * g.OW; products > 2*unitProducts && cg.blocks()*cg.batches < enoughUnits {
+		cg.planes = min(cg.planes, ceilDiv(cg.channels*g.Group, enoughUnits)) // too few images to cut into parts
+	}
 	cg.parts = 1
 	if products := g.wSize() * g.N * g.OH * g.OW; products > 2*unitProducts {
 		cg.parts = min(ceilDiv(enoughUnits, cg.blocks()), max(cg.batches, 1))

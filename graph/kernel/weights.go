@@ -4,6 +4,8 @@ package kernel
 type weightPacker[T Float] struct {
 	product *correlation[T]
 	strip   func(w []T, group, row, rows int, dst []T)
+	fixed   bool // weights never change
+	done    bool // and are packed
 	w       []T
 	packed  []T
 	body    func(w *Worker, unit int)
@@ -16,6 +18,10 @@ func (wp *weightPacker[T]) init(p *correlation[T], strip func(w []T, group, row,
 }
 
 func (wp *weightPacker[T]) pack(t *Team, w []T) []T {
+	if wp.done {
+		return wp.packed
+	}
+	wp.done = wp.fixed
 	wp.w = w
 	t.For(wp.product.groups*wp.product.strips(), wp.body)
 	wp.w = nil

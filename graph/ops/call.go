@@ -18,6 +18,9 @@ func slot[T kernel.Float](list []*onnx.Tensor, i int) []T {
 	return onnx.Of[T](list[i])
 }
 
+// fixed tells whether input i holds the same in every run.
+func (c *Call) fixed(i int) bool { return i < len(c.Fixed) && c.Fixed[i] }
+
 // orScratch is slot, or scratch memory of that size for what is left out.
 func orScratch[T kernel.Float](list []*onnx.Tensor, i, size int) []T {
 	if s := slot[T](list, i); s != nil {

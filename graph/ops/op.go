@@ -66,6 +66,13 @@ type Call struct {
 
 	// Winograd says where convolutions may use Winograd's transforms.
 	Winograd kernel.Winograd
+
+	// ReLU asks for the first output to be rectified; an operator whose results
+	// the executor does not ask that of need not look.
+	ReLU bool
+
+	// Fixed tells which inputs hold the same in every run, from the first on.
+	Fixed []bool
 }
 
 // values is what gradient rules and bodies take and return.

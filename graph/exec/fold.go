@@ -1,0 +1,97 @@
+package exec
+
+import (
+	"math"
+	"slices"
+
+	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/kernel"
+	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/onnx"
+)
+
+// constants tells which initializers keep what they hold: those that are not
+// state, which somebody may change between runs.
+type constants map[string]*onnx.Tensor
+
+func (state constants) fixed(v *graph.Value) bool {
+	return v != nil && v.Const != nil && state[v.Name] == nil
+}
+
+// foldNorm moves a batch normalisation with constant statistics into the
+// constant weights of the convolution before it:
+//
+//	factor = scale / sqrt(var + epsilon)   w' = w factor   b' = (b - mean) factor + bias
+func foldNorm(b *ops.Builder, n *graph.Node, state constants) error {
+	conv := n.Inputs[0].Producer()
+	if conv == nil || conv.Domain != "" || conv.Op != "Conv" || len(n.Outputs) > 1 || n.Int("training_mode", 0) != 0 ||
+		len(n.Inputs[0].Uses()) != 1 || slices.Contains(b.G.Outputs, n.Inputs[0]) {
+		return nil
+	}
+	w, bias := conv.Inputs[1], conv.Input(2)
+	if !state.fixed(w) || bias != nil && !state.fixed(bias) {
+		return nil
+	}
+	for _, v := range n.Inputs[1:5] {
+		if !state.fixed(v) {
+			return nil
+		}
+	}
+	var folded [2]*onnx.Tensor
+	switch w.DType {
+	case onnx.Float32:
+		folded = foldedWeights[float32](conv, n)
+	case onnx.Float64:
+		folded = foldedWeights[float64](conv, n)
+	default:
+		return nil
+	}
+	y := b.OpA("Conv", conv.Attrs, conv.Inputs[0], b.G.AddInit(w.Name, folded[0]), b.G.AddInit(n.Inputs[2].Name, folded[1]))
+	if b.Err != nil {
+		return b.Err
+	}
+	return replace(b.G, n.Outputs[0], y)
+}
+
+// foldedWeights are the new weights and biases, worked out in float64.
+func foldedWeights[T kernel.Float](conv, norm *graph.Node) [2]*onnx.Tensor {
+	vector := func(v *graph.Value) []T {
+		if v == nil {
+			return nil
+		}
+		return onnx.Of[T](v.Const)
+	}
+	w, bias := vector(conv.Inputs[1]), vector(conv.Input(2))
+	scale, shift, mean, variance := vector(norm.Inputs[1]), vector(norm.Inputs[2]), vector(norm.Inputs[3]), vector(norm.Inputs[4])
+	epsilon, row := norm.Float("epsilon", 1e-5), len(w)/max(len(scale), 1)
+	newW, newBias := make([]T, len(w)), make([]T, len(scale))
+	for c := range scale {
+		factor := float64(scale[c]) / math.Sqrt(float64(variance[c])+epsilon)
+		for i := c * row; i < (c+1)*row; i++ {
+			newW[i] = T(float64(w[i]) * factor)
+		}
+		offset := -float64(mean[c])
+		if bias != nil {
+			offset += float64(bias[c])
+		}
+		newBias[c] = T(offset*factor + float64(shift[c]))
+	}
+	return [2]*onnx.Tensor{onnx.FromSlice(newW, []int(conv.Inputs[1].Shape)...), onnx.FromSlice(newBias, len(newBias))}
+}
+
+// rectifies tells whether n can apply the Relu that is all that reads its
+// result, and whose result takes the same memory.
+func rectifies(g *graph.Graph, n *graph.Node, l *layout) bool {
+	y := n.Output(0)
+	switch {
+	case n.Domain == "" && (n.Op == "Conv" || n.Op == "BatchNormalization"):
+	case n.Domain == ops.Domain && n.Op == "BatchNormalizationTraining":
+	default:
+		return false
+	}
+	if len(y.Uses()) != 1 || slices.Contains(g.Outputs, y) {
+		return false
+	}
+	m := y.Uses()[0].Node
+	return m.Domain == "" && m.Op == "Relu" && l.of[m.Output(0)] == l.of[y]
+}

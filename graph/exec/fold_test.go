@@ -1,0 +1,117 @@
+package exec
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/onnx"
+)
+
+// normalised is a convolution, a batch normalisation and a Relu, each of which
+// may be read by others too.
+func normalised(t *testing.T, bias bool, watch string) *graph.Graph {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 2))
+	g := graph.New("normalised", 17)
+	vector := func(name string, low float64, shape ...int) *graph.Value {
+		data := make([]float32, onnx.Size(shape))
+		for i := range data {
+			data[i] = float32(low + rng.Float64())
+		}
+		return g.AddInit(name, onnx.FromSlice(data, shape...))
+	}
+	x := g.AddInput("x", onnx.Float32, 2, 3, 6, 7)
+	in := []*graph.Value{x, vector("w", -0.5, 4, 3, 3, 3)}
+	if bias {
+		in = append(in, vector("b", -0.5, 4))
+	}
+	b := ops.NewBuilder(g)
+	conv := b.Op("Conv", in...)
+	norm := b.Op("BatchNormalization", conv, vector("scale", 0.5, 4), vector("shift", -0.5, 4), vector("mean", -0.5, 4), vector("var", 0.1, 4))
+	y := b.Op("Relu", norm)
+	if b.Err != nil {
+		t.Fatal(b.Err)
+	}
+	g.AddOutput(y)
+	switch watch {
+	case "conv":
+		g.AddOutput(conv)
+	case "norm":
+		g.AddOutput(norm)
+	}
+	return g
+}
+
+// TestFold: constant normalisations and Relus disappear into convolutions
+// unless somebody else reads what they read, and the results stay.
+func TestFold(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		bias  bool
+		watch string // a value that is an output too
+		state string // an initializer whose memory is handed in
+		steps int
+	}{
+		{"all", false, "", "", 1},
+		{"with bias", true, "", "", 1},
+		{"convolution read", true, "conv", "", 2},
+		{"normalisation read", true, "norm", "", 2},
+		{"weights change", true, "", "w", 2},
+		{"statistics change", false, "", "var", 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := normalised(t, tt.bias, tt.watch)
+			state := map[string]*onnx.Tensor{}
+			if tt.state != "" {
+				state[tt.state] = g.Value(tt.state).Const
+			}
+			p := compiled(t, g, state)
+			if len(p.steps) != tt.steps {
+				t.Errorf("%d steps, want %d", len(p.steps), tt.steps)
+			}
+			all := map[string]*onnx.Tensor{}
+			for _, v := range g.Inits {
+				all[v.Name] = v.Const
+			}
+			want := compiled(t, g, all)
+			for range 2 { // packed weights are kept
+				for _, v := range g.Outputs {
+					near(t, v.Name, run(t, p, v.Name), run(t, want, v.Name))
+				}
+			}
+		})
+	}
+}
+
+func compiled(t *testing.T, g *graph.Graph, state map[string]*onnx.Tensor) *Program {
+	t.Helper()
+	p, err := Compile(g, Options{State: state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := onnx.Of[float32](p.Input("x"))
+	for i := range x {
+		x[i] = float32(math.Sin(float64(i)))
+	}
+	return p
+}
+
+func run(t *testing.T, p *Program, output string) []float32 {
+	t.Helper()
+	if err := p.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return onnx.Of[float32](p.Output(output))
+}
+
+func near(t *testing.T, name string, got, want []float32) {
+	t.Helper()
+	for i, v := range want {
+		if math.Abs(float64(got[i]-v)) > 1e-5 {
+			t.Fatalf("%s: element %d is %v, want %v", name, i, got[i], v)
+		}
+	}
+}
