@@ -80,9 +80,6 @@ func directTile(set vectorSet, rows int) {
 	RET()
 }
 
-// packedRow is the distance of columns of packed weights, as in package kernel.
-const packedRow = 8
-
 // directEpilogue adds biases, rectifies and stores.
 func directEpilogue(set vectorSet, acc [][]VecVirtual, c Register) {
 	flags := Load(Param("flags"), GP64())
