@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/unprune/unprune/graph"
+	"github.com/unprune/unprune/graph/kernel"
 	"github.com/unprune/unprune/graph/ops"
 )
 
@@ -11,17 +12,16 @@ import (
 func fuse(g *graph.Graph, state constants) error {
 	b := ops.NewBuilder(g)
 	for _, n := range slices.Clone(g.Nodes) {
-		if n.Domain != "" {
-			continue
-		}
 		var err error
-		switch n.Op {
-		case "Gelu":
+		switch (name{n.Domain, n.Op}) {
+		case name{"", "Gelu"}:
 			err = joinSlope(g, n)
-		case "Add":
+		case name{"", "Add"}:
 			err = joinBias(b, n)
-		case "BatchNormalization":
+		case name{"", "BatchNormalization"}:
 			err = foldNorm(b, n, state)
+		case name{ops.Domain, "SGD"}:
+			err = joinStep(b, n)
 		}
 		if err != nil {
 			return err
@@ -30,6 +30,9 @@ func fuse(g *graph.Graph, state constants) error {
 	g.Prune()
 	return g.Sort()
 }
+
+// name is an operator's.
+type name struct{ domain, op string }
 
 // joinSlope takes the result of a Gelu from the node that computes its slope
 // for the gradient.
@@ -66,6 +69,59 @@ func joinBias(b *ops.Builder, n *graph.Node) error {
 		return replace(b.G, n.Outputs[0], sum)
 	}
 	return nil
+}
+
+// joinStep takes the step of a weight matrix together with the product that is
+// its gradient, where the product is so flat that moving the gradient through
+// memory costs as much.
+func joinStep(b *ops.Builder, n *graph.Node) error {
+	w, grad := n.Inputs[1], n.Inputs[2]
+	m := grad.Producer()
+	if m == nil || m.Domain != "" || m.Op != "Gemm" || m.Input(2) != nil || len(grad.Uses()) != 1 || slices.Contains(b.G.Outputs, grad) {
+		return nil
+	}
+	x, y := m.Inputs[0], m.Inputs[1]
+	depth := x.Shape[1]
+	if m.Int("transA", 0) != 0 {
+		depth = x.Shape[0]
+	}
+	if depth == 0 || depth > kernel.MaxStepDepth || m.Float("alpha", 1) == 0 || shows(x) == shows(w) || shows(y) == shows(w) {
+		return nil
+	}
+	in := []*graph.Value{n.Inputs[0], w, x, y, n.Input(3), n.Input(4)}
+	for in[len(in)-1] == nil {
+		in = in[:len(in)-1]
+	}
+	out := b.Own("GemmSGD", len(n.Outputs), in, slices.Concat(n.Attrs, m.Attrs)...)
+	if b.Err != nil {
+		return b.Err
+	}
+	var names []string
+	for i, old := range n.Outputs {
+		names = append(names, old.Name)
+		b.G.ReplaceUses(old, out[i])
+	}
+	if err := b.G.RemoveNode(n); err != nil {
+		return err
+	}
+	for i, name := range names {
+		if err := b.G.Rename(out[i], name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shows is the value whose memory v shows.
+func shows(v *graph.Value) *graph.Value {
+	for n := v.Producer(); n != nil; n = v.Producer() {
+		op, err := ops.Lookup(n)
+		if err != nil || !op.View {
+			break
+		}
+		v = n.Inputs[0]
+	}
+	return v
 }
 
 // replace lets v take the place of old, which nobody computes any more. The

@@ -48,6 +48,11 @@ func plan(g *graph.Graph, given map[string]*onnx.Tensor, into map[string]string)
 	for _, v := range g.Outputs {
 		l.last[v] = never
 	}
+	for _, n := range slices.Backward(g.Nodes) { // who reads a view reads what it shows
+		if op, err := ops.Lookup(n); err == nil && op.View && n.Input(0) != nil {
+			l.last[n.Input(0)] = max(l.last[n.Input(0)], l.last[n.Outputs[0]])
+		}
+	}
 	for _, list := range [][]*graph.Value{g.Inputs, g.Inits} {
 		for _, v := range list {
 			if err := l.root(v, given[v.Name]); err != nil {

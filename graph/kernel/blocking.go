@@ -18,6 +18,9 @@ const (
 	// of multiply-adds, and maxUnits how many units are plenty.
 	unitProducts = 1 << 19
 	maxUnits     = 64
+	// blockProducts is what a block of a product that is not shared should at
+	// least do: few microseconds, so that small layers split evenly too.
+	blockProducts = 1 << 17
 	// sharedStripElements bounds the rows of A of a block of a large product.
 	sharedStripElements = 48 << 10
 )
@@ -32,9 +35,9 @@ type blocking struct {
 	colBlocks  int
 }
 
-func newBlocking(m, n, k, tileRows, tileCols int) blocking {
+func newBlocking(m, n, k, tileRows, tileCols, products int) blocking {
 	s := blocking{m: m, n: n, depth: even(k, maxDepth)}
-	target := min(max(m*n*k/unitProducts, 1), maxUnits)
+	target := min(max(m*n*k/products, 1), maxUnits)
 
 	// Columns first: their blocks share no packing. Tall problems keep some
 	// width, because their rows can be split too.

@@ -68,7 +68,7 @@ func newGemm[T Float](tl *tiling[T], m, n, k int, transA, transB bool, opt GemmO
 	g.opt.LDC, _ = strides(opt.LDC, m, n, false)
 	g.rows = even(m, tl.rows)
 	g.width = panelWidth(n, tl.cols)
-	g.split = newBlocking(m, n, k, g.rows, g.width)
+	g.split = newBlocking(m, n, k, g.rows, g.width, blockProducts)
 	// Packing pays when what is packed is used several times.
 	g.packA = g.alpha != 1 || g.split.cols >= 4*g.width
 	g.packB = g.bCol != 1 || g.split.rows >= 4*g.rows

@@ -24,7 +24,7 @@ func newImplicit[T Float](c correlation[T], s *sampling, place func(pixel int) i
 	im.width = panelWidth(im.whole.pixels, im.tiling.cols)
 	im.panels = im.batches * ceilDiv(im.whole.pixels, im.width)
 	im.planes = even(im.channels, max(maxDepth/max(im.taps, 1), 1))
-	im.split = newBlocking(im.m, im.panels*im.width, im.channels*im.taps, im.rows, im.width)
+	im.split = newBlocking(im.m, im.panels*im.width, im.channels*im.taps, im.rows, im.width, unitProducts)
 	im.body = im.unit
 	return im
 }

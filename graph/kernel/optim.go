@@ -66,6 +66,11 @@ func NewStep[T Float]() *Step[T] {
 // SGD updates w from its gradient g, and the velocity v, which may be nil when
 // Momentum is 0. mask holds zeros and ones, or is nil.
 func (s *Step[T]) SGD(t *Team, o SGD, w, g, mask, v []T) {
+	s.prepareSGD(o, w, mask, v)
+	s.run(t, g)
+}
+
+func (s *Step[T]) prepareSGD(o SGD, w, mask, v []T) {
 	loop := stepMomentum
 	if o.Momentum == 0 {
 		loop, v = stepSgd, nil
@@ -73,14 +78,15 @@ func (s *Step[T]) SGD(t *Team, o SGD, w, g, mask, v []T) {
 		loop = stepNesterov
 	}
 	s.coef = coefficients[T]{T(o.Rate), T(o.WeightDecay), T(o.Momentum)}
-	s.run(t, loop, w, g, mask, v, nil)
+	s.prepare(loop, w, mask, v, nil)
 }
 
 // Adam makes step number count (from 1) of w from its gradient g, and of the
 // moments m and v. mask holds zeros and ones, or is nil.
 func (s *Step[T]) Adam(t *Team, o Adam, count int, w, g, mask, m, v []T) {
 	s.coef = adamCoefficients[T](o, count)
-	s.run(t, stepAdam, w, g, mask, m, v)
+	s.prepare(stepAdam, w, mask, m, v)
+	s.run(t, g)
 }
 
 func adamCoefficients[T Float](o Adam, count int) coefficients[T] {
@@ -94,17 +100,24 @@ func adamCoefficients[T Float](o Adam, count int) coefficients[T] {
 		T(o.Beta2), T(1 - o.Beta2), T(math.Sqrt(correct2)), T(o.Epsilon)}
 }
 
-// run makes one pass. Missing masks and states are stood for by w, so that
-// every slice can be cut alike; their loops do not touch them.
-func (s *Step[T]) run(t *Team, loop stepLoop, w, g, mask, m, v []T) {
+// prepare takes weights, mask and state. Missing ones are stood for by w, so
+// that every slice can be cut alike; their loops do not touch them.
+func (s *Step[T]) prepare(loop stepLoop, w, mask, m, v []T) {
 	if mask != nil {
 		loop++
 	}
-	s.loop, s.w, s.g = loop, w, g[:len(w)]
+	s.loop, s.w = loop, w
 	s.m, s.s, s.t = orElse(mask, w), orElse(m, w), orElse(v, w)
-	t.For(unitsOf(len(w)), s.body)
-	s.w, s.g, s.m, s.s, s.t = nil, nil, nil, nil, nil
 }
+
+// run makes one pass along the gradient g.
+func (s *Step[T]) run(t *Team, g []T) {
+	s.g = g[:len(s.w)]
+	t.For(unitsOf(len(s.w)), s.body)
+	s.release()
+}
+
+func (s *Step[T]) release() { s.w, s.g, s.m, s.s, s.t = nil, nil, nil, nil, nil }
 
 func orElse[T Float](x, w []T) []T {
 	if x == nil {
@@ -115,7 +128,13 @@ func orElse[T Float](x, w []T) []T {
 
 func (s *Step[T]) unit(_ *Worker, unit int) {
 	lo, hi := unitRange(unit, len(s.w))
-	step(s.loop, s.w[lo:hi], s.g[lo:hi], s.m[lo:hi], s.s[lo:hi], s.t[lo:hi], &s.coef)
+	s.along(lo, s.g[lo:hi])
+}
+
+// along makes the step of the weights from first on for which g has gradients.
+func (s *Step[T]) along(first int, g []T) {
+	end := first + len(g)
+	step(s.loop, s.w[first:end], g, s.m[first:end], s.s[first:end], s.t[first:end], &s.coef)
 }
 
 // step updates one slice of weights.

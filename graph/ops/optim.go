@@ -17,6 +17,8 @@ func init() {
 	register(
 		Op{Domain: Domain, Name: "SGD", Infer: inferSGD, Body: sgdBody, NoGrad: noGradStep,
 			Forward: kernels(runSGD[float32], runSGD[float64]), Updates: []Update{{0, 1}, {1, 3}}},
+		Op{Domain: Domain, Name: "GemmSGD", Infer: inferGemmSGD, Body: gemmSGDBody, NoGrad: noGradStep,
+			Forward: kernels(runGemmSGD[float32], runGemmSGD[float64]), Updates: []Update{{0, 1}, {1, 4}}},
 		Op{Domain: Domain, Name: "Adam", Infer: inferAdam, Body: adamBody, NoGrad: noGradStep,
 			Forward: kernels(runAdam[float32], runAdam[float64]), Updates: []Update{{0, 2}, {1, 4}, {2, 5}}},
 	)
@@ -171,12 +173,16 @@ func (b *Builder) correction(beta float64, t *graph.Value) *graph.Value {
 	return b.Cast(b.Sub(b.Scalar(1, wide), power), t.DType)
 }
 
-func runSGD[T kernel.Float](c *Call) (func() error, error) {
-	n := c.Node
-	o := kernel.SGD{
+// sgdOf reads SGD's attributes.
+func sgdOf(n *graph.Node) kernel.SGD {
+	return kernel.SGD{
 		Momentum: n.Float("momentum", 0), WeightDecay: n.Float("weight_decay", 0),
 		Nesterov: n.Int("nesterov", 0) != 0,
 	}
+}
+
+func runSGD[T kernel.Float](c *Call) (func() error, error) {
+	o := sgdOf(c.Node)
 	w, beginW := inPlace[T](c, 0, 1)
 	v, beginV := inPlace[T](c, 1, 3)
 	rate, g, mask := slot[T](c.In, 0), slot[T](c.In, 2), slot[T](c.In, 4)

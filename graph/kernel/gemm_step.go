@@ -1,0 +1,63 @@
+package kernel
+
+// MaxStepDepth is the largest K of a GemmStep: deeper products are bound by
+// multiplications, not by the memory that their results pass through.
+const MaxStepDepth = 256
+
+// GemmStep takes an optimizer step along a gradient that is a matrix product,
+// g = Alpha·op(A)·op(B): a few rows of g at a time, which stay in the
+// first-level cache.
+type GemmStep[T Float] struct {
+	gemm *Gemm[T]
+	step *Step[T]
+	b    []T // packed panels of B
+
+	packing, stepping func(*Worker, int)
+}
+
+// NewGemmStep prepares the step of m by n weights for a product over k, at most
+// MaxStepDepth; transA, transB and the leading dimensions and Alpha of opt are
+// those of NewGemm.
+func NewGemmStep[T Float](m, n, k int, transA, transB bool, opt GemmOptions) *GemmStep[T] {
+	s := &GemmStep[T]{
+		gemm: NewGemm[T](m, n, k, transA, transB, GemmOptions{LDA: opt.LDA, LDB: opt.LDB, Alpha: opt.Alpha, oneThread: true}),
+		step: NewStep[T](),
+	}
+	s.packing, s.stepping = s.pack, s.strip
+	return s
+}
+
+// SGD makes the step of Step.SGD; w, mask and v have m by n elements.
+func (s *GemmStep[T]) SGD(t *Team, o SGD, w, a, b, mask, v []T) {
+	g := s.gemm
+	need(len(a), extent(g.M, g.K, g.aRow, g.aCol), "a")
+	need(len(b), extent(g.K, g.N, g.bRow, g.bCol), "b")
+	s.step.prepareSGD(o, w, mask, v)
+	g.a, g.b = a, b
+	memory := t.borrow()
+	s.b = scratchOf[T](memory, slotB, g.panels()*g.width*g.K)
+	t.For(g.panels(), s.packing)
+	t.For(g.strips(), s.stepping)
+	t.giveBack(memory)
+	g.a, g.b, s.b = nil, nil, nil
+	s.step.release()
+}
+
+func (s *GemmStep[T]) pack(_ *Worker, panel int) {
+	g, j := s.gemm, panel*s.gemm.width
+	g.tiling.pack(min(g.width, g.N-j), g.K, from(g.b, j*g.bCol), g.bCol, g.bRow, from(s.b, j*g.K), g.width, 1)
+}
+
+// strip computes a strip of the gradient and steps along it.
+func (s *GemmStep[T]) strip(w *Worker, strip int) {
+	g, i := s.gemm, strip*s.gemm.rows
+	rows := min(g.rows, g.M-i)
+	a := scratchOf[T](w, slotA, packedRow*g.K)
+	g.tiling.pack(rows, g.K, from(g.a, i*g.aRow), g.aRow, g.aCol, a, packedRow, g.alpha)
+	gradient := scratchOf[T](w, slotC, rows*g.N)
+	for j := 0; j < g.N; j += g.width {
+		cols := min(g.width, g.N-j)
+		g.tiling.tile(rows, cols)(g.K, a, 1, packedRow, from(s.b, j*g.K), g.width, gradient[j:], g.N, cols, nil, wholeRows)
+	}
+	s.step.along(i*g.N, gradient)
+}
