@@ -109,7 +109,7 @@ func (e *Engine) gradient(t unprune.Term) (*compiled, error) {
 }
 
 func (e *Engine) step(t unprune.Term) (*compiled, error) {
-	return e.train(stepKind, t, autodiff.TrainOptions{Optimizer: &e.optimizer, Masked: e.masked()})
+	return e.train(stepKind, t, autodiff.TrainOptions{Optimizer: &e.optimizer})
 }
 
 func (e *Engine) train(kind kind, t unprune.Term, o autodiff.TrainOptions) (*compiled, error) {
@@ -124,6 +124,9 @@ func (e *Engine) train(kind kind, t unprune.Term, o autodiff.TrainOptions) (*com
 		}
 		o.Logits, o.Params, o.State = e.model.Logits.Name, e.params, e.statsOf(g)
 		o.Weighted, o.Loss = true, k.loss
+		if o.Optimizer != nil {
+			o.Masked = e.masked()
+		}
 		if err := autodiff.Train(g, o); err != nil {
 			return nil, err
 		}
