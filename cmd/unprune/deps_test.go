@@ -31,7 +31,7 @@ unprune, graph/ops, graph/autodiff, graph/pass < unprune/train
 unprune, evalmetrics < unprune/bound
 unprune, evalmetrics, unprune/unlearn, unprune/bound < unprune/study
 
-unprune/study, unprune/train, evalmetrics/report, graph/exec, graph/ort, models < cmd/unprune
+unprune/study, unprune/train, evalmetrics/report, graph/exec, graph/ort, models < cmd/unprune/cli < cmd/unprune
 `
 
 const module = "github.com/unprune/unprune"
