@@ -64,8 +64,11 @@ func (e unlearnerEntry) text(w io.Writer) {
 	fmt.Fprintf(w, "%s  %s\n", e.Name, e.About)
 	table(w, func(w io.Writer) {
 		row := func(what, text string) {
-			if text != "" {
-				fmt.Fprintf(w, "  %s\t%s\n", what, text)
+			for i, line := range wrap(text, 80) {
+				if i > 0 {
+					what = ""
+				}
+				fmt.Fprintf(w, "  %s\t%s\n", what, line)
 			}
 		}
 		row("good for", e.Good)
@@ -77,4 +80,19 @@ func (e unlearnerEntry) text(w io.Writer) {
 			row("option "+o.Name, o.About+" (default: "+o.Default+")")
 		}
 	})
+}
+
+// wrap breaks text between words into lines of at most width characters, if its
+// words allow.
+func wrap(text string, width int) []string {
+	var lines []string
+	for _, word := range strings.Fields(text) {
+		last := len(lines) - 1
+		if last >= 0 && len([]rune(lines[last]))+1+len([]rune(word)) <= width {
+			lines[last] += " " + word
+		} else {
+			lines = append(lines, word)
+		}
+	}
+	return lines
 }
