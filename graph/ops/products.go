@@ -45,8 +45,28 @@ func products(n *graph.Node) int {
 			k = in(0)[0]
 		}
 		return out.Shape.Size() * k
+	case key{Domain, "GemmSGD"}:
+		k := in(2)[1]
+		if n.Int("transA", 0) != 0 {
+			k = in(2)[0]
+		}
+		return out.Shape.Size() * k
+	case key{Domain, "HeadAttention"}:
+		return headProducts(n, 1, 1)
+	case key{Domain, "HeadAttentionGrad"}:
+		return headProducts(n, 2, 2)
 	case key{"", "MatMul"}:
 		return out.Shape.Size() * in(0)[len(in(0))-1]
 	}
 	return 0
+}
+
+// headProducts counts products over the elements of queries or keys, and over
+// those of values.
+func headProducts(n *graph.Node, dim, width int) int {
+	h, err := readHeads(n)
+	if err != nil {
+		return 0
+	}
+	return h.Batch * h.Heads * h.Queries * h.Keys * (dim*h.Dim + width*h.Width)
 }
