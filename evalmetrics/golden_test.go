@@ -50,17 +50,19 @@ var metricCases = map[string]func(*testing.T, string){
 }
 
 // TestGolden runs every case of a metric that the folder holds, whatever it is
-// called, and wants one of each algorithm.
-func TestGolden(t *testing.T) { runGolden(t) }
+// called. The committed copy has one of each algorithm; another folder may have
+// cases of unlearners or pruners alone.
+func TestGolden(t *testing.T) { runGolden(t, os.Getenv("GOLDEN_DIR") == "") }
 
 // TestOther runs the cases of testdata/make_cases.py: other networks, sizes,
 // numbers of classes and settings.
 func TestOther(t *testing.T) {
 	t.Setenv("GOLDEN_DIR", filepath.Join("testdata", "other"))
-	runGolden(t)
+	runGolden(t, true)
 }
 
-func runGolden(t *testing.T) {
+// runGolden wants a case of every algorithm where the folder is complete.
+func runGolden(t *testing.T, complete bool) {
 	entries, err := os.ReadDir(goldenDir())
 	if err != nil {
 		t.Fatal(err)
@@ -79,8 +81,11 @@ func runGolden(t *testing.T) {
 			t.Errorf("%s: no test runs the algorithm %q", entry.Name(), head.Algorithm)
 		}
 	}
+	if !complete && len(ran) == 0 {
+		t.Skipf("SKIPPING: %s holds no case of a metric", goldenDir())
+	}
 	for algorithm := range metricCases {
-		if ran[algorithm] == 0 {
+		if complete && ran[algorithm] == 0 {
 			t.Errorf("%s holds no case of %s", goldenDir(), algorithm)
 		}
 	}
