@@ -63,7 +63,7 @@ func goDirectTile[T Float](images, rows, places int, offsets []int32, a, b []T, 
 					to[n] += w * v
 				}
 			}
-			goEpilogue(to, append([]T(nil), to...), bias, i, 0, flags)
+			goEpilogue(to, to, bias, i, 0, flags)
 		}
 	}
 }
