@@ -3,6 +3,7 @@ package sparsity
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -187,6 +188,16 @@ func obeys(l Layer, m *Mask, n, size int) bool {
 // included, whose multiples are all that is zero.
 func (p *LayerPattern) block(l Layer, m *Mask) bool {
 	kernel := l.Weight.Len() / max(1, l.Units(Filter)*l.Units(Channel))
+	finest := [][2]int{{1, 4}, {4, 1}, {2, 2}} // every larger block is made of one of these
+	if kernel > 1 {
+		finest = [][2]int{{1, 1}}
+	}
+	if m.Len()-m.Count() < enoughGroups || !slices.ContainsFunc(finest, func(size [2]int) bool {
+		_, _, whole := countBlocks(l, m, size)
+		return whole
+	}) {
+		return false
+	}
 	for _, size := range [][2]int{{32, 32}, {16, 16}, {8, 8}, {4, 4}, {1, 32}, {1, 16}, {1, 8}, {16, 1}, {8, 1}, {1, 4}, {4, 1}, {2, 2}, {1, 1}} {
 		if size == [2]int{1, 1} && kernel == 1 {
 			continue // single weights
