@@ -39,7 +39,7 @@ func Pruners() []Pruner {
 		FPGM{},
 		SNIP{},
 		GraSP{},
-		SynFlow{},
+		SynFlow{Exact: true}, // by rounding alone, a small network may lose nothing
 		Taylor{},
 		Taylor{Filters: true},
 		Wanda{},

@@ -111,6 +111,9 @@ func TestPlanEndsExactly(t *testing.T) {
 	if got := kept(SynFlow{Exact: true}); got != 101 {
 		t.Errorf("%d weights stay, want exactly 101", got)
 	}
+	if p, err := ByName("synflow"); err != nil || kept(p.(SynFlow)) != 101 {
+		t.Errorf("by name, %v (%v) keeps another number than asked for", p, err)
+	}
 	in.Mask = nil
 	_, err := PlanOf(SynFlow{}).Run(SynFlow{}, in, nil, 0.6)
 	wantError(t, err, "hold weights at zero")
