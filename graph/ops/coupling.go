@@ -192,9 +192,6 @@ func (c *Coupling) Class(a Axis, position int) int { return c.root(c.start[a] + 
 // Fixed reports whether the places of an axis' position cannot go.
 func (c *Coupling) Fixed(class int) bool { return c.fixed[c.root(class)] }
 
-// Mixed reports whether places of the class are computed with together.
-func (c *Coupling) Mixed(class int) bool { return c.mixed[c.root(class)] }
-
 // Classes lists all classes in the order of their first place.
 func (c *Coupling) Classes() []Class {
 	at := map[int]int{}

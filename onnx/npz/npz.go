@@ -63,9 +63,6 @@ func NewArchive(r io.ReaderAt, size int64) (*Archive, error) {
 // Names are the names of the arrays in the order of the archive.
 func (a *Archive) Names() []string { return slices.Clone(a.names) }
 
-// Has reports whether there is an array of that name.
-func (a *Archive) Has(name string) bool { return a.files[name] != nil }
-
 // Read reads one array; the tensor carries its name.
 func (a *Archive) Read(name string) (*onnx.Tensor, error) {
 	f := a.files[name]
