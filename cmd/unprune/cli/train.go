@@ -204,6 +204,11 @@ func (a *app) prune(ctx context.Context, path string, o *requestOptions) error {
 		return err
 	}
 	a.log.Info(fmt.Sprintf("pruned %.2f %% of the weights", 100*(1-res.Masks.Density())))
+	rec := r.problem.Recipe
+	if gone := prunedShare(rec, r.engine.Layers(), res.Masks); gone < 0.9*rec.Sparsity {
+		a.log.Warn(fmt.Sprintf("--sparsity asks for %.3g %% of the %ss, %.3g %% are gone: whole %[2]ss are pruned, and so small a share of a layer is less than one",
+			100*rec.Sparsity, rec.Pruner.Unit(), 100*gone))
+	}
 	if r.problem.Train == nil {
 		_, err := r.export(ctx, a, res)
 		return err
