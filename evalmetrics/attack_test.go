@@ -69,6 +69,112 @@ func TestROCInterval(t *testing.T) {
 	}
 }
 
+// shifted are groups of scores, positives d above negatives. What a group has in
+// common moves them by shift·N(0, 1), each kind anew.
+func shifted(rng *rand.Rand, groups, size int, d, shift float64) []Group {
+	out := make([]Group, groups)
+	for i := range out {
+		out[i] = Group{
+			normals(rng, size, d+shift*rng.NormFloat64(), 1),
+			normals(rng, size, shift*rng.NormFloat64(), 1),
+		}
+	}
+	return out
+}
+
+func pool(t *testing.T, groups []Group) *ROC {
+	t.Helper()
+	var p, n []float64
+	for _, g := range groups {
+		p, n = append(p, g.Positives...), append(n, g.Negatives...)
+	}
+	r, err := NewROC(p, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestGroupIntervalCovers draws groups of which figures are known on average,
+// and counts how often the interval covers them, beside the interval that takes
+// all scores for independent.
+func TestGroupIntervalCovers(t *testing.T) {
+	rng := testRand()
+	low := func(r *ROC) float64 { return r.TPR(0.01) }
+	for _, c := range []struct {
+		name   string
+		shift  float64
+		figure func(*ROC) float64
+		naive  int // at most so many intervals over all scores cover
+	}{{"AUC", 0, (*ROC).AUC, 60}, {"AUC", 1, (*ROC).AUC, 30}, {"TPR", 0.7, low, 48}} {
+		const runs, groups, size = 60, 12, 30
+		want := 0.0
+		for range 1000 {
+			want += c.figure(pool(t, shifted(rng, groups, size, 1, c.shift))) / 1000
+		}
+		covered, naive := 0, 0
+		for range runs {
+			g := shifted(rng, groups, size, 1, c.shift)
+			i, err := GroupInterval(rng, g, c.figure)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i.Low <= want && want <= i.High {
+				covered++
+			}
+			if i := pool(t, g).Interval(rng, c.figure); i.Low <= want && want <= i.High {
+				naive++
+			}
+		}
+		t.Logf("%s, shift %g: %d of %d cover, %d if scores were independent", c.name, c.shift, covered, runs, naive)
+		if covered < 52 || naive > c.naive {
+			t.Errorf("%s, shift %g: %d of %d cover, %d if scores were independent", c.name, c.shift, covered, runs, naive)
+		}
+	}
+	if _, err := GroupInterval(rng, make([]Group, 1), low); err == nil {
+		t.Error("one group: no error")
+	}
+}
+
+// TestGroupIntervalWidth compares the interval of an AUC with the standard error
+// that Obuchowski gives for clustered data (Biometrics 53, 1997).
+func TestGroupIntervalWidth(t *testing.T) {
+	rng := testRand()
+	groups := shifted(rng, 200, 10, 1, 0.7)
+	auc := pool(t, groups).AUC()
+	var in, out []float64 // all scores
+	for _, g := range groups {
+		in, out = append(in, g.Positives...), append(out, g.Negatives...)
+	}
+	slices.Sort(in)
+	slices.Sort(out)
+	below := func(sorted []float64, v float64) float64 {
+		k, _ := slices.BinarySearch(sorted, v)
+		return float64(k) / float64(len(sorted))
+	}
+	n := float64(len(groups))
+	var pp, nn, pn float64 // sums over groups of squares and products of components
+	for _, g := range groups {
+		var p, q float64
+		for _, v := range g.Positives {
+			p += below(out, v) - auc
+		}
+		for _, v := range g.Negatives {
+			q += 1 - below(in, v) - auc
+		}
+		pp, nn, pn = pp+float64(p*p), nn+float64(q*q), pn+float64(p*q)
+	}
+	p, q := float64(len(in)), float64(len(out))
+	se := math.Sqrt(n / (n - 1) * (pp/(p*p) + nn/(q*q) + 2*pn/(p*q)))
+	i, err := GroupInterval(rng, groups, (*ROC).AUC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ratio := (i.High - i.Low) / (2 * 1.96 * se); math.Abs(ratio-1) > 0.1 {
+		t.Errorf("AUC %.3f [%.3f, %.3f], %.2f times the width by Obuchowski's standard error %.4f", auc, i.Low, i.High, ratio, se)
+	}
+}
+
 func TestPaired(t *testing.T) {
 	p, err := NewPaired(testRand(), []float64{1, 2, 3, 4}, []float64{2, 3.5, 3, 6})
 	if err != nil {

@@ -66,6 +66,7 @@ type ULiRAResult struct {
 	Sample []float64 // balanced accuracy per sample, 0 to 1; 0.5 is perfect unlearning
 	Mean   float64   // of Sample
 	Upper  float64   // its 90 % quantile: the samples that are worst forgotten
+	Ratios []Trials  // log likelihood ratios, unlearned to retrained, of the log odds at their places
 	ROC    *ROC      // of all log ratios, unlearned models positive
 }
 
@@ -92,6 +93,7 @@ func ULiRA(trials []Trials) (ULiRAResult, error) {
 	for _, t := range trials {
 		u, v := logRatios(t, sdU, sdR)
 		r.Sample = append(r.Sample, (above(u)+1-above(v))/2)
+		r.Ratios = append(r.Ratios, Trials{u, v})
 		unlearned, retrained = append(unlearned, u...), append(retrained, v...)
 	}
 	r.Mean = Summarize(r.Sample).Mean

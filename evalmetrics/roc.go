@@ -3,8 +3,11 @@ package evalmetrics
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
+
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // A ROC is what all thresholds on a score reach that is meant to be higher for
@@ -108,7 +111,8 @@ const (
 )
 
 // Interval is the 95 % percentile bootstrap interval of a figure of the curve:
-// positives and negatives are each drawn anew with replacement.
+// positives and negatives are each drawn anew with replacement. It is for scores
+// that are independent of one another; GroupInterval is for those that are not.
 func (r *ROC) Interval(rng *rand.Rand, figure func(*ROC) float64) Interval {
 	values := make([]float64, Resamples)
 	draw := &ROC{p: r.p, n: r.n}
@@ -140,10 +144,73 @@ func resample(rng *rand.Rand, owner []int, positions int) []int {
 	return counts
 }
 
+// A Group is scores that depend on one another, as those of many samples under
+// one network do.
+type Group struct{ Positives, Negatives []float64 }
+
+// GroupInterval is the 95 % bootstrap interval of a figure of the curve of all
+// groups together. Groups are drawn anew with replacement, whole: it covers the
+// draw of networks, say, on the samples that there are. There must be two at
+// least. Percentiles of few groups are too narrow, and are moved outward as
+// Student's t is from the normal distribution (Hesterberg, The American
+// Statistician 69, 2015: the expanded percentile interval).
+func GroupInterval(rng *rand.Rand, groups []Group, figure func(*ROC) float64) (Interval, error) {
+	if len(groups) < 2 {
+		return Interval{}, fmt.Errorf("evalmetrics: an interval over %d groups: want two at least", len(groups))
+	}
+	var scores []float64 // distinct, rising
+	for _, g := range groups {
+		scores = append(append(scores, g.Positives...), g.Negatives...)
+	}
+	slices.Sort(scores)
+	scores = slices.Compact(scores)
+	draw := &ROC{positives: make([]int, len(scores)), negatives: make([]int, len(scores))}
+	positions := func(values []float64) []int {
+		at := make([]int, len(values))
+		for i, v := range values {
+			k, _ := slices.BinarySearch(scores, v)
+			at[i] = len(scores) - 1 - k
+		}
+		return at
+	}
+	at := make([][2][]int, len(groups))
+	for i, g := range groups {
+		at[i] = [2][]int{positions(g.Positives), positions(g.Negatives)}
+	}
+	var figures []float64
+	for range Resamples {
+		clear(draw.positives)
+		clear(draw.negatives)
+		draw.p, draw.n = 0, 0
+		for range groups {
+			g := at[rng.IntN(len(groups))]
+			for _, k := range g[0] {
+				draw.positives[k]++
+			}
+			for _, k := range g[1] {
+				draw.negatives[k]++
+			}
+			draw.p, draw.n = draw.p+len(g[0]), draw.n+len(g[1])
+		}
+		figures = append(figures, figure(draw))
+	}
+	return middle(figures, expanded(len(groups))), nil
+}
+
+// expanded is the confidence whose percentiles of n groups' bootstrap reach as
+// far as Student's t at Level does.
+func expanded(n int) float64 {
+	t := distuv.StudentsT{Sigma: 1, Nu: float64(n - 1)}.Quantile((1 + Level) / 2)
+	return 2*distuv.UnitNormal.CDF(t*math.Sqrt(float64(n)/float64(n-1))) - 1
+}
+
 // percentiles is the middle Level of the values.
-func percentiles(values []float64) Interval {
+func percentiles(values []float64) Interval { return middle(values, Level) }
+
+// middle is the middle share of the values, which it sorts.
+func middle(values []float64, share float64) Interval {
 	slices.Sort(values)
-	return Interval{Quantile(values, (1-Level)/2), Quantile(values, (1+Level)/2)}
+	return Interval{Quantile(values, (1-share)/2), Quantile(values, (1+share)/2)}
 }
 
 // Quantile is the q-quantile of rising values, interpolated linearly between

@@ -27,10 +27,10 @@ type Anchor struct {
 	Name    string `json:"name"`
 	Samples int    `json:"samples"` // attacked
 
-	ULiRA      float64              `json:"ulira"`       // mean balanced accuracy; 0.5 is perfect
-	ULiRAUpper float64              `json:"ulira_upper"` // 90 % quantile over samples
-	TPR        map[string]float64   `json:"tpr"`         // of the attack, at false positive rates 0.01 and 0.001
-	TPRAt1     evalmetrics.Interval `json:"tpr_at_1pct_interval"`
+	ULiRA      float64              `json:"ulira"`                // mean balanced accuracy; 0.5 is perfect
+	ULiRAUpper float64              `json:"ulira_upper"`          // 90 % quantile over samples
+	TPR        map[string]float64   `json:"tpr"`                  // of the attack, at false positive rates 0.01 and 0.001
+	TPRAt1     evalmetrics.Interval `json:"tpr_at_1pct_interval"` // 95 %, bootstrap over splits: their networks see many samples each
 
 	KLoM      float64 `json:"klom"`       // median over samples, nats; 0 is perfect
 	KLoMUpper float64 `json:"klom_upper"` // 90 % quantile
@@ -50,6 +50,7 @@ const (
 // collected is what is kept of the networks of one way of forgetting.
 type collected struct {
 	unlearned, retrained map[int][]float64 // log odds per forgotten row
+	splits               map[int][]int     // of which split they are
 	model, gold          evalmetrics.Accuracies
 	rmia                 *evalmetrics.ROC
 }
@@ -77,7 +78,7 @@ func (a Anchors) Run(ctx context.Context) ([]Anchor, error) {
 			if err != nil {
 				return nil, err
 			}
-			if err := a.collect(ctx, w.collected, p, r, gold, i == 0); err != nil {
+			if err := a.collect(ctx, w.collected, p, r, gold, i); err != nil {
 				return nil, err
 			}
 		}
@@ -97,7 +98,7 @@ func (a Anchors) Run(ctx context.Context) ([]Anchor, error) {
 }
 
 func newCollected() *collected {
-	return &collected{unlearned: map[int][]float64{}, retrained: map[int][]float64{}}
+	return &collected{unlearned: map[int][]float64{}, retrained: map[int][]float64{}, splits: map[int][]int{}}
 }
 
 // split makes the i-th problem, its original trained on everything, and its
@@ -140,7 +141,7 @@ func (a Anchors) look(ctx context.Context, p *unprune.Problem, r *unprune.Result
 }
 
 // collect keeps what the networks of one split say.
-func (a Anchors) collect(ctx context.Context, c *collected, p *unprune.Problem, r, gold *unprune.Result, first bool) error {
+func (a Anchors) collect(ctx context.Context, c *collected, p *unprune.Problem, r, gold *unprune.Result, split int) error {
 	model, err := a.look(ctx, p, r)
 	if err != nil {
 		return err
@@ -150,6 +151,9 @@ func (a Anchors) collect(ctx context.Context, c *collected, p *unprune.Problem, 
 		return err
 	}
 	forgot := labels(p.Train, p.Forget)
+	for _, row := range p.Forget {
+		c.splits[row] = append(c.splits[row], split)
+	}
 	for _, part := range []struct {
 		logits []float64
 		to     map[int][]float64
@@ -177,7 +181,7 @@ func (a Anchors) collect(ctx context.Context, c *collected, p *unprune.Problem, 
 		part.to.Retain += retain / float64(a.Models)
 		part.to.Test += test / float64(a.Models)
 	}
-	if first {
+	if split == 0 {
 		c.rmia, err = a.rmia(model, standard, forgot)
 	}
 	return err
@@ -222,6 +226,7 @@ func (a Anchors) rmia(model, reference seen, forgot []int64) (*evalmetrics.ROC, 
 // attack runs the attacks on samples that at least three networks forgot.
 func (c *collected) attack(name string, models int) (Anchor, error) {
 	var trials []evalmetrics.Trials
+	var splits [][]int
 	rows := make([]int, 0, len(c.unlearned))
 	for row := range c.unlearned {
 		rows = append(rows, row)
@@ -230,6 +235,7 @@ func (c *collected) attack(name string, models int) (Anchor, error) {
 	for _, row := range rows {
 		if len(c.unlearned[row]) >= 3 {
 			trials = append(trials, evalmetrics.Trials{Unlearned: c.unlearned[row], Retrained: c.retrained[row]})
+			splits = append(splits, c.splits[row])
 		}
 	}
 	out := Anchor{Name: name, Samples: len(trials), RMIA: c.rmia.AUC(), RMIATPR: c.rmia.TPR(0.01), TPR: map[string]float64{}}
@@ -241,7 +247,10 @@ func (c *collected) attack(name string, models int) (Anchor, error) {
 	out.TPR["0.01"], out.TPR["0.001"] = lira.ROC.TPR(0.01), lira.ROC.TPR(0.001)
 	rng := data.Stream(uint64(models), "anchors", "bootstrap")
 	out.RMIAInterval = c.rmia.Interval(data.Stream(uint64(models), "anchors", "rmia"), (*evalmetrics.ROC).AUC)
-	out.TPRAt1 = lira.ROC.Interval(rng, func(r *evalmetrics.ROC) float64 { return r.TPR(0.01) })
+	groups := bySplit(lira.Ratios, splits, models)
+	if out.TPRAt1, err = evalmetrics.GroupInterval(rng, groups, func(r *evalmetrics.ROC) float64 { return r.TPR(0.01) }); err != nil {
+		return out, err
+	}
 	klom, err := evalmetrics.KLoM(trials, 0)
 	if err != nil {
 		return out, err
@@ -250,4 +259,17 @@ func (c *collected) attack(name string, models int) (Anchor, error) {
 	out.KLoM, out.KLoMUpper = evalmetrics.Quantile(klom, 0.5), evalmetrics.Quantile(klom, 0.9)
 	out.Score, err = evalmetrics.CompetitionScore(trials, c.model, c.gold)
 	return out, err
+}
+
+// bySplit gathers the samples' ratios by the split whose networks they are of.
+func bySplit(ratios []evalmetrics.Trials, splits [][]int, n int) []evalmetrics.Group {
+	groups := make([]evalmetrics.Group, n)
+	for i, r := range ratios {
+		for k, split := range splits[i] {
+			g := &groups[split]
+			g.Positives = append(g.Positives, r.Unlearned[k])
+			g.Negatives = append(g.Negatives, r.Retrained[k])
+		}
+	}
+	return groups
 }
