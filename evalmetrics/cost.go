@@ -3,10 +3,10 @@ package evalmetrics
 // Cost counts what a method spent, evaluation not included. All but the
 // seconds depend only on the method and its input.
 type Cost struct {
-	Forward  int64   `json:"sample_forwards"`  // forward passes of one sample, those of training steps included
-	Backward int64   `json:"sample_backwards"` // backward passes of one sample
-	HVP      int64   `json:"sample_hvps"`      // Hessian-vector products of one sample
-	Seconds  float64 `json:"seconds"`          // wall time
+	Forward  int64   `json:"sample_forwards"`   // forward passes of one sample, those of training steps included
+	Backward int64   `json:"sample_backwards"`  // backward passes of one sample
+	HVP      int64   `json:"sample_hvps"`       // Hessian-vector products of one sample
+	Seconds  float64 `json:"seconds,omitempty"` // wall time
 }
 
 // The price of one sample's operation in forward passes, by the usual count:

@@ -269,7 +269,7 @@ func (c *cell) answer(ctx context.Context, m Method) (*Figures, error) {
 	}
 	f := &Figures{
 		IoU: row.IoU, KLTest: row.KLTest, KLForget: row.KLForget, UA: row.UA, RA: row.RA, TA: row.TA,
-		Passes: r.Cost.Passes(len(p.Retain)),
+		Passes: r.Cost.Passes(len(p.Retain)), Cost: &evalmetrics.Cost{Forward: r.Cost.Forward, Backward: r.Cost.Backward, HVP: r.Cost.HVP},
 	}
 	if err := c.compareMasks(f, r); err != nil {
 		return nil, err
@@ -385,6 +385,8 @@ type Figures struct {
 	RA       float64 `json:"ra"`
 	TA       float64 `json:"ta"`
 	Passes   float64 `json:"passes"`
+
+	Cost *evalmetrics.Cost `json:"cost,omitempty"` // without seconds; nil in results of before it was recorded
 
 	Swap   *Swap   `json:"swap,omitempty"`
 	Attack *Attack `json:"attack,omitempty"`

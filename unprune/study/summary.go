@@ -29,6 +29,15 @@ func attacked(of func(*Attack) float64) func(Figures) float64 {
 	}
 }
 
+func spent(of func(*evalmetrics.Cost) int64) func(Figures) float64 {
+	return func(f Figures) float64 {
+		if f.Cost == nil {
+			return math.NaN()
+		}
+		return float64(of(f.Cost))
+	}
+}
+
 func swapped(of func(*Swap) float64) func(Figures) float64 {
 	return func(f Figures) float64 {
 		if f.Swap == nil {
@@ -53,6 +62,9 @@ var columns = []column{
 	{"ra", "RA", 1, func(f Figures) float64 { return f.RA }},
 	{"ta", "TA", 1, func(f Figures) float64 { return f.TA }},
 	{"passes", "passes", 1, func(f Figures) float64 { return f.Passes }},
+	{"forwards", "forwards", 0, spent(func(c *evalmetrics.Cost) int64 { return c.Forward })},
+	{"backwards", "backwards", 0, spent(func(c *evalmetrics.Cost) int64 { return c.Backward })},
+	{"hvps", "HVPs", 0, spent(func(c *evalmetrics.Cost) int64 { return c.HVP })},
 	{"added_in_gold", "added in gold", 2, swapped(func(s *Swap) float64 { return s.AddedInGold })},
 	{"dropped_in_gold", "dropped in gold", 2, swapped(func(s *Swap) float64 { return s.DroppedInGold })},
 	{"mia_efficacy", "MIA efficacy", 2, attacked(func(a *Attack) float64 { return a.Efficacy })},
