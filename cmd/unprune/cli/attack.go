@@ -32,6 +32,7 @@ sample, networks that forgot it from networks that never saw it: 0.5 is perfect.
 KLoM is the divergence of the two in nats, the score that of the NeurIPS 2023
 competition, RMIA an attack on the first network with its gold as reference.
 Networks that did nothing to forget are attacked beside, as the worst case. The
+interval of U-LiRA's rate covers the draw of networks, RMIA's that of samples. The
 cost is --models times that of training twice and forgetting once.`,
 		example: `  unprune attack lenet-300-100 --initial lenet-300-100/theta0 \
       --train fashion-mnist --test fashion-mnist --forget random:0.1 --models 32`,
