@@ -28,6 +28,7 @@ type Executor func(g *graph.Graph, feeds map[string]*onnx.Tensor) (map[string]*o
 func Run(t *testing.T, execute Executor) {
 	t.Run("dialects", func(t *testing.T) { dialects(t, execute) })
 	t.Run("duties", func(t *testing.T) { duties(t, execute) })
+	t.Run("control", func(t *testing.T) { control(t, execute) })
 	t.Run("gradients", func(t *testing.T) { gradients(t, execute) })
 }
 

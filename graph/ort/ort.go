@@ -95,12 +95,14 @@ type Session struct {
 	s  *ort.DynamicAdvancedSession
 }
 
+var errNotOpen = errors.New("ort: no library is loaded; call Find and Open first")
+
 // NewSession loads an encoded model. [Open] must have succeeded before.
 // Inputs and outputs must be tensors. The model's bytes are not needed
 // afterwards; external data has to be embedded.
 func NewSession(model []byte, opt Options) (*Session, error) {
 	if _, ok := Opened(); !ok {
-		return nil, errors.New("ort: no library is loaded; call Find and Open first")
+		return nil, errNotOpen
 	}
 	sig, err := readSignature(model)
 	if err != nil {
@@ -124,6 +126,25 @@ func NewSession(model []byte, opt Options) (*Session, error) {
 	}
 	a.model = nil
 	return &Session{sig: sig, adapter: a, s: s}, nil
+}
+
+// LoadFile has ONNX Runtime make a session of a model file, external data
+// beside it included, and lets the session go: for measuring what that takes.
+// [Open] must have succeeded before.
+func LoadFile(path string, opt Options) error {
+	if _, ok := Opened(); !ok {
+		return errNotOpen
+	}
+	options, err := opt.encode()
+	if err != nil {
+		return fmt.Errorf("ort: session options: %w", err)
+	}
+	defer options.Destroy()
+	s, err := ort.NewDynamicAdvancedSession(path, nil, nil, options)
+	if err != nil {
+		return fmt.Errorf("ort: load %s: %w", path, err)
+	}
+	return s.Destroy()
 }
 
 func (o Options) encode() (*ort.SessionOptions, error) {

@@ -20,6 +20,9 @@ type Session struct{}
 // NewSession returns [ErrNoCgo].
 func NewSession([]byte, Options) (*Session, error) { return nil, ErrNoCgo }
 
+// LoadFile returns [ErrNoCgo].
+func LoadFile(string, Options) error { return ErrNoCgo }
+
 // Inputs returns nothing.
 func (*Session) Inputs() []Info { return nil }
 

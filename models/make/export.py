@@ -53,7 +53,14 @@ def edit_stack_traces(path, keep):
     The traces hold the absolute paths of whoever exported; nothing else of the file changes.
     """
     model = onnx.load(path, load_external_data=False)
-    for node in model.graph.node:
+    edit_graph(model.graph, keep)
+    with open(path, "wb") as file:
+        file.write(model.SerializeToString(deterministic=True))
+
+
+def edit_graph(graph, keep):
+    """Does that in a graph and in the bodies of its nodes."""
+    for node in graph.node:
         for i, entry in reversed(list(enumerate(node.metadata_props))):
             if not entry.key.endswith("stack_trace"):
                 continue
@@ -61,8 +68,9 @@ def edit_stack_traces(path, keep):
                 entry.value = re.sub(r'File "[^"]*/([^/"]+)"', r'File "\1"', entry.value)
             else:
                 del node.metadata_props[i]
-    with open(path, "wb") as file:
-        file.write(model.SerializeToString(deterministic=True))
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                edit_graph(attribute.g, keep)
 
 
 def run(path, x):
