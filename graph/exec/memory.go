@@ -90,6 +90,13 @@ func (l *layout) root(v *graph.Value, given *onnx.Tensor) error {
 		if !v.Shape.Known() {
 			return fmt.Errorf("exec: input %v: every extent must be known; specialise the graph first", v)
 		}
+		err := ops.CheckSize(v.Shape) // no node may have looked at it
+		if v.DType == onnx.Undefined || v.DType.IsPacked() {
+			err = fmt.Errorf("values of type %v are not computed with", v.DType)
+		}
+		if err != nil {
+			return fmt.Errorf("exec: input %q: %w", v.Name, err)
+		}
 		b.fixed = onnx.NewTensor(v.DType, v.Shape...)
 		b.fixed.Name = v.Name
 	}

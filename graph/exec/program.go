@@ -119,11 +119,14 @@ func lower(g *graph.Graph) error {
 				if out == nil {
 					continue
 				}
-				name := out.Name
+				name, v := out.Name, outs[i]
 				isOutput := slices.Contains(g.Outputs, out)
-				g.ReplaceUses(out, outs[i])
+				if isOutput && (v.Producer() == nil || slices.Contains(g.Outputs, v)) { // has a name that is asked for
+					v = b.Op("Identity", v)
+				}
+				g.ReplaceUses(out, v)
 				if isOutput { // the program's outputs go by name
-					if err := swapNames(g, out, outs[i], name); err != nil {
+					if err := swapNames(g, out, v, name); err != nil {
 						return err
 					}
 				}

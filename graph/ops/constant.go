@@ -86,7 +86,7 @@ func fillValue(n *graph.Node) (*onnx.Tensor, error) {
 	if a == nil {
 		return onnx.FromSlice([]float32{0}), nil
 	}
-	if a.T == nil || a.T.Data == nil || checkSize(a.T.Shape) != nil || a.T.Len() != 1 {
+	if a.T == nil || a.T.Data == nil || CheckSize(a.T.Shape) != nil || a.T.Len() != 1 {
 		return nil, fmt.Errorf("attribute value must be a tensor of one element")
 	}
 	return a.T, nil

@@ -157,7 +157,7 @@ func convOfGradInput(n *graph.Node) (*conv, error) {
 	if len(x) != len(n.Inputs[0].Shape) {
 		return nil, fmt.Errorf("attribute input_shape is %v, want rank %d", x, len(n.Inputs[0].Shape))
 	}
-	if err := checkSize(x); err != nil {
+	if err := CheckSize(x); err != nil {
 		return nil, fmt.Errorf("attribute input_shape: %w", err)
 	}
 	return newConv(n, x, w)
@@ -297,7 +297,7 @@ func convOfTranspose(n *graph.Node) (*conv, error) {
 		return nil, err
 	}
 	c := &conv{window: win, batch: x[0], group: group, inputs: w[1] * group, channels: x[1]}
-	return c, checkSize(c.input())
+	return c, CheckSize(c.input())
 }
 
 // readTransposed is readWindow for ConvTranspose, whose input extents are the

@@ -12,10 +12,10 @@ import (
 // beyond it is an error, not an attempt to take the memory.
 const maxElements = 1 << 31
 
-// checkSize reports extents that are negative or whose product is out of
+// CheckSize reports extents that are negative or whose product is out of
 // bounds. Zero extents count as one, so that no part of the product can
 // overflow either.
-func checkSize(shape graph.Shape) error {
+func CheckSize(shape graph.Shape) error {
 	size := 1
 	for _, d := range shape {
 		if d < 0 {
@@ -52,7 +52,7 @@ func arity(n *graph.Node, minIn, maxIn, maxOut int) error {
 			return fmt.Errorf("type or shape of input %d, %q, is not known: %v%v; bind free extents first",
 				i, v.Name, v.DType, []int(v.Shape))
 		}
-		if err := checkSize(v.Shape); err != nil {
+		if err := CheckSize(v.Shape); err != nil {
 			return fmt.Errorf("input %d, %q: %w", i, v.Name, err)
 		}
 	}
@@ -64,7 +64,7 @@ const anyNumber = 1 << 20
 
 // setOutput gives output i, if the node has it, its type and shape.
 func setOutput(n *graph.Node, i int, dt onnx.DType, shape graph.Shape) error {
-	if err := checkSize(shape); err != nil {
+	if err := CheckSize(shape); err != nil {
 		return fmt.Errorf("output %d: %w", i, err)
 	}
 	if out := n.Output(i); out != nil {

@@ -112,7 +112,7 @@ func inferExpand(n *graph.Node) error {
 	if err != nil {
 		return err
 	}
-	if err := checkSize(to); err != nil {
+	if err := CheckSize(to); err != nil {
 		return err
 	}
 	shape, err := broadcast(n.Inputs[0].Shape, to)
@@ -143,7 +143,7 @@ func inferTile(n *graph.Node) error {
 	if len(repeats) != len(shape) {
 		return fmt.Errorf("repeats %v do not fit rank %d", repeats, len(shape))
 	}
-	if err := checkSize(repeats); err != nil {
+	if err := CheckSize(repeats); err != nil {
 		return fmt.Errorf("repeats: %w", err)
 	}
 	for i, r := range repeats {

@@ -219,7 +219,7 @@ func inputShape(n *graph.Node, dy *graph.Value) (graph.Shape, error) {
 	if len(x) != len(dy.Shape) || len(x) < 3 || x[0] != dy.Shape[0] || x[1] != dy.Shape[1] {
 		return nil, fmt.Errorf("attribute input_shape is %v, want [%v spatial...] as input %q has", []int(x), dy.Shape[:min(2, len(dy.Shape))], dy.Name)
 	}
-	if err := checkSize(x); err != nil {
+	if err := CheckSize(x); err != nil {
 		return nil, fmt.Errorf("attribute input_shape: %w", err)
 	}
 	return x, nil

@@ -76,7 +76,7 @@ func inferReshape(n *graph.Node) error {
 			return fmt.Errorf("shape %v has a negative extent", want)
 		}
 		shape[i] = d
-		if err := checkSize(shape[:i]); err != nil || d > maxElements {
+		if err := CheckSize(shape[:i]); err != nil || d > maxElements {
 			return fmt.Errorf("shape %v is too large", want)
 		}
 		size *= d

@@ -24,7 +24,7 @@ func (c *conv) volume() (kernel.VolumeGeom, error) {
 		})
 		images = append(images, c.out[i], c.kernel[i])
 	}
-	if err := checkSize(images); err != nil {
+	if err := CheckSize(images); err != nil {
 		return v, fmt.Errorf("what the kernel reads of one sample: %w", err)
 	}
 	return v, nil

@@ -188,7 +188,7 @@ func (e *expression) evaluate(g *graph.Graph) (bool, error) {
 		if n.Output(0) == nil {
 			continue // another expression has it computed
 		}
-		if list := extents(n); list != nil {
+		if list := extents(n); list != nil && len(n.Outputs) == 1 {
 			out := n.Output(0)
 			out.DType, out.Shape = onnx.Int64, graph.Shape{len(list)}
 			replaceByConst(g, n, []*onnx.Tensor{onnx.FromSlice(list, len(list))})

@@ -117,6 +117,12 @@ func TestHostileModels(t *testing.T) {
 	branches := model(with(op("If", "y", "on"), "", onnx.AttrGraph("then_branch", deep), onnx.AttrGraph("else_branch", flat)))
 	branches.Graph.Initializers = []*onnx.Tensor{on}
 
+	filter := onnx.NewTensor(onnx.Float32, 4, 1, 1)
+	filter.Name = "w"
+	overfull := model(op("Shape", "s", "w"), op("ConstantOfShape", "zero", "s"), op("Conv", "y", "x", "w", "zero"))
+	overfull.Graph.Nodes[0].Outputs = []string{"s", "more"}
+	overfull.Graph.Initializers = []*onnx.Tensor{filter}
+
 	for _, tt := range []struct {
 		name string
 		m    *onnx.Model
@@ -136,6 +142,7 @@ func TestHostileModels(t *testing.T) {
 		{"an expansion beyond all bounds", expand, "more than"},
 		{"an extent beyond all bounds", wide, ""},
 		{"no input where one must be", model(op("Softmax", "y", "")), "missing"},
+		{"more results than there are", overfull, "outputs"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var before, after runtime.MemStats

@@ -73,6 +73,7 @@ func Check(g *graph.Graph) []Problem {
 	c := checker{found: map[string]int{}}
 	for _, in := range g.Inputs {
 		c.value(in.Info)
+		c.input(in)
 	}
 	for _, n := range g.Nodes {
 		c.node(n, 0)
@@ -112,6 +113,20 @@ func (c *checker) value(v *onnx.ValueInfo) {
 		c.add(Problem{Why: "optionals, maps, sparse and opaque values are not implemented: a network takes and gives dense tensors"}, v.Name)
 	case t.Tensor != nil && t.Tensor.Elem == onnx.String:
 		c.add(Problem{Why: "strings are not implemented: turn text into numbers in front of the network"}, v.Name)
+	}
+}
+
+// input refuses what no program can hold.
+func (c *checker) input(v *graph.Value) {
+	if v.DType.IsPacked() {
+		c.add(Problem{Why: fmt.Sprintf("inputs of type %v are not implemented: feed a wider type", v.DType)}, v.Name)
+	}
+	known := v.Shape.Clone()
+	for i, d := range known {
+		known[i] = max(d, 1)
+	}
+	if err := ops.CheckSize(known); err != nil {
+		c.add(Problem{Why: err.Error()}, v.Name)
 	}
 }
 
