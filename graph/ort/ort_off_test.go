@@ -16,7 +16,7 @@ func TestWithoutCgo(t *testing.T) {
 		t.Error("a session without cgo")
 	}
 	_, runErr := s.Run(context.Background(), nil)
-	for _, err := range []error{ort.Open(ort.Library{}), newErr, runErr, s.RunInto(context.Background(), nil, nil)} {
+	for _, err := range []error{ort.Open(ort.Library{}), newErr, ort.LoadFile("", ort.Options{}), runErr, s.RunInto(context.Background(), nil, nil)} {
 		if !errors.Is(err, ort.ErrNoCgo) {
 			t.Errorf("error %v, want ErrNoCgo", err)
 		}

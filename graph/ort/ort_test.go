@@ -344,6 +344,17 @@ func TestNewSessionErrors(t *testing.T) {
 	}
 }
 
+// TestLoadFile: ONNX Runtime opens a file itself, with what lies beside it.
+func TestLoadFile(t *testing.T) {
+	library(t)
+	if err := ort.LoadFile("../../onnx/testdata/dynamo_external.onnx", ort.Options{Threads: 1}); err != nil {
+		t.Error(err)
+	}
+	if err := ort.LoadFile("testdata/missing.onnx", ort.Options{}); err == nil || !strings.HasPrefix(err.Error(), "ort: load testdata/missing.onnx: ") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // TestRunInto trains: each step's parameters are written over the last ones,
 // directly and as seen through another tensor that shares their memory.
 func TestRunInto(t *testing.T) {

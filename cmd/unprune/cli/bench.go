@@ -43,14 +43,15 @@ func benchCommand(a *app) *cobra.Command {
   forward  a forward pass
   fisher   the sums of the squared gradients of --samples samples, one by one exact
   hvp      a Hessian-vector product, and a gradient beside it
-  load     reading a model and preparing it
+  load     reading a model and preparing it for inference
   run      un-pruning an embedded network as a whole: class 0 is forgotten
 
 Figures are medians and interquartile ranges of blocks of runs. If a Python with
 torch is found (--python, the active virtual environment, or the path), PyTorch
 does the same on the same graph, in the layouts NCHW and channels_last, with as
 many threads, in turns with unprune; for forward passes and loading ONNX Runtime
-takes part too. A sample's Fisher information is a loop over batches of one in
+takes part too. What is loaded is ready to run in both, and ONNX Runtime opens
+the file itself. A sample's Fisher information is a loop over batches of one in
 PyTorch.
 
 With --prune-units or --prune-weights a step of the same network is measured too
@@ -66,7 +67,7 @@ of the program read and write. Memory is the largest that a process had resident
   unprune bench --what forward --batch 1 --threads 1 resnet18.onnx --json`,
 		flags: func(f *pflag.FlagSet) {
 			f.StringVar(&o.what, "what", "step", "what to measure: step, forward, fisher, hvp, load or run")
-			f.IntVar(&o.batch, "batch", 64, "batch size")
+			f.IntVar(&o.batch, "batch", 0, "batch `size` (default: 64; of a load the file's, or 1)")
 			f.IntVar(&o.repeat, "repeat", 15, "blocks to measure")
 			f.IntVar(&o.samples, "samples", 2000, "samples of the Fisher information")
 			f.Float64Var(&o.units, "prune-units", 0, "measure a step with this `share` of the units of every layer pruned, too")
@@ -90,7 +91,7 @@ func (o *benchOptions) check() error {
 	switch {
 	case benchWork[o.what] == nil:
 		return usagef("--what %q: want step, forward, fisher, hvp, load or run", o.what)
-	case o.batch < 1 || o.repeat < 1 || o.samples < 1:
+	case o.batch < 0 || o.repeat < 1 || o.samples < 1:
 		return usagef("--batch %d, --repeat %d, --samples %d: want positive numbers", o.batch, o.repeat, o.samples)
 	case !(o.units >= 0 && o.units < 1 && o.weights >= 0 && o.weights < 1):
 		return usagef("--prune-units %g, --prune-weights %g: want shares from 0 to below 1", o.units, o.weights)
@@ -117,11 +118,15 @@ func (a *app) benchModel(ctx context.Context, path string, o benchOptions, peak 
 	if err != nil {
 		return nil, err
 	}
-	sample, err := sampleShape(im)
-	if err != nil {
-		return nil, fmt.Errorf("model %s: %w", path, err)
+	o.batch = o.batchFor(im)
+	b := &bench{a: a, o: o, path: path, im: im, scale: 1}
+	if o.what != "load" {
+		sample, err := sampleShape(im)
+		if err != nil {
+			return nil, fmt.Errorf("model %s: %w", path, err)
+		}
+		b.x = randomSamples(sample, o.batch)
 	}
-	b := &bench{a: a, o: o, path: path, im: im, x: randomSamples(sample, o.batch), scale: 1}
 	defer b.close()
 	resetPeakMemory()
 	if err := benchWork[o.what](b, ctx); err != nil {
@@ -131,6 +136,20 @@ func (a *app) benchModel(ctx context.Context, path string, o benchOptions, peak 
 		return nil, err
 	}
 	return b.result(peak), nil
+}
+
+// batchFor is the batch size that was asked for, or else one that suits the
+// work: a model is loaded for the batch that its file fixes.
+func (o *benchOptions) batchFor(im *pass.Model) int {
+	switch in := im.Graph.Inputs; {
+	case o.batch > 0:
+		return o.batch
+	case o.what != "load":
+		return 64
+	case len(in) > 0 && len(in[0].Shape) > 0 && in[0].Shape[0] > 0:
+		return in[0].Shape[0]
+	}
+	return 1
 }
 
 // bench is the measurement of one model; the first contender is unprune.
