@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/unprune/unprune/onnx"
@@ -27,6 +28,11 @@ func (n *Node) SetAttr(a *onnx.Attr) {
 		}
 	}
 	n.Attrs = append(attrs, a)
+}
+
+// DropAttrs removes the attributes of these names.
+func (n *Node) DropAttrs(names ...string) {
+	n.Attrs = slices.DeleteFunc(slices.Clone(n.Attrs), func(a *onnx.Attr) bool { return slices.Contains(names, a.Name) })
 }
 
 // Int returns an integer attribute, or def when it is absent.

@@ -38,6 +38,29 @@ func (g *Graph) ReplaceUses(old, v *Value) {
 	}
 }
 
+// Supplant makes every reader of old read v. Where old is an output of the
+// graph, v takes over its name and what the file says about it, behind an
+// Identity if v has a name of its own that is asked for: as an input, an
+// initializer or another output.
+func (g *Graph) Supplant(old, v *Value) error {
+	if !slices.Contains(g.Outputs, old) {
+		g.ReplaceUses(old, v)
+		return nil
+	}
+	if v.from == nil || slices.Contains(g.Outputs, v) {
+		same := g.AddNode("", "Identity", []*Value{v}, 1).Outputs[0]
+		same.DType, same.Shape = v.DType, v.Shape.Clone()
+		v = same
+	}
+	v.Info = old.Info
+	g.ReplaceUses(old, v)
+	name := old.Name
+	if err := g.Rename(old, g.Unique(name)); err != nil {
+		return err
+	}
+	return g.Rename(v, name)
+}
+
 // Rename gives v a new name. It fails when another value has it.
 func (g *Graph) Rename(v *Value, name string) error {
 	if other := g.values[name]; other != nil && other != v {

@@ -106,7 +106,7 @@ func begin(g *graph.Graph, name string, params, state []string) (logits *graph.V
 		}
 	}
 	g.Opsets[""] = max(g.Opsets[""], 17) // what is added speaks a version that has every operator
-	return logits, values, nil
+	return logits, values, ops.Raise(g)
 }
 
 // Update appends the optimizer's step to g: for each parameter, the outputs

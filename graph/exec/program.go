@@ -119,16 +119,9 @@ func lower(g *graph.Graph) error {
 				if out == nil {
 					continue
 				}
-				name, v := out.Name, outs[i]
-				isOutput := slices.Contains(g.Outputs, out)
-				if isOutput && (v.Producer() == nil || slices.Contains(g.Outputs, v)) { // has a name that is asked for
-					v = b.Op("Identity", v)
-				}
-				g.ReplaceUses(out, v)
-				if isOutput { // the program's outputs go by name
-					if err := swapNames(g, out, v, name); err != nil {
-						return err
-					}
+				// The program's outputs go by name.
+				if err := g.Supplant(out, outs[i]); err != nil {
+					return err
 				}
 			}
 			if err := g.RemoveNode(n); err != nil {
@@ -142,13 +135,6 @@ func lower(g *graph.Graph) error {
 	}
 	g.Prune()
 	return nil
-}
-
-func swapNames(g *graph.Graph, old, v *graph.Value, name string) error {
-	if err := g.Rename(old, g.Unique(name)); err != nil {
-		return err
-	}
-	return g.Rename(v, name)
 }
 
 func (p *Program) prepare(g *graph.Graph, n *graph.Node, l *layout, at func(*graph.Value) *onnx.Tensor, o Options) error {

@@ -128,24 +128,10 @@ func (in *inliner) replace(n *graph.Node, by []*graph.Value) error {
 		if i >= len(by) || by[i] == nil {
 			return fmt.Errorf("pass: node %q (%s): output %d, %q, is left out by its body", n.Name, n.Op, i, out.Name)
 		}
-		v := by[i]
 		if !slices.Contains(g.Outputs, out) {
-			g.ReplaceUses(out, v)
-			in.stands[out] = v
-			continue
+			in.stands[out] = by[i]
 		}
-		if v.Producer() == nil || slices.Contains(g.Outputs, v) {
-			id := g.AddNode("", "Identity", []*graph.Value{v}, 1)
-			id.Outputs[0].DType, id.Outputs[0].Shape = v.DType, v.Shape.Clone()
-			v = id.Outputs[0]
-		}
-		v.Info = out.Info
-		g.ReplaceUses(out, v)
-		name := out.Name
-		if err := g.Rename(out, g.Unique(name)); err != nil {
-			return err
-		}
-		if err := g.Rename(v, name); err != nil {
+		if err := g.Supplant(out, by[i]); err != nil {
 			return err
 		}
 	}

@@ -16,13 +16,10 @@ import (
 //
 // Nodes alike in operator, attributes and types share a function.
 func Portable(g *graph.Graph) (*onnx.Model, error) {
-	if v := g.Opsets[""]; v < 13 {
-		return nil, fmt.Errorf("pass: the graph is written in opset %d, what training adds to it in a later one; export the model with opset 13 or later", v)
-	}
-	for _, n := range g.Nodes {
-		if n.Domain == "" && n.Version < 13 {
-			return nil, fmt.Errorf("pass: node %q (%s) is written in opset %d; export the model with opset 13 or later", n.Name, n.Op, n.Version)
-		}
+	g = g.Clone()
+	g.Opsets[""] = max(g.Opsets[""], 13) // the first that bodies are written in
+	if err := ops.Raise(g); err != nil {
+		return nil, err
 	}
 	m := g.ToONNX()
 	m.IRVersion = max(m.IRVersion, 8) // the first with local functions

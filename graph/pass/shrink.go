@@ -183,7 +183,7 @@ func (s *shrinker) fixSplit(n, small *graph.Node) error {
 	for _, y := range small.Outputs {
 		parts = append(parts, len(s.kept(ops.Axis{Value: y, Index: axis})))
 	}
-	n.Attrs = slices.DeleteFunc(slices.Clone(n.Attrs), func(a *onnx.Attr) bool { return a.Name == "split" || a.Name == "num_outputs" })
+	n.DropAttrs("split", "num_outputs")
 	if n.Version >= 13 {
 		s.setInts(n, 1, parts)
 		return nil

@@ -305,6 +305,36 @@ def left_out(path):
     )
 
 
+def old(path):
+    """Operators as operator set 8 has them: attributes for what are inputs today, softmax over several axes."""
+    node = helper.make_node
+    save(
+        path,
+        [
+            node("Pad", ["x"], ["p"], pads=[0, 0, 1, 0, 0, 0, 0, 2], value=0.5),
+            node("BatchNormalization", ["p", "scale", "shift", "mean", "var"], ["n"]),
+            node("Clip", ["n"], ["c"], min=-0.75, max=1.5),
+            node("Softmax", ["c"], ["s"]),
+            node("LogSoftmax", ["c"], ["l"], axis=3),
+            node("Split", ["s"], ["s1", "s2"], axis=3, split=[2, 4]),
+            node("Slice", ["l"], ["cut"], starts=[1, 0], ends=[9, -4], axes=[2, 3]),
+            node("Slice", ["s1"], ["front"], starts=[0, 0, 0], ends=[9, 2, 4]),
+            node("Add", ["cut", "front"], ["a"]),
+            node("ReduceSum", ["a"], ["r"], axes=[2], keepdims=0),
+            node("Unsqueeze", ["r"], ["u"], axes=[0, 3]),
+            node("Squeeze", ["u"], ["q"], axes=[0]),
+            node("TopK", ["s2"], ["t", "where"], axis=-1, k=2),
+            node("Dropout", ["t"], ["d"], ratio=0.25),
+            node("Upsample", ["d"], ["w"], mode="nearest", scales=[1.0, 1.0, 1.0, 2.0]),
+            node("ReduceMean", ["w"], ["m"], axes=[2, 3]),
+            node("Add", ["q", "m"], ["y"]),
+        ],
+        [info("x", "n", 2, 4, 4)], [info("y", "n", 2, 1, 2)],
+        [constant("scale", [0.5, 2]), constant("shift", [0.25, -1]), constant("mean", [0.1, 0.2]), constant("var", [1, 4])],
+        opset=8,
+    )
+
+
 def rows(*counts, width=4, **more):
     return [{"x": numbers(n, width)} | more for n in counts]
 
@@ -327,6 +357,7 @@ CASES = {
     "functions": (functions.__doc__, functions, rows(2, 5, width=3)),
     "function-loop": (function_loop.__doc__, function_loop, rows(2, width=2)),
     "left-out": (left_out.__doc__, left_out, [{"x": numbers(1, 1, 2, 3), "seq": numbers(3, 1, 4), "h0": numbers(1, 1, 2)}]),
+    "old": (old.__doc__, old, [{"x": numbers(n, 2, 4, 4)} for n in (1, 3)]),
 }
 
 

@@ -125,7 +125,7 @@ func inlineOwn(g *graph.Graph) error {
 	return nil
 }
 
-// inlineNode replaces one node; graph outputs keep their names.
+// inlineNode replaces one node.
 func inlineNode(b *ops.Builder, n *graph.Node) error {
 	outs, err := ops.Inline(b, n)
 	if err != nil {
@@ -135,15 +135,7 @@ func inlineNode(b *ops.Builder, n *graph.Node) error {
 		if out == nil {
 			continue
 		}
-		name, isOutput := out.Name, slices.Contains(b.G.Outputs, out)
-		b.G.ReplaceUses(out, outs[i])
-		if !isOutput {
-			continue
-		}
-		if err := b.G.Rename(out, b.G.Unique(name)); err != nil {
-			return err
-		}
-		if err := b.G.Rename(outs[i], name); err != nil {
+		if err := b.G.Supplant(out, outs[i]); err != nil {
 			return err
 		}
 	}
