@@ -74,7 +74,7 @@ func fits(in *graph.Value, t *onnx.Tensor) error {
 		}
 	}
 	if !ok {
-		return fmt.Errorf("pass: input %q is %v%v, the model wants %v", in.Name, t.DType, t.Shape, in)
+		return fmt.Errorf("pass: input %q is %v %v, the model takes %v %v", in.Name, t.DType, t.Shape, in.DType, []int(in.Shape))
 	}
 	return nil
 }

@@ -160,12 +160,9 @@ func (b *bench) addForward(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := exec.Compile(g, exec.Options{Team: b.a.team(b.a.threads), Winograd: b.a.winograd()})
-	if err != nil {
-		return err
-	}
 	in := g.Inputs[0]
-	if err := fill(p.Input(in.Name), b.x.X, in.Name); err != nil {
+	p, err := exec.Compile(g, exec.Options{Team: b.a.team(b.a.threads), Winograd: b.a.winograd(), State: tensors{in.Name: b.x.X}})
+	if err != nil {
 		return err
 	}
 	c := &contender{name: ownName, cost: programCost{ops.Products(g), p.Traffic()}, run: timed(func() error { return p.Run(ctx) })}

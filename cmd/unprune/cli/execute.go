@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/exec"
+	"github.com/unprune/unprune/graph/ops"
 	"github.com/unprune/unprune/graph/ort"
 	"github.com/unprune/unprune/graph/pass"
 	"github.com/unprune/unprune/onnx"
@@ -19,27 +21,38 @@ type tensors = map[string]*onnx.Tensor
 
 // runNative computes all outputs of a model with the native executor.
 func (a *app) runNative(ctx context.Context, im *pass.Model, feeds tensors) (tensors, error) {
-	batch, err := batchOf(im.Graph.Inputs, feeds)
-	if err != nil {
-		return nil, err
-	}
-	g, err := pass.Specialise(im.Graph, pass.Target{Batch: batch})
+	g, err := fitted(im.Graph, feeds)
 	if err != nil {
 		return nil, err
 	}
 	return a.runGraph(ctx, g, feeds)
 }
 
-// runGraph computes all outputs of a graph whose extents are known.
-func (a *app) runGraph(ctx context.Context, g *graph.Graph, feeds tensors) (tensors, error) {
-	p, err := exec.Compile(g, exec.Options{Team: a.team(a.threads), Winograd: a.winograd()})
-	if err != nil {
-		return nil, err
-	}
+// fitted is the graph for inputs of these extents. What the file leaves open
+// is theirs; a batch that it fixes is exchanged where that can be done.
+func fitted(g *graph.Graph, feeds tensors) (*graph.Graph, error) {
 	for _, in := range g.Inputs {
-		if err := fill(p.Input(in.Name), feeds[in.Name], in.Name); err != nil {
+		t := feeds[in.Name]
+		if t == nil {
+			return nil, fmt.Errorf("input %q is missing", in.Name)
+		}
+		if len(t.Shape) == 0 || len(in.Shape) == 0 || in.Shape[0] < 0 || in.Shape[0] == t.Shape[0] {
+			continue
+		}
+		batch, err := batchOf(g.Inputs, feeds)
+		if err != nil {
 			return nil, err
 		}
+		return pass.Specialise(g, pass.Target{Batch: batch})
+	}
+	return pass.Bind(g, feeds)
+}
+
+// runGraph computes all outputs of a graph whose extents are known.
+func (a *app) runGraph(ctx context.Context, g *graph.Graph, feeds tensors) (tensors, error) {
+	p, err := exec.Compile(g, exec.Options{Team: a.team(a.threads), Winograd: a.winograd(), State: feeds})
+	if err != nil {
+		return nil, err
 	}
 	if err := p.Run(ctx); err != nil {
 		return nil, err
@@ -70,28 +83,6 @@ func batchOf(inputs []*graph.Value, feeds tensors) (int, error) {
 		return 0, fmt.Errorf("there is no sample in the input")
 	}
 	return batch, nil
-}
-
-// fill copies a feed into a program's input.
-func fill(dst, src *onnx.Tensor, name string) error {
-	if dst.DType != src.DType || !slices.Equal(dst.Shape, src.Shape) {
-		return fmt.Errorf("input %q is %v %v, the model takes %v %v", name, src.DType, src.Shape, dst.DType, dst.Shape)
-	}
-	switch s := src.Data.(type) {
-	case []float32:
-		copy(onnx.Of[float32](dst), s)
-	case []float64:
-		copy(onnx.Of[float64](dst), s)
-	case []int64:
-		copy(onnx.Of[int64](dst), s)
-	case []int32:
-		copy(onnx.Of[int32](dst), s)
-	case []bool:
-		copy(onnx.Of[bool](dst), s)
-	default:
-		return fmt.Errorf("input %q: element type %v is not supported", name, src.DType)
-	}
-	return nil
 }
 
 // runONNXRuntime computes all outputs of a model with ONNX Runtime, which must
@@ -146,6 +137,15 @@ func sampleFeeds(im *pass.Model, d *data.Dataset, n int) (tensors, error) {
 	return tensors{in.Name: d.Subset(data.Complement(d.Len(), nil)[:n]).X}, nil
 }
 
+// openAxis says what to do about an axis beyond the batch without an extent.
+func openAxis(in *graph.Value, axis int) error {
+	name := "name"
+	if in.Info != nil && in.Info.Type != nil && in.Info.Type.Tensor != nil {
+		name = cmp.Or(in.Info.Type.Tensor.Shape[axis].Param, name)
+	}
+	return fmt.Errorf("axis %d of input %q has no fixed extent: give it one with --dim %s=extent", axis, in.Name, name)
+}
+
 // randomFeeds fills the inputs of a graph with standard normal numbers, whole
 // numbers with 0.
 func randomFeeds(inputs []*graph.Value, batch int, r *rand.Rand) (tensors, error) {
@@ -154,17 +154,26 @@ func randomFeeds(inputs []*graph.Value, batch int, r *rand.Rand) (tensors, error
 		shape := slices.Clone([]int(in.Shape))
 		for i, d := range shape {
 			if d < 0 && i > 0 {
-				return nil, fmt.Errorf("input %q has shape %v: only the batch may be dynamic; give the other axes extents with --dim name=extent", in.Name, shape)
+				return nil, openAxis(in, i)
 			}
 			if d < 0 {
 				shape[i] = batch
 			}
 		}
-		t := onnx.NewTensor(in.DType, shape...)
-		if x, ok := t.Data.([]float32); ok {
-			for i := range x {
-				x[i] = float32(r.NormFloat64())
-			}
+		if err := ops.CheckSize(shape); err != nil {
+			return nil, fmt.Errorf("input %q: %w", in.Name, err)
+		}
+		feeds[in.Name] = onnx.NewTensor(in.DType, shape...)
+		if !in.DType.IsFloat() {
+			continue
+		}
+		x := make([]float32, onnx.Size(shape))
+		for i := range x {
+			x[i] = float32(r.NormFloat64())
+		}
+		t, err := onnx.Convert(onnx.FromSlice(x, shape...), in.DType)
+		if err != nil {
+			return nil, fmt.Errorf("input %q: %w", in.Name, err)
 		}
 		feeds[in.Name] = t
 	}

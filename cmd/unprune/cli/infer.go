@@ -25,8 +25,10 @@ func inferCommand(a *app) *cobra.Command {
 		use: "infer MODEL", group: groupLook, min: 1, max: 1,
 		short: "Run a model on the arrays of a .npz file",
 		long: `Infer computes all outputs of a model. The input file has one array per input
-of the model, by name; a single array needs no name. Backend go is the native
-executor, ort is ONNX Runtime.`,
+of the model, by name and of its type; a single array needs no name. Axes that
+the model leaves open take the arrays' extents, and a batch that it fixes is
+exchanged where that can be done. Backend go is the native executor, ort is ONNX
+Runtime.`,
 		example: `  unprune infer model.onnx --input samples.npz --output logits.npz
   unprune infer model.onnx --input samples.npz --output logits.npz --backend ort`,
 		flags: func(f *pflag.FlagSet) {

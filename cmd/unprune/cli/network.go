@@ -163,9 +163,9 @@ func sampleShape(im *pass.Model) ([]int, error) {
 	if len(in.Shape) < 2 {
 		return nil, fmt.Errorf("input %q has shape %v; want [batch ...]", in.Name, []int(in.Shape))
 	}
-	for _, d := range in.Shape[1:] {
-		if d < 0 {
-			return nil, fmt.Errorf("input %q has shape %v: only the batch may be dynamic; give the other axes extents with --dim name=extent", in.Name, []int(in.Shape))
+	for i, d := range in.Shape {
+		if d < 0 && i > 0 {
+			return nil, openAxis(in, i)
 		}
 	}
 	return in.Shape[1:], nil
