@@ -13,7 +13,7 @@ BIN := bin/unprune
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Assembly generators are modules of their own, so that avo stays out of go.mod.
-GENERATORS := graph/kernel/_asm/gemm graph/kernel/_asm/vec graph/kernel/_asm/sparse
+GENERATORS := graph/kernel/_asm/gemm graph/kernel/_asm/vec graph/kernel/_asm/sparse graph/kernel/_asm/scattered
 GENERATED := $(wildcard graph/kernel/*_amd64.s graph/kernel/*_amd64.go) onnx/internal/pb/onnx.pb.go
 PROTOC := libprotoc 3.21.12
 

@@ -10,8 +10,9 @@ package kernel
 type ConvGradInput[T Float] struct {
 	Geom ConvGeom
 
-	depthwise *depthwise[T] // instead of what follows, for such a convolution
-	flat      *Gemm[T]      // likewise
+	depthwise *depthwise[T]          // instead of what follows, for such a convolution
+	flat      *Gemm[T]               // likewise
+	scattered *scatteredGradInput[T] // likewise, where dy lets it; nil: it never does
 	parts     []*gradInputPart[T]
 	empty     bool // some pixels of x reach no y, and have gradient zero
 }
@@ -39,6 +40,7 @@ func newConvGradInput[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Conv
 		cg.flat = newFlatGradInput(tl, &cg.Geom)
 		return cg
 	}
+	cg.scattered = newScatteredGradInput(tl, &cg.Geom)
 	for _, p := range cg.Geom.phases() {
 		if len(p.taps) == 0 {
 			cg.empty = true
@@ -76,6 +78,9 @@ func (cg *ConvGradInput[T]) Run(t *Team, dy, w, dx []T) {
 	}
 	if cg.flat != nil {
 		cg.flat.Run(t, dy, w, dx)
+		return
+	}
+	if cg.scattered.run(t, dy, w, dx) {
 		return
 	}
 	if cg.empty {

@@ -12,6 +12,8 @@ type ConvSampleSquares[T Float] struct {
 	parts int                // that the images are cut into
 	sums  []T                // [part][2][weights] when parts > 1
 
+	scattered *scatteredSquares[T] // instead, where dy lets it; nil: it never does
+
 	squares, total []T
 	body, add      func(w *Worker, unit int)
 }
@@ -39,7 +41,9 @@ func newConvSampleSquares[T Float](tl *tiling[T], g ConvGeom) *ConvSampleSquares
 	cg.chunk = min(max(dyElements/max(cg.outs, 1)&^(pickLanes-1), 64), maxChunk, roundUp(cg.whole.pixels, pickLanes))
 	fit := min(sampleElements/cg.chunk, momentElements/max(cg.outs, 1)) / cg.taps
 	cg.planes = even(cg.channels, max(fit, 1))
-	q := &ConvSampleSquares[T]{grad: cg, parts: min(ceilDiv(enoughUnits, cg.blocks()), max(g.N, 1))}
+	q := &ConvSampleSquares[T]{
+		grad: cg, parts: min(ceilDiv(enoughUnits, cg.blocks()), max(g.N, 1)), scattered: newScatteredSquares(tl, &g),
+	}
 	if q.parts > 1 {
 		q.sums = alignedSlice[T](q.parts * 2 * g.wSize())
 	}
@@ -54,6 +58,9 @@ func (q *ConvSampleSquares[T]) Run(t *Team, x, dy, squares, total []T) {
 	need(len(dy), cg.Geom.ySize(), "dy")
 	need(len(squares), cg.Geom.wSize(), "squares")
 	need(len(total), cg.Geom.wSize(), "total")
+	if q.scattered.run(t, x, dy, squares, total) {
+		return
+	}
 	cg.x, cg.dy, q.squares, q.total = x, dy, squares, total
 	t.For(cg.blocks()*q.parts, q.body)
 	if q.parts > 1 {

@@ -24,10 +24,11 @@ type ConvGradWeight[T Float] struct {
 	parts       int // that the batches are cut into
 	sums        []T // [part][OutC][channels*taps] when parts > 1
 
-	winograd  *winogradGradWeight[T] // instead of the rest, where that is faster
-	direct    *directGradWeight[T]   // likewise
-	depthwise *depthwise[T]          // likewise
-	flat      *Gemm[T]               // likewise
+	winograd  *winogradGradWeight[T]  // instead of the rest, where that is faster
+	direct    *directGradWeight[T]    // likewise
+	depthwise *depthwise[T]           // likewise
+	flat      *Gemm[T]                // likewise
+	scattered *scatteredGradWeight[T] // likewise, where dy lets it; nil: it never does
 
 	x, dy, dw   []T
 	body, total func(w *Worker, unit int)
@@ -64,10 +65,11 @@ func newConvGradWeight[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Con
 		return &ConvGradWeight[T]{Geom: g, winograd: newWinogradGradWeight(tl, &g, &s)}
 	}
 	if directGradPays(tl, &g, &s) {
-		return &ConvGradWeight[T]{Geom: g, direct: newDirectGradWeight(tl, &g, &s)}
+		return &ConvGradWeight[T]{Geom: g, direct: newDirectGradWeight(tl, &g, &s), scattered: newScatteredGradWeight(tl, &g)}
 	}
 	cg := &ConvGradWeight[T]{
 		Geom: g, tiling: tl, channels: g.C / g.Group, outs: g.OutC / g.Group, taps: len(s.taps),
+		scattered: newScatteredGradWeight(tl, &g),
 	}
 	cg.width = panelWidth(cg.outs, tl.cols)
 	cg.chunk = min(max(dyElements/max(cg.outs, 1)&^(pickLanes-1), 64), maxChunk)
@@ -109,6 +111,9 @@ func (cg *ConvGradWeight[T]) Run(t *Team, x, dy, dw []T) {
 	}
 	if cg.flat != nil {
 		cg.flat.Run(t, dy, x, dw)
+		return
+	}
+	if cg.scattered.run(t, x, dy, dw) {
 		return
 	}
 	if cg.direct != nil {

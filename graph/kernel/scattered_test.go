@@ -1,0 +1,219 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"testing"
+)
+
+// TestScatteredLoops compares every loop with a plain sum.
+func TestScatteredLoops(t *testing.T) {
+	for _, tl := range tilings[float32]() {
+		t.Run("f32_"+tl.name, func(t *testing.T) { testScatteredLoops(t, tl.scattered) })
+	}
+	t.Run("f64_go", func(t *testing.T) { testScatteredLoops(t, goTiling[float64]().scattered) })
+}
+
+func testScatteredLoops[T Float](t *testing.T, l *scatteredLoops[T]) {
+	for n := range 40 {
+		testCollect(t, l, n)
+	}
+	for rows := 1; rows <= scatteredRows; rows++ {
+		for _, n := range []int{0, 1, 5} {
+			for _, planes := range []int{1, 3} {
+				testScatteredProducts(t, l, rows, n, planes)
+			}
+		}
+	}
+}
+
+func testCollect[T Float](t *testing.T, l *scatteredLoops[T], n int) {
+	plane, values := newGuarded[T](n), newGuarded[T](n)
+	places, at := make([]int32, n), make([]int32, n)
+	var wantAt []int32
+	for i := range n {
+		places[i] = int32(3 * i)
+		plane.s[i] = 0
+		if i*i%7 < 3 {
+			plane.s[i] = T(i) - 4
+		}
+		if i == 9 {
+			plane.s[i] = T(math.NaN())
+		}
+		if plane.s[i] != 0 {
+			wantAt = append(wantAt, places[i])
+		}
+	}
+	if got := l.collect(plane.s, places, at, values.s); got != len(wantAt) {
+		t.Fatalf("%d elements: listed %d that are not zero, want %d", n, got, len(wantAt))
+	}
+	for i, place := range wantAt {
+		if v := plane.s[place/3]; at[i] != place || values.s[i] != v && v == v {
+			t.Fatalf("%d elements: entry %d is %v at %d, want %v at %d", n, i, values.s[i], at[i], v, place)
+		}
+	}
+	values.check(t, "values")
+}
+
+func testScatteredProducts[T Float](t *testing.T, l *scatteredLoops[T], rows, n, planes int) {
+	name := fmt.Sprintf("%d rows, %d elements, %d planes", rows, n, planes)
+	const row, plane = 11, 90
+	at := make([]int32, n)
+	for i := range at {
+		at[i] = int32(4 * i)
+	}
+	x := newGuarded[T]((planes-1)*plane + (rows-1)*row + 4*max(n-1, 0) + scatteredLanes)
+	values, sums := newGuarded[T](n), newGuarded[T](planes*rows*scatteredLanes)
+	fill(x.s, 1)
+	fill(values.s, 2)
+	fill(sums.s, 3)
+	wantX, wantSums := make([]float64, len(x.s)), make([]float64, len(sums.s))
+	for i, v := range x.s {
+		wantX[i] = float64(v)
+	}
+	for i, v := range sums.s {
+		wantSums[i] = float64(v)
+	}
+	for k := range sums.s {
+		p, r, j := k/scatteredLanes/rows, k/scatteredLanes%rows, k%scatteredLanes
+		for i, v := range values.s {
+			from := int(at[i]) + p*plane + r*row + j
+			wantSums[k] += float64(v) * float64(x.s[from])
+			wantX[from] += float64(v) * float64(sums.s[k])
+		}
+	}
+	w := append([]T(nil), sums.s...)
+	l.dot(rows, at, values.s, planes, x.s, plane, row, sums.s)
+	l.spread(rows, at, values.s, planes, w, x.s, plane, row)
+	for i, got := range sums.s {
+		if !nearSum(got, wantSums[i], n+1) {
+			t.Fatalf("%s: sum %d is %v, want %v", name, i, got, wantSums[i])
+		}
+	}
+	for i, got := range x.s {
+		if !nearSum(got, wantX[i], n+1) {
+			t.Fatalf("%s: element %d is %v, want %v", name, i, got, wantX[i])
+		}
+	}
+	sums.check(t, name+" sums")
+	x.check(t, name+" x")
+}
+
+// scatter zeroes five sixths of the elements.
+func scatter[T Float](dy []T) []T {
+	for i := range dy {
+		if i*i%13 > 1 {
+			dy[i] = 0
+		}
+	}
+	return dy
+}
+
+// TestScatteredGradients compares the gradients by a dy that is zero at most
+// places with plain sums.
+func TestScatteredGradients(t *testing.T) {
+	team := NewTeam(2)
+	defer team.Close()
+	cases := 0
+	for _, g := range convCases() {
+		g = g.withDefaults()
+		if newScattered(goTiling[float32](), &g) == nil {
+			continue
+		}
+		cases++
+		t.Run(fmt.Sprintf("%+v", g), func(t *testing.T) {
+			for _, tl := range tilings[float32]() {
+				testScatteredGradients(t, team, tl, g)
+			}
+			testScatteredGradients(t, team, goTiling[float64](), g)
+		})
+	}
+	if cases < 5 {
+		t.Errorf("%d cases fit, want 5 or more", cases)
+	}
+}
+
+func testScatteredGradients[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom) {
+	t.Helper()
+	x, w, dy := fill(make([]T, g.xSize()), 1), fill(make([]T, g.wSize()), 2), scatter(fill(make([]T, g.ySize()), 3))
+	wantDX, wantDW, wantSquares := make([]float64, g.xSize()), make([]float64, g.wSize()), make([]float64, g.wSize())
+	single := make([][]float64, g.N)
+	for n := range single {
+		single[n] = make([]float64, g.wSize())
+	}
+	eachProduct(g, func(yi, wi, xi int) {
+		wantDX[xi] += float64(w[wi]) * float64(dy[yi])
+		single[yi/(g.OutC*g.OH*g.OW)][wi] += float64(x[xi]) * float64(dy[yi])
+	})
+	largest := 1.0
+	for _, one := range single {
+		for i, v := range one {
+			wantDW[i] += v
+			wantSquares[i] += v * v
+			largest = max(largest, v*v)
+		}
+	}
+	dx, dw, total, squares := newGuarded[T](g.xSize()), newGuarded[T](g.wSize()), newGuarded[T](g.wSize()), newGuarded[T](g.wSize())
+	if !newScatteredGradInput(tl, &g).run(team, dy, w, dx.s) || !newScatteredGradWeight(tl, &g).run(team, x, dy, dw.s) ||
+		!newScatteredSquares(tl, &g).run(team, x, dy, squares.s, total.s) {
+		t.Fatalf("%s: the elements that are not zero are not taken for few", tl.name)
+	}
+	for _, c := range []struct {
+		what  string
+		got   guarded[T]
+		want  []float64
+		terms int
+	}{
+		{"dx", dx, wantDX, g.OutC * g.KH * g.KW},
+		{"dw", dw, wantDW, g.N * g.OH * g.OW},
+		{"total", total, wantDW, g.N * g.OH * g.OW},
+		{"squares", squares, wantSquares, 2 * g.N * g.OH * g.OW * int(largest)},
+	} {
+		for i, v := range c.got.s {
+			if !nearSum(v, c.want[i], c.terms) {
+				t.Fatalf("%s: %s: element %d is %v, want %v", tl.name, c.what, i, v, c.want[i])
+			}
+		}
+		c.got.check(t, tl.name+" "+c.what)
+	}
+}
+
+// TestScatteredIsChosen: only a dy that is zero at most places goes that way.
+func TestScatteredIsChosen(t *testing.T) {
+	g := (ConvGeom{N: 6, C: 3, H: 12, W: 12, OutC: 4, KH: 5, KW: 5}).withDefaults()
+	s := newScattered(tilings[float32]()[0], &g)
+	dy := fill(make([]float32, g.ySize()), 3)
+	if s.few(nil, dy) {
+		t.Error("all elements are taken for few")
+	}
+	if !s.few(nil, scatter(dy)) {
+		t.Error("a sixth of the elements is not taken for few")
+	}
+}
+
+func TestScatteredSameBitsAndNoAllocation(t *testing.T) {
+	g := (ConvGeom{N: 21, C: 3, H: 17, W: 18, OutC: 10, KH: 5, KW: 5, PadT: 2, PadL: 1, PadB: 2, PadR: 1}).withDefaults()
+	x, w, dy := fill(make([]float32, g.xSize()), 1), fill(make([]float32, g.wSize()), 2), scatter(fill(make([]float32, g.ySize()), 3))
+	input, weight, squares := NewConvGradInput[float32](g, ConvOptions{}), NewConvGradWeight[float32](g, ConvOptions{}), NewConvSampleSquares[float32](g)
+	results := func() [][]float32 {
+		return [][]float32{make([]float32, g.xSize()), make([]float32, g.wSize()), make([]float32, g.wSize()), make([]float32, g.wSize())}
+	}
+	run := func(team *Team, to [][]float32) {
+		input.Run(team, dy, w, to[0])
+		weight.Run(team, x, dy, to[1])
+		squares.Run(team, x, dy, to[2], to[3])
+	}
+	want := results()
+	run(nil, want)
+	for threads := 1; threads <= 3; threads++ {
+		team, got := NewTeam(threads), results()
+		run(team, got)
+		for i := range got {
+			sameBits(t, fmt.Sprintf("%d threads, result %d", threads, i), got[i], want[i])
+		}
+		if allocs := steadyAllocs(5, func() { run(team, got) }); allocs != 0 {
+			t.Errorf("%d threads: %v allocations", threads, allocs)
+		}
+		team.Close()
+	}
+}
