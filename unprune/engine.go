@@ -120,6 +120,11 @@ type Curvature interface {
 	// mean probability of c.
 	ClassSquares(ctx context.Context, t Term) (Vector, error)
 
-	// HVP returns the product of the Hessian of the term's mean loss with v.
-	HVP(ctx context.Context, t Term, v Vector) (Vector, error)
+	// Hessian returns the Hessian of the term's mean loss at the present weights,
+	// for as many products as are wanted. It is valid until the weights change or
+	// another Hessian is taken.
+	Hessian(ctx context.Context, t Term) (Hessian, error)
 }
+
+// A Hessian returns its product with v.
+type Hessian func(ctx context.Context, v Vector) (Vector, error)

@@ -81,7 +81,7 @@ type DivergedError struct {
 
 func (e *DivergedError) Error() string {
 	if e.Norm != 0 {
-		return fmt.Sprintf("unprune: training diverged: the weights' norm grew to %.3g; lower the learning rate", e.Norm)
+		return fmt.Sprintf("unprune: training diverged: the weights' norm grew to %.3g; lower the learning rate, or what stands for it", e.Norm)
 	}
 	return fmt.Sprintf("unprune: training diverged: parameter %q holds %v; lower the learning rate", e.Param, e.Value)
 }

@@ -233,8 +233,12 @@ func (r *run) measureCurvature(ctx context.Context, step int, rows []int) error 
 	if n == 0 {
 		n = 20
 	}
+	hessian, err := e.Hessian(ctx, unprune.Term{Data: r.Data, Index: rows, Weight: 1, Eval: true})
+	if err != nil {
+		return err
+	}
 	s, err := Lanczos(len(r.theta), n, data.Stream(uint64(step), "bound", "lanczos"), func(v unprune.Vector) (unprune.Vector, error) {
-		return e.HVP(ctx, unprune.Term{Data: r.Data, Index: rows, Weight: 1, Eval: true}, v)
+		return hessian(ctx, v)
 	})
 	if err != nil {
 		return err

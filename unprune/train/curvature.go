@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/autodiff"
@@ -38,16 +39,22 @@ func (e *Engine) squaresBatch() int {
 // second compiles a graph of second-order or per-sample quantities.
 func (e *Engine) second(k programKey, make func(*graph.Graph, autodiff.CurvatureOptions) error) (*compiled, error) {
 	return e.cached(k, func() (*compiled, error) {
-		g, err := e.specialise(k)
+		g, err := e.secondGraph(k, make)
 		if err != nil {
-			return nil, err
-		}
-		o := autodiff.CurvatureOptions{Logits: e.model.Logits.Name, Params: e.params, State: e.statsOf(g)}
-		if err := make(g, o); err != nil {
 			return nil, err
 		}
 		return e.compile(g, e.state, nil)
 	})
+}
+
+// secondGraph makes such a graph.
+func (e *Engine) secondGraph(k programKey, make func(*graph.Graph, autodiff.CurvatureOptions) error) (*graph.Graph, error) {
+	g, err := e.specialise(k)
+	if err != nil {
+		return nil, err
+	}
+	o := autodiff.CurvatureOptions{Logits: e.model.Logits.Name, Params: e.params, State: e.statsOf(g)}
+	return g, make(g, o)
 }
 
 // chunks calls visit with the term's rows, at most size at a time.
@@ -220,21 +227,60 @@ func (e *Engine) ClassSquares(ctx context.Context, t unprune.Term) (unprune.Vect
 	return total, nil
 }
 
-// HVP returns the product of the Hessian of the term's mean loss with v.
-func (e *Engine) HVP(ctx context.Context, t unprune.Term, v unprune.Vector) (unprune.Vector, error) {
-	p, err := e.second(programKey{kind: hvpKind, batch: len(t.Index)}, autodiff.TrainHVP)
+// Hessian is the Hessian of the term's mean loss, for products. What does not
+// depend on the vector, the passes for the gradient, is computed here and once.
+func (e *Engine) Hessian(ctx context.Context, t unprune.Term) (unprune.Hessian, error) {
+	point, p, err := e.hessian(len(t.Index))
 	if err != nil {
 		return nil, err
 	}
-	if err := e.batch(p, t); err != nil {
+	if err := e.batch(point, t); err != nil {
 		return nil, err
 	}
-	e.direct(p, v, autodiff.DirectionName)
-	if err := p.Run(ctx); err != nil {
+	if err := point.Run(ctx); err != nil {
 		return nil, err
 	}
-	e.cost.HVP += int64(len(t.Index))
-	out := make(unprune.Vector, len(v))
-	e.each(p, autodiff.ProductName, out, func(v *float64, x float64) { *v = x })
-	return out, nil
+	return func(ctx context.Context, v unprune.Vector) (unprune.Vector, error) {
+		e.direct(p, v, autodiff.DirectionName)
+		if err := p.Run(ctx); err != nil {
+			return nil, err
+		}
+		e.cost.HVP += int64(len(t.Index))
+		out := make(unprune.Vector, len(v))
+		e.each(p, autodiff.ProductName, out, func(v *float64, x float64) { *v = x })
+		return out, nil
+	}, nil
+}
+
+// hessian compiles what Hessian-vector products of a batch share, and a product.
+func (e *Engine) hessian(batch int) (point, product *compiled, err error) {
+	k := programKey{kind: hvpKind, batch: batch}
+	point, err = e.cached(programKey{kind: pointKind, batch: batch}, func() (*compiled, error) {
+		g, err := e.secondGraph(k, autodiff.TrainHVP)
+		if err != nil {
+			return nil, err
+		}
+		var directions []string
+		for _, name := range e.params {
+			directions = append(directions, autodiff.DirectionName(name))
+		}
+		first, rest, err := pass.Split(g, directions)
+		if err != nil {
+			return nil, err
+		}
+		point, err := e.compile(first, e.state, nil)
+		if err != nil {
+			return nil, err
+		}
+		state := maps.Clone(e.state)
+		for _, v := range first.Inputs {
+			state[v.Name] = point.Input(v.Name)
+		}
+		for _, v := range first.Outputs {
+			state[v.Name] = point.Output(v.Name)
+		}
+		e.programs[k], err = e.compile(rest, state, nil)
+		return point, err
+	})
+	return point, e.programs[k], err
 }

@@ -170,10 +170,23 @@ func TestHVP(t *testing.T) {
 		w := e.Weights()
 		v := directions(w.Params(), 1)[0]
 		term := unprune.Term{Data: d, Index: rows(d.Len()), Weight: 1, Eval: true}
-		got, err := e.HVP(t.Context(), term, v)
+		hessian, err := e.Hessian(t.Context(), term)
 		if err != nil {
 			t.Fatal(err)
 		}
+		other, err := hessian(t.Context(), directions(w.Params(), 2)[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := hessian(t.Context(), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := hessian(t.Context(), directions(w.Params(), 2)[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, "a product once more", again, other, 0)
 		const step = 1e-7
 		start := w.Vector()
 		side := func(by float64) unprune.Vector {

@@ -29,7 +29,8 @@ const (
 	gradientKind                  // loss and gradients
 	stepKind                      // loss, gradients and update
 	updateKind                    // update from the gradient sums
-	hvpKind                       // Hessian-vector product
+	hvpKind                       // Hessian-vector product, from what pointKind left
+	pointKind                     // what Hessian-vector products at one point share
 	squaresKind                   // sums of squared gradients of samples
 	dotsKind                      // products of gradients of samples with a direction
 	classesKind                   // sums of squared gradients of classes

@@ -118,7 +118,11 @@ func (n *newton) step(ctx context.Context) (unprune.Vector, error) {
 	for repeat := range n.Repeats {
 		h := append(unprune.Vector(nil), g...)
 		for step := range n.Steps {
-			product, err := n.product(ctx, n.Sample(repeat, step), h)
+			hessian, err := n.hessian(ctx, n.Sample(repeat, step))
+			if err != nil {
+				return nil, err
+			}
+			product, err := n.product(ctx, hessian, h)
 			if err != nil {
 				return nil, err
 			}
@@ -194,6 +198,10 @@ func (n *newton) dominant(ctx context.Context, shift float64) (float64, error) {
 	for i := range positions {
 		positions[i] = i
 	}
+	hessian, err := n.hessian(ctx, positions)
+	if err != nil {
+		return 0, err
+	}
 	v := make(unprune.Vector, len(n.theta))
 	for i := range v { // not orthogonal to anything in particular
 		v[i] = 1 + float64(i%7)
@@ -205,7 +213,7 @@ func (n *newton) dominant(ctx context.Context, shift float64) (float64, error) {
 			return 0, nil
 		}
 		v.Scale(1 / length)
-		next, err := n.product(ctx, positions, v)
+		next, err := n.product(ctx, hessian, v)
 		if err != nil {
 			return 0, err
 		}
@@ -215,9 +223,14 @@ func (n *newton) dominant(ctx context.Context, shift float64) (float64, error) {
 	return value, nil
 }
 
+// hessian is ∇²L_B.
+func (n *newton) hessian(ctx context.Context, batch []int) (unprune.Hessian, error) {
+	return n.e.Hessian(ctx, unprune.Term{Data: n.task.Data, Index: pickRows(n.task.Retain, batch)})
+}
+
 // product is ∇²[L_B + (Decay+Gamma)·R]·h.
-func (n *newton) product(ctx context.Context, batch []int, h unprune.Vector) (unprune.Vector, error) {
-	p, err := n.e.HVP(ctx, unprune.Term{Data: n.task.Data, Index: pickRows(n.task.Retain, batch)}, h)
+func (n *newton) product(ctx context.Context, hessian unprune.Hessian, h unprune.Vector) (unprune.Vector, error) {
+	p, err := hessian(ctx, h)
 	if err != nil {
 		return nil, err
 	}

@@ -330,6 +330,42 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
+// TestExplosion lets weights grow without end but stay finite: the norm alone
+// must stop a method, with the weights of the last good epoch, or those of before.
+func TestExplosion(t *testing.T) {
+	stopped := func(b *bench, u unprune.Unlearner, want unprune.Vector) {
+		t.Helper()
+		err := b.run(t, u)
+		var diverged *unprune.DivergedError
+		if !errors.As(err, &diverged) || !(diverged.Norm > 1e3*want.Norm()) || math.IsInf(diverged.Norm, 0) {
+			t.Errorf("%s: it gives %v, want a norm that exploded and is finite", u.Name(), err)
+		}
+		if !slices.Equal(want, b.engine.Weights().Vector()) {
+			t.Errorf("%s: the weights are not the last good ones", u.Name())
+		}
+	}
+	for _, u := range []unprune.Unlearner{unlearn.FineTune{}, unlearn.GradientAscent{}, unlearn.NegGradPlus{}} {
+		rates := func(epoch, _ int) float64 { return []float64{1e-3, 1e8}[epoch] }
+		run := func(epochs int) *bench {
+			b, _ := plain(t)
+			b.task.Epochs, b.task.Batch, b.task.Schedule = epochs, 1000, rates
+			return b
+		}
+		first := run(1)
+		if err := first.run(t, u); err != nil {
+			t.Fatal(err)
+		}
+		stopped(run(2), u, first.engine.Weights().Vector())
+	}
+	for _, u := range []unprune.Unlearner{
+		unlearn.Fisher{Cap: 1e9, Alpha: 1e12}, unlearn.FisherNew{Alpha: 1e12}, unlearn.Influence{Alpha: 1e9},
+		unlearn.Certified{Steps: 10, Batch: 16, Std: 1e9}, unlearn.SSD{Bound: 1e9, Lambda: 1e9, Alpha: 1, Batch: 16},
+	} {
+		b, _ := plain(t)
+		stopped(b, u, b.engine.Weights().Vector())
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	adam := ops.Optimizer{Kind: "adam"}
 	tests := []struct {
@@ -399,7 +435,11 @@ func TestScale(t *testing.T) {
 		t.Fatal(err)
 	}
 	term := unprune.Term{Data: b.task.Data, Index: b.task.Retain, Weight: 1, Eval: true}
-	product, err := b.engine.HVP(t.Context(), term, step)
+	hessian, err := b.engine.Hessian(t.Context(), term)
+	if err != nil {
+		t.Fatal(err)
+	}
+	product, err := hessian(t.Context(), step)
 	if err != nil {
 		t.Fatal(err)
 	}

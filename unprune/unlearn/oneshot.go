@@ -10,12 +10,12 @@ import (
 // What methods that write the weights once have in common.
 
 // settle replaces the trainable parameters by v, masked; the old ones stay if v
-// is not finite.
+// is not finite or its norm exploded.
 func settle(t *unprune.Task, name string, v unprune.Vector) error {
 	w := t.Engine.Weights()
-	old := w.Vector()
+	old, limit := w.Vector(), normLimit(w)
 	w.SetVector(v)
-	if err := w.Check(); err != nil {
+	if err := sound(w, limit); err != nil {
 		w.SetVector(old)
 		return fmt.Errorf("unlearn: %s: %w", name, err)
 	}

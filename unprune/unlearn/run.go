@@ -77,7 +77,7 @@ func start(t *unprune.Task, name string, defaults recipe) (*run, error) {
 	r := &run{Task: t, name: name}
 	r.recipe, r.schedule = defaults.prescribed(t)
 	r.good = t.Engine.Weights().Clone()
-	r.limit = explosion * (1 + r.good.Vector().Norm())
+	r.limit = normLimit(r.good)
 	if r.adam() && t.Snap > 0 {
 		r.edits = append(r.edits, r.snap)
 	}
@@ -105,17 +105,26 @@ func (r *run) epochs(body func(epoch int, rate float64) error) error {
 // check keeps the weights if they are fine and goes back if they are not.
 func (r *run) check() error {
 	w := r.Engine.Weights()
-	err := w.Check()
-	if err == nil {
-		if norm := w.Vector().Norm(); norm > r.limit {
-			err = &unprune.DivergedError{Norm: norm}
-		}
-	}
-	if err != nil {
+	if err := sound(w, r.limit); err != nil {
 		return r.back(err)
 	}
 	return r.good.Set(w)
 }
+
+// sound returns a DivergedError if weights are not finite or their norm is above
+// the limit.
+func sound(w *unprune.Weights, limit float64) error {
+	if err := w.Check(); err != nil {
+		return err
+	}
+	if norm := w.Vector().Norm(); norm > limit {
+		return &unprune.DivergedError{Norm: norm}
+	}
+	return nil
+}
+
+// normLimit is the largest norm that weights may grow to from w.
+func normLimit(w *unprune.Weights) float64 { return explosion * (1 + w.Vector().Norm()) }
 
 // back restores the last good state and returns err.
 func (r *run) back(err error) error {

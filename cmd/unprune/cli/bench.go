@@ -42,7 +42,8 @@ func benchCommand(a *app) *cobra.Command {
   step     a training step: forward, backward, SGD with momentum
   forward  a forward pass
   fisher   the sums of the squared gradients of --samples samples, one by one exact
-  hvp      a Hessian-vector product, and a gradient beside it
+  hvp      a product of the Hessian with one more vector at a point, the first one
+           there, and a gradient beside them
   load     reading a model and preparing it for inference
   run      un-pruning an embedded network as a whole: class 0 is forgotten
 

@@ -27,6 +27,7 @@ import (
 const (
 	ownName      = "unprune"
 	gradientName = "unprune, gradient"
+	firstName    = "unprune, first product at a point"
 	unitsName    = "unprune, units pruned"
 	weightsName  = "unprune, weights pruned"
 )
@@ -230,7 +231,7 @@ func (b *bench) addFisher(ctx context.Context) error {
 }
 
 func (b *bench) addHVP(ctx context.Context) error {
-	own, gradient := &contender{name: ownName}, &contender{name: gradientName}
+	own, first, gradient := &contender{name: ownName}, &contender{name: firstName}, &contender{name: gradientName}
 	var cost programCost
 	e, err := b.engine(b.im, &cost)
 	if err != nil {
@@ -243,20 +244,32 @@ func (b *bench) addHVP(ctx context.Context) error {
 	for i := range v {
 		v[i] = r.NormFloat64()
 	}
+	hessian, err := e.Hessian(ctx, term)
+	if err != nil {
+		return err
+	}
 	own.run = timed(func() error {
-		_, err := e.HVP(ctx, term, v)
+		_, err := hessian(ctx, v)
+		return err
+	})
+	first.run = timed(func() error {
+		hessian, err := e.Hessian(ctx, term)
+		if err == nil {
+			_, err = hessian(ctx, v)
+		}
 		return err
 	})
 	gradient.run = timed(func() error {
 		_, err := e.Gradient(ctx, term)
 		return err
 	})
-	for _, c := range []*contender{own, gradient} {
+	for _, c := range []*contender{own, first, gradient} {
 		if err := b.addOwn(c); err != nil {
 			return err
 		}
 		c.cost = cost
 	}
+	first.cost = programCost{} // of two programs
 	return b.addTorch(ctx)
 }
 

@@ -195,6 +195,7 @@ class Net:
         self.squares = [torch.zeros_like(p) for p in self.trained]
         self.direction = [torch.randn_like(p) for p in self.trained]
         self.turn = 0
+        self.grads = None
 
     def forward(self, x):
         v = dict(self.values)
@@ -224,8 +225,9 @@ class Net:
             sum.addcmul_(grad, grad)
 
     def hvp(self):
-        grads = torch.autograd.grad(self.loss(self.x, self.y), self.trained, create_graph=True)
-        torch.autograd.grad(grads, self.trained, self.direction, allow_unused=True)
+        if self.grads is None:  # once at a point
+            self.grads = torch.autograd.grad(self.loss(self.x, self.y), self.trained, create_graph=True)
+        torch.autograd.grad(self.grads, self.trained, self.direction, retain_graph=True, allow_unused=True)
 
 
 work = {"step": Net.step, "forward": Net.infer, "fisher": Net.fisher, "hvp": Net.hvp}[g["what"]]
