@@ -17,7 +17,9 @@ func fuse(g *graph.Graph, state constants) error {
 		case name{"", "Gelu"}:
 			err = joinSlope(g, n)
 		case name{"", "Add"}:
-			err = joinBias(b, n)
+			if err = joinBias(b, n); err == nil {
+				err = joinExpanded(b, n)
+			}
 		case name{"", "BatchNormalization"}:
 			err = foldNorm(b, n, state)
 		case name{ops.Domain, "SGD"}:
@@ -63,6 +65,34 @@ func joinBias(b *ops.Builder, n *graph.Node) error {
 		k := w.Shape[0]
 		sum := b.Op("Gemm", b.Reshape(x, x.Shape.Size()/max(k, 1), k), w, bias)
 		sum = b.Reshape(sum, n.Outputs[0].Shape...)
+		if b.Err != nil {
+			return b.Err
+		}
+		return replace(b.G, n.Outputs[0], sum)
+	}
+	return nil
+}
+
+// joinExpanded gives a Conv or Gemm without bias the one that is expanded, [1 C 1 ...],
+// and added to its result, as double backward passes do.
+func joinExpanded(b *ops.Builder, n *graph.Node) error {
+	if b.G.Value(n.Outputs[0].Name) != n.Outputs[0] {
+		return nil // joined before
+	}
+	for i, y := range n.Inputs {
+		m, e := y.Producer(), n.Inputs[1-i].Producer()
+		if m == nil || e == nil || e.Domain != "" || e.Op != "Expand" || len(y.Uses()) != 1 || slices.Contains(b.G.Outputs, y) ||
+			m.Domain != "" || m.Op != "Conv" && m.Op != "Gemm" || m.Input(2) != nil || !slices.Equal(y.Shape, n.Outputs[0].Shape) {
+			continue
+		}
+		bias := e.Inputs[0]
+		if channels := y.Shape[1]; len(bias.Shape) != len(y.Shape) || bias.Shape[1] != channels || bias.Shape.Size() != channels {
+			continue
+		}
+		if m.Op == "Conv" {
+			bias = b.Reshape(bias, y.Shape[1])
+		}
+		sum := b.OpA(m.Op, m.Attrs, m.Inputs[0], m.Inputs[1], bias)
 		if b.Err != nil {
 			return b.Err
 		}

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/unprune/unprune/graph/kernel"
 	"github.com/unprune/unprune/onnx"
@@ -19,6 +20,8 @@ type element interface {
 	fill(out, value *onnx.Tensor) func() error
 	// gather copies blocks of length elements, in[from[j]:] to the j-th of out.
 	gather(out, in *onnx.Tensor, length int, from []int) func()
+	// pick copies in[from[j]] to the j-th of out; numbers below 0 count from the end.
+	pick(team *kernel.Team, out, in *onnx.Tensor, from []int64) func() error
 	// scatter copies the j-th block of in to out[to[j]:].
 	scatter(out, in *onnx.Tensor, length int, to []int) func()
 	// choose takes a where cond and b elsewhere, on a walk over (out, cond, a, b).
@@ -101,6 +104,35 @@ func (elementOf[T]) gather(out, in *onnx.Tensor, length int, from []int) func() 
 		for j, f := range from {
 			copy(dst[j*length:(j+1)*length], src[f:f+length])
 		}
+	}
+}
+
+// pickUnit is how many elements are picked at once.
+const pickUnit = 16 << 10
+
+func (elementOf[T]) pick(team *kernel.Team, out, in *onnx.Tensor, from []int64) func() error {
+	dst, src := onnx.Of[T](out), onnx.Of[T](in)
+	n := int64(len(src))
+	var strays atomic.Int64
+	body := func(_ *kernel.Worker, unit int) {
+		for j, at := range from[unit*pickUnit : min((unit+1)*pickUnit, len(from))] {
+			if at < 0 {
+				at += n
+			}
+			if uint64(at) >= uint64(n) {
+				strays.Add(1)
+				continue
+			}
+			dst[unit*pickUnit+j] = src[at]
+		}
+	}
+	return func() error {
+		strays.Store(0)
+		team.For((len(from)+pickUnit-1)/pickUnit, body)
+		if count := strays.Load(); count > 0 {
+			return fmt.Errorf("%d indices are out of range for extent %d", count, n)
+		}
+		return nil
 	}
 }
 

@@ -231,6 +231,9 @@ func forwardGatherElements(c *Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
+	if from, ok := c.In[1].Data.([]int64); ok && len(c.In[0].Shape) == 1 {
+		return e.pick(c.Team, c.Out[0], c.In[0], from), nil
+	}
 	at, read, err := elementOffsets(c.Node, c.In[0], c.In[1])
 	if err != nil {
 		return nil, err

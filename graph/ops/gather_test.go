@@ -13,6 +13,7 @@ var _ = addCases(
 	Case{Op: "Gather", Name: "scalar fed", In: []input{normal(3, 4), tensorOf(onnx.FromSlice([]int64{1}))}, Diff: []int{0}},
 	Case{Op: "Gather", Name: "int32 of integers", In: []input{indices(0, 9, 4), tensorOf(onnx.FromSlice([]int32{3, 0}, 2))}},
 	Case{Op: "GatherElements", Attrs: attrs(onnx.AttrInt("axis", 1)), In: []input{normal(3, 5), indices(-5, 5, 3, 2)}, Diff: []int{0}},
+	Case{Op: "GatherElements", Name: "one axis", In: []input{normal(7), indices(-7, 7, 5)}, Diff: []int{0}},
 	Case{Op: "GatherElements", Name: "axis 0, smaller", In: []input{normal(4, 3, 2), indices(0, 4, 2, 2, 2)}, Diff: []int{0}},
 	Case{Op: "GatherND", In: []input{normal(3, 4), tuplesOf([]int64{0, 1, -1, 2, 0, 1}, 3, 2)}, Diff: []int{0}},
 	Case{Op: "GatherND", Name: "blocks", In: []input{normal(3, 4, 2), indices(0, 3, 2, 2, 1)}, Diff: []int{0}},
