@@ -2,25 +2,35 @@ package kernel
 
 // scattered is the geometry of a convolution for its gradients where few elements
 // of dy are not zero, as behind a max pooling and a ReLU: only those are gone
-// through, and each meets a whole kernel, whose rows are vectors. It is for
-// kernels of long rows and few channels.
+// through, and each meets a whole kernel, vector by vector. The lanes are channels
+// of x, which then lie side by side, or the columns of a row of the kernel,
+// whichever fills vectors better: it is for up to 8 channels or rows of 4 to 8.
 //
-// An element of dy that is not finite reaches up to seven columns of dx more than
-// its kernel does.
+// With columns as lanes, an element of dy that is not finite reaches a few columns
+// of dx more than its kernel does.
 type scattered[T Float] struct {
-	geom         ConvGeom
-	loops        *scatteredLoops[T]
-	width, plane int     // of a plane of x with its padding, in elements
-	places       []int32 // where in such a plane an element of dy begins to read
-	kept         int     // elements that are not zero, as counted last
-	count        func(w *Worker, unit int)
+	geom     ConvGeom
+	tiling   *tiling[T]
+	loops    *scatteredLoops[T]
+	channels bool    // are the lanes
+	width    int     // of a plane of x with its padding
+	height   int     // of that plane
+	places   []int32 // where in a laid out x an element of dy begins to read
+
+	// A kernel is rows vectors, rowNext apart in a laid out x, in each of some
+	// planes, planeNext apart.
+	planes, rows       int
+	planeNext, rowNext int
+
+	kept  int // elements that are not zero, as counted last
+	count func(w *Worker, unit int)
 
 	x, dy []T
 }
 
 const (
-	// scatteredKernels bounds the kernels with their rows filled up, so that they
-	// stay in the caches.
+	// scatteredKernels bounds the kernels with their vectors filled up, so that
+	// they stay in the caches.
 	scatteredKernels = 16 << 10
 	// scatteredLook is at how many images is looked to tell how many elements
 	// are zero.
@@ -29,38 +39,49 @@ const (
 
 // newScattered returns nil where a convolution does not fit.
 func newScattered[T Float](tl *tiling[T], g *ConvGeom) *scattered[T] {
-	if tl.scattered == nil || g.Group != 1 || g.DilW != 1 || g.N == 0 ||
-		g.KW < scatteredLanes/2 || g.KW > scatteredLanes || g.KH > scatteredRows {
+	if tl.scattered == nil || g.Group != 1 || g.N == 0 {
 		return nil
 	}
-	s := &scattered[T]{geom: *g, loops: tl.scattered, width: g.W + g.PadL + g.PadR}
-	s.plane = s.width * (g.H + g.PadT + g.PadB)
-	if s.kernels() > scatteredKernels {
+	s := &scattered[T]{
+		geom: *g, tiling: tl, loops: tl.scattered, width: g.W + g.PadL + g.PadR, height: g.H + g.PadT + g.PadB,
+		channels: g.C > g.KW && g.C <= scatteredLanes,
+	}
+	step := 1
+	if s.channels {
+		step = scatteredLanes
+		s.planes, s.planeNext = g.KH, g.DilH*s.width*step
+		s.rows, s.rowNext = g.KW, g.DilW*step
+	} else {
+		s.planes, s.planeNext = g.C, s.height*s.width
+		s.rows, s.rowNext = g.KH, g.DilH*s.width
+	}
+	if s.rows > scatteredRows || !s.channels && (g.KW > scatteredLanes || g.DilW != 1) ||
+		2*g.C*g.KH*g.KW < s.kernel() || s.kernels() > scatteredKernels {
 		return nil
 	}
 	for oh := range g.OH {
 		for ow := range g.OW {
-			s.places = append(s.places, int32(oh*g.StrideH*s.width+ow*g.StrideW))
+			s.places = append(s.places, int32((oh*g.StrideH*s.width+ow*g.StrideW)*step))
 		}
 	}
 	s.count = func(w *Worker, _ int) { s.kept = s.look(w) }
 	return s
 }
 
-// kernel is the size of the kernels of one channel of y with their rows filled up,
-// kernels that of all.
-func (s *scattered[T]) kernel() int  { return s.geom.C * s.geom.KH * scatteredLanes }
+// kernel is the size of the kernels of one channel of y with their vectors filled
+// up, kernels that of all.
+func (s *scattered[T]) kernel() int  { return s.planes * s.rows * scatteredLanes }
 func (s *scattered[T]) kernels() int { return s.geom.OutC * s.kernel() }
 
 // few tells whether so few elements of dy are not zero that this is the faster
-// way: per element and channel, 8 products for each row of the kernel, at some
-// three fifths of the speed of those of a product of matrices.
+// way, at some three fifths of the speed of the products of matrices.
 func (s *scattered[T]) few(t *Team, dy []T) bool {
 	s.dy = dy
 	t.For(1, s.count)
 	s.dy = nil
-	seen := min(scatteredLook, s.geom.N) * s.geom.OutC * len(s.places)
-	return 5*scatteredLanes*s.kept <= 3*s.geom.KW*seen
+	g := &s.geom
+	seen := min(scatteredLook, g.N) * g.OutC * len(s.places)
+	return 5*s.kernel()*s.kept <= 3*g.C*g.KH*g.KW*seen
 }
 
 // look counts elements of some images that are not zero.
@@ -85,35 +106,96 @@ func (s *scattered[T]) list(w *Worker, image, channel int) (at []int32, values [
 	return at[:n], values[:n]
 }
 
-// padded is memory for an image of x with its padding, all zero, and room for a
-// vector behind it.
-func (s *scattered[T]) padded(w *Worker) []T {
-	in := scratchOf[T](w, slotA, s.geom.C*s.plane+scatteredLanes)
+// blank is memory for a laid out image of x, all zero, and room for a vector
+// behind it.
+func (s *scattered[T]) blank(w *Worker) []T {
+	size := s.geom.C
+	if s.channels {
+		size = scatteredLanes
+	}
+	in := scratchOf[T](w, slotA, size*s.height*s.width+scatteredLanes)
 	clear(in)
 	return in
 }
 
-// rows calls f with each row of an image of x and the row in the padded one.
-func (s *scattered[T]) rows(image int, x, padded []T, f func(dst, src []T)) {
+// lay lays out an image of x.
+func (s *scattered[T]) lay(image int, laid []T) {
 	g := &s.geom
+	x := s.x[image*g.C*g.H*g.W:][:g.C*g.H*g.W]
+	if !s.channels {
+		s.eachRow(x, laid, func(x, laid []T) { copy(laid, x) })
+		return
+	}
+	rows, cols := g.H, g.W
+	if s.width == g.W { // rows follow each other
+		rows, cols = 1, g.H*g.W
+	}
+	for h := range rows {
+		s.tiling.transposeWhole(g.C, cols, x[h*g.W:], g.H*g.W, laid[((h+g.PadT)*s.width+g.PadL)*scatteredLanes:], scatteredLanes)
+	}
+}
+
+// unlay is the converse; w lends memory.
+func (s *scattered[T]) unlay(w *Worker, image int, laid []T) {
+	g := &s.geom
+	x := s.x[image*g.C*g.H*g.W:][:g.C*g.H*g.W]
+	if !s.channels {
+		s.eachRow(x, laid, func(x, laid []T) { copy(x, laid) })
+		return
+	}
+	size := s.height * s.width
+	planes := scratchOf[T](w, slotC, scatteredLanes*size)
+	s.tiling.transpose(size, scatteredLanes, laid, scatteredLanes, planes, size)
 	for c := range g.C {
 		for h := range g.H {
-			f(padded[c*s.plane+(h+g.PadT)*s.width+g.PadL:][:g.W], x[((image*g.C+c)*g.H+h)*g.W:][:g.W])
+			copy(x[(c*g.H+h)*g.W:][:g.W], planes[c*size+(h+g.PadT)*s.width+g.PadL:])
 		}
 	}
 }
 
-// weigh adds to sums, [row of a kernel of all channels][lane], what the elements
-// of one plane of dy contribute.
-func (s *scattered[T]) weigh(at []int32, values, x, sums []T) {
-	s.loops.dot(s.geom.KH, at, values, s.geom.C, x, s.plane, s.geom.DilH*s.width, sums)
+// eachRow calls f with each row of x and its place between the padding.
+func (s *scattered[T]) eachRow(x, laid []T, f func(x, laid []T)) {
+	g := &s.geom
+	for c := range g.C {
+		for h := range g.H {
+			at := (c*s.height+h+g.PadT)*s.width + g.PadL
+			f(x[(c*g.H+h)*g.W:][:g.W], laid[at:at+g.W])
+		}
+	}
 }
 
-// unfill copies kernels without what fills up their rows.
-func (s *scattered[T]) unfill(dst, src []T) {
-	for r := range len(src) / scatteredLanes {
-		copy(dst[r*s.geom.KW:][:s.geom.KW], src[r*scatteredLanes:])
+// fill lays out the kernels of one channel of y.
+func (s *scattered[T]) fill(filled, w []T) {
+	g := &s.geom
+	taps := g.KH * g.KW
+	if s.channels {
+		s.tiling.transpose(g.C, taps, w, taps, filled, scatteredLanes)
+		return
 	}
+	for r := range g.C * g.KH {
+		copy(filled[r*scatteredLanes:], w[r*g.KW:][:g.KW])
+	}
+}
+
+// unfill is the converse; w lends memory.
+func (s *scattered[T]) unfill(worker *Worker, w, filled []T) {
+	g := &s.geom
+	taps := g.KH * g.KW
+	if s.channels {
+		planes := scratchOf[T](worker, slotC, scatteredLanes*taps)
+		s.tiling.transpose(taps, scatteredLanes, filled, scatteredLanes, planes, taps)
+		copy(w[:g.C*taps], planes)
+		return
+	}
+	for r := range g.C * g.KH {
+		copy(w[r*g.KW:][:g.KW], filled[r*scatteredLanes:])
+	}
+}
+
+// weigh adds to the kernels of one channel of y what the elements of a plane of dy
+// contribute.
+func (s *scattered[T]) weigh(at []int32, values, x, sums []T) {
+	s.loops.dot(s.rows, at, values, s.planes, x, s.planeNext, s.rowNext, sums)
 }
 
 // scatteredGradWeight computes the gradient by the weights. Images are cut into
@@ -160,9 +242,9 @@ func (d *scatteredGradWeight[T]) sums(part int) []T {
 func (d *scatteredGradWeight[T]) ownUnit(w *Worker, part int) {
 	sums, size := d.sums(part), d.kernel()
 	clear(sums)
-	x := d.padded(w)
+	x := d.blank(w)
 	for n := part * d.geom.N / d.parts; n < (part+1)*d.geom.N/d.parts; n++ {
-		d.rows(n, d.x, x, func(dst, src []T) { copy(dst, src) })
+		d.lay(n, x)
 		for o := range d.geom.OutC {
 			at, values := d.list(w, n, o)
 			d.weigh(at, values, x, sums[o*size:(o+1)*size])
@@ -171,19 +253,19 @@ func (d *scatteredGradWeight[T]) ownUnit(w *Worker, part int) {
 }
 
 // putUnit adds up the parts of one channel of y.
-func (d *scatteredGradWeight[T]) putUnit(_ *Worker, o int) {
+func (d *scatteredGradWeight[T]) putUnit(w *Worker, o int) {
 	size := d.kernel()
 	total := d.sums(0)[o*size : (o+1)*size]
 	for part := 1; part < d.parts; part++ {
 		Add(total, total, d.sums(part)[o*size:(o+1)*size])
 	}
-	d.unfill(d.dw[o*d.geom.C*d.geom.KH*d.geom.KW:], total)
+	d.unfill(w, d.dw[o*d.geom.C*d.geom.KH*d.geom.KW:], total)
 }
 
 // scatteredGradInput computes the gradient by the input.
 type scatteredGradInput[T Float] struct {
 	*scattered[T]
-	w    []T // kernels with their rows filled up
+	w    []T // kernels, laid out
 	body func(w *Worker, image int)
 }
 
@@ -202,8 +284,8 @@ func (d *scatteredGradInput[T]) run(t *Team, dy, w, dx []T) bool {
 	if d == nil || !d.few(t, dy) {
 		return false
 	}
-	for r := range len(d.w) / scatteredLanes {
-		copy(d.w[r*scatteredLanes:], w[r*d.geom.KW:][:d.geom.KW])
+	for o, size := 0, d.kernel(); o < d.geom.OutC; o++ {
+		d.fill(d.w[o*size:(o+1)*size], w[o*d.geom.C*d.geom.KH*d.geom.KW:])
 	}
 	d.x, d.dy = dx, dy
 	t.For(d.geom.N, d.body)
@@ -213,12 +295,12 @@ func (d *scatteredGradInput[T]) run(t *Team, dy, w, dx []T) bool {
 
 // unit computes dx of one image.
 func (d *scatteredGradInput[T]) unit(w *Worker, image int) {
-	size, x := d.kernel(), d.padded(w)
+	size, x := d.kernel(), d.blank(w)
 	for o := range d.geom.OutC {
 		at, values := d.list(w, image, o)
-		d.loops.spread(d.geom.KH, at, values, d.geom.C, d.w[o*size:(o+1)*size], x, d.plane, d.geom.DilH*d.width)
+		d.loops.spread(d.rows, at, values, d.planes, d.w[o*size:(o+1)*size], x, d.planeNext, d.rowNext)
 	}
-	d.rows(image, d.x, x, func(dst, src []T) { copy(src, dst) })
+	d.unlay(w, image, x)
 }
 
 // scatteredSquares computes the sums of ConvSampleSquares, over parts of the
@@ -269,11 +351,11 @@ func (d *scatteredSquares[T]) ownUnit(w *Worker, part int) {
 	squares, total, size := d.sums(part, 0), d.sums(part, 1), d.kernel()
 	clear(squares)
 	clear(total)
-	x := d.padded(w)
+	x := d.blank(w)
 	memory := scratchOf[T](w, slotC, size+min(size, momentStrip))
 	one, strip := memory[:size], memory[size:]
 	for n := part * d.geom.N / d.parts; n < (part+1)*d.geom.N/d.parts; n++ {
-		d.rows(n, d.x, x, func(dst, src []T) { copy(dst, src) })
+		d.lay(n, x)
 		for o := range d.geom.OutC {
 			at, values := d.list(w, n, o)
 			if len(at) == 0 {
@@ -287,13 +369,13 @@ func (d *scatteredSquares[T]) ownUnit(w *Worker, part int) {
 }
 
 // putUnit adds up the parts of one channel of y.
-func (d *scatteredSquares[T]) putUnit(_ *Worker, o int) {
+func (d *scatteredSquares[T]) putUnit(w *Worker, o int) {
 	size := d.kernel()
 	for which, dst := range [][]T{d.squares, d.total} {
 		sum := d.sums(0, which)[o*size : (o+1)*size]
 		for part := 1; part < d.parts; part++ {
 			Add(sum, sum, d.sums(part, which)[o*size:(o+1)*size])
 		}
-		d.unfill(dst[o*d.geom.C*d.geom.KH*d.geom.KW:], sum)
+		d.unfill(w, dst[o*d.geom.C*d.geom.KH*d.geom.KW:], sum)
 	}
 }
