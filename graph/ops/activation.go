@@ -65,8 +65,18 @@ func (b *Builder) positive(x *graph.Value) *graph.Value {
 	return b.Op("Greater", x, b.Scalar(0, x))
 }
 
-// reluGrad is dy where y > 0, else 0.
+// reluGrad is dy where y > 0, else 0. What comes from a max pooling of y is looked
+// at before it is spread: the pooled value is y's where it goes to.
 func (b *Builder) reluGrad(dy, y *graph.Value) *graph.Value {
+	if b.Err != nil {
+		return nil
+	}
+	if spread := dy.Producer(); spread != nil && spread.Domain == Domain && spread.Op == "MaxPoolGrad" {
+		places := spread.Inputs[1]
+		if pool := places.Producer(); pool != nil && pool.Op == "MaxPool" && pool.Inputs[0] == y {
+			return b.maxPoolGrad(b.reluGrad(spread.Inputs[0], pool.Outputs[0]), places, y.Shape)
+		}
+	}
 	return b.Own("ReluGrad", 1, values{dy, y})[0]
 }
 
