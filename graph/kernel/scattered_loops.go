@@ -3,10 +3,10 @@ package kernel
 //go:generate go -C _asm/scattered run . -out ../../scattered_amd64.s -stubs ../../scattered_amd64.go -pkg kernel
 
 const (
-	// scatteredLanes is how long a row of a kernel may be; shorter ones are
-	// filled up with zeros.
+	// scatteredLanes is the length of the vectors that kernels are made of, filled
+	// up with zeros.
 	scatteredLanes = 8
-	// scatteredRows is how many rows a kernel may have.
+	// scatteredRows is how many vectors a plane of a kernel may have.
 	scatteredRows = 7
 )
 
@@ -23,7 +23,7 @@ type scatteredLoops[T Float] struct {
 // and values are as long as the plane and what is undefined behind the list.
 type collectFunc[T Float] func(plane []T, places, at []int32, values []T) int
 
-// scatteredDot adds, for each plane p, row r of a kernel and lane j,
+// scatteredDot adds, for each plane p, row r of it and lane j of a kernel,
 //
 //	sums[(p*rows + r)*8 + j] += sum over i of values[i] * x[at[i] + p*xPlane + r*xRow + j]
 type scatteredDot[T Float] func(rows int, at []int32, values []T, planes int, x []T, xPlane, xRow int, sums []T)

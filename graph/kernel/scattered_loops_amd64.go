@@ -2,8 +2,7 @@
 
 package kernel
 
-// avx2Scattered serves AVX-512 too: a row of a kernel is no longer than half a
-// vector there.
+// avx2Scattered serves AVX-512 too, where longer vectors would stay half empty.
 var avx2Scattered = scatteredLoops[float32]{collectAVX2, scatteredDotAVX2, scatteredSpreadAVX2}
 
 // collectAVX2 lists whole blocks of lanes; the twin does the rest.

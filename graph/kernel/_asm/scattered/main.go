@@ -1,6 +1,5 @@
 // Command scattered writes the assembly loops of package kernel over gradients
-// that are zero at most places, for AVX2. A row of a kernel, filled up with zeros,
-// is one vector.
+// that are zero at most places, for AVX2.
 package main
 
 import (
@@ -12,7 +11,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// lanes of a vector, and the most rows of a kernel.
+// lanes of a vector, and the most vectors of a plane of a kernel.
 const (
 	lanes = 8
 	rows  = 7
