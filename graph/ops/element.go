@@ -107,15 +107,15 @@ func (elementOf[T]) gather(out, in *onnx.Tensor, length int, from []int) func() 
 	}
 }
 
-// pickUnit is how many elements are picked at once.
-const pickUnit = 16 << 10
+// unitElements is how many elements a thread takes at once.
+const unitElements = 16 << 10
 
 func (elementOf[T]) pick(team *kernel.Team, out, in *onnx.Tensor, from []int64) func() error {
 	dst, src := onnx.Of[T](out), onnx.Of[T](in)
 	n := int64(len(src))
 	var strays atomic.Int64
 	body := func(_ *kernel.Worker, unit int) {
-		for j, at := range from[unit*pickUnit : min((unit+1)*pickUnit, len(from))] {
+		for j, at := range from[unit*unitElements : min((unit+1)*unitElements, len(from))] {
 			if at < 0 {
 				at += n
 			}
@@ -123,12 +123,12 @@ func (elementOf[T]) pick(team *kernel.Team, out, in *onnx.Tensor, from []int64) 
 				strays.Add(1)
 				continue
 			}
-			dst[unit*pickUnit+j] = src[at]
+			dst[unit*unitElements+j] = src[at]
 		}
 	}
 	return func() error {
 		strays.Store(0)
-		team.For((len(from)+pickUnit-1)/pickUnit, body)
+		team.For((len(from)+unitElements-1)/unitElements, body)
 		if count := strays.Load(); count > 0 {
 			return fmt.Errorf("%d indices are out of range for extent %d", count, n)
 		}

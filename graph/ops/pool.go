@@ -156,7 +156,7 @@ func runMaxPool[T kernel.Float](c *Call) (func() error, error) {
 	}
 	index, places := make([]int32, len(y)), onnx.Of[int64](c.Out[1])
 	byColumns := len(w.in) == 2 && c.Node.Int("storage_order", 0) == 1
-	number := func(_ *kernel.Worker, image int) {
+	number := eachPlane(c.Team, spec.Planes, spec.OH*spec.OW, func(image int) {
 		size := spec.OH * spec.OW
 		for i := image * size; i < (image+1)*size; i++ {
 			at := int(index[i])
@@ -165,12 +165,24 @@ func runMaxPool[T kernel.Float](c *Call) (func() error, error) {
 			}
 			places[i] = int64(image*spec.H*spec.W + at)
 		}
-	}
+	})
 	return func() error {
 		k.Forward(c.Team, y, index, x)
-		c.Team.For(spec.Planes, number)
+		number()
 		return nil
 	}, nil
+}
+
+// eachPlane returns what calls body for every plane of so many elements. Small
+// planes are handed out some at a time.
+func eachPlane(team *kernel.Team, planes, size int, body func(plane int)) func() {
+	each := max(1, unitElements/max(1, size))
+	unit := func(_ *kernel.Worker, unit int) {
+		for plane := unit * each; plane < min((unit+1)*each, planes); plane++ {
+			body(plane)
+		}
+	}
+	return func() { team.For((planes+each-1)/each, unit) }
 }
 
 // gradMaxPool asks the forward node for Indices: measured on 2x2 windows,
@@ -251,7 +263,7 @@ func runMaxPoolGrad[T kernel.Float](c *Call) (func() error, error) {
 	}
 	size, pooled := len(dx)/images, len(dy)/images
 	var strays atomic.Int64
-	scatter := func(_ *kernel.Worker, image int) {
+	scatter := eachPlane(c.Team, images, size, func(image int) {
 		to, first := dx[image*size:(image+1)*size], int64(image*size)
 		clear(to)
 		for i := image * pooled; i < (image+1)*pooled; i++ {
@@ -261,10 +273,10 @@ func runMaxPoolGrad[T kernel.Float](c *Call) (func() error, error) {
 				strays.Add(1)
 			}
 		}
-	}
+	})
 	return func() error {
 		strays.Store(0)
-		c.Team.For(images, scatter)
+		scatter()
 		if n := strays.Load(); n > 0 {
 			return fmt.Errorf("%d of the indices lie outside of their image", n)
 		}
