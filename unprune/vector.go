@@ -119,7 +119,8 @@ func write(t *onnx.Tensor, src Vector) {
 		copy(onnx.Of[float64](t), src)
 		return
 	}
+	dst := onnx.Of[float32](t)
 	for i, x := range src {
-		onnx.Of[float32](t)[i] = float32(x)
+		dst[i] = float32(x)
 	}
 }

@@ -91,8 +91,8 @@ func (e *Engine) SampleSquares(ctx context.Context, t unprune.Term) (sum, square
 			if err := e.runTerm(ctx, p, t); err != nil {
 				return err
 			}
-			e.each(p, autodiff.GradName, sum, func(v *float64, x float64) { *v += x })
-			e.each(p, autodiff.SquareName, squares, func(v *float64, x float64) { *v += x })
+			e.add(sum, p, autodiff.GradName)
+			e.add(squares, p, autodiff.SquareName)
 			return nil
 		},
 		func(_ int, t unprune.Term) error {
@@ -118,23 +118,11 @@ func (e *Engine) runTerm(ctx context.Context, p *compiled, t unprune.Term) error
 	return nil
 }
 
-// each combines an output per parameter with a vector, element by element.
-func (e *Engine) each(p *compiled, name func(string) string, v unprune.Vector, combine func(v *float64, x float64)) {
+// add adds an output per parameter to a vector.
+func (e *Engine) add(v unprune.Vector, p *compiled, name func(string) string) {
 	for _, part := range e.weights.Parts() {
-		t := p.Output(name(part.Name))
-		if t == nil {
-			continue // identically zero
-		}
-		dst := part.Of(v)
-		switch s := t.Data.(type) {
-		case []float32:
-			for i, x := range s {
-				combine(&dst[i], float64(x))
-			}
-		case []float64:
-			for i, x := range s {
-				combine(&dst[i], x)
-			}
+		if t := p.Output(name(part.Name)); t != nil { // else identically zero
+			addTo(part.Of(v), t)
 		}
 	}
 }
@@ -222,7 +210,7 @@ func (e *Engine) ClassSquares(ctx context.Context, t unprune.Term) (unprune.Vect
 		}
 		e.cost.Forward += int64(len(t.Index))
 		e.cost.Backward += int64(count * len(t.Index))
-		e.each(p, autodiff.SquareName, total, func(v *float64, x float64) { *v += x })
+		e.add(total, p, autodiff.SquareName)
 	}
 	return total, nil
 }
@@ -247,7 +235,7 @@ func (e *Engine) Hessian(ctx context.Context, t unprune.Term) (unprune.Hessian, 
 		}
 		e.cost.HVP += int64(len(t.Index))
 		out := make(unprune.Vector, len(v))
-		e.each(p, autodiff.ProductName, out, func(v *float64, x float64) { *v = x })
+		e.add(out, p, autodiff.ProductName)
 		return out, nil
 	}, nil
 }

@@ -30,8 +30,25 @@ func fill(t *onnx.Tensor, x float64) {
 }
 
 func setElements(t *onnx.Tensor, values []float64) {
-	for i, x := range values {
-		setElement(t, i, x)
+	switch d := t.Data.(type) {
+	case []float32:
+		for i, x := range values {
+			d[i] = float32(x)
+		}
+	case []float64:
+		copy(d, values)
+	}
+}
+
+// addTo is v += t.
+func addTo(v []float64, t *onnx.Tensor) {
+	switch s := t.Data.(type) {
+	case []float32:
+		for i, x := range s {
+			v[i] += float64(x)
+		}
+	case []float64:
+		kernel.Axpy(v, 1, s)
 	}
 }
 

@@ -33,7 +33,7 @@ func BenchmarkUnlearners(b *testing.B) {
 	retain, forget := data.Complement(d.Len(), rows(d.Len()/10)), rows(d.Len()/10)
 	methods := []unprune.Unlearner{
 		unlearn.Fisher{}, unlearn.FisherNew{}, unlearn.Influence{Reference: true}, unlearn.Influence{},
-		unlearn.Certified{Repeats: 2, Steps: setting(b, "UNLEARN_BENCH_STEPS", 50), Batch: 128, Scale: 1000}, unlearn.SSD{},
+		unlearn.Certified{Repeats: 2, Steps: setting(b, "UNLEARN_BENCH_STEPS", 50), Batch: min(128, len(retain)), Scale: 1000}, unlearn.SSD{},
 	}
 	start := e.Weights().Clone()
 	for i, u := range methods {

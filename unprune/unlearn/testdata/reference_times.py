@@ -96,6 +96,7 @@ def certified(model, retain, forget, s1=2, s2=None, batch=128, scale=1000.0, dec
     g = mean_gradient(model, *retain)
     g = [a + decay * p.detach() for a, p in zip(g, params)]
     x, y = retain
+    batch = min(batch, len(x))
     total = [torch.zeros_like(p) for p in params]
     for _ in range(s1):
         h = [a.clone() for a in g]
