@@ -10,6 +10,40 @@ import (
 	"github.com/unprune/unprune/onnx"
 )
 
+// TestSparesExpand: sums and products repeat operands themselves.
+func TestSparesExpand(t *testing.T) {
+	g := graph.New("expand", 17)
+	b := ops.NewBuilder(g)
+	x, v := g.AddInput("x", onnx.Float64, 2, 3, 4), g.AddInput("v", onnx.Float64, 1, 3, 1)
+	wide := b.Expand(v, graph.Shape{2, 3, 4})
+	y := b.Mul(b.Add(wide, x), wide)
+	if b.Err != nil {
+		t.Fatal(b.Err)
+	}
+	g.AddOutput(y)
+	p, err := exec.Compile(g, exec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range onnx.Of[float64](p.Input("x")) {
+		onnx.Of[float64](p.Input("x"))[i] = float64(i)
+	}
+	copy(onnx.Of[float64](p.Input("v")), []float64{2, 3, 5})
+	trace := p.Trace()
+	if err := p.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(trace.Nodes) != 2 {
+		t.Errorf("the program has %v, want a sum and a product", trace.Nodes)
+	}
+	for i, got := range onnx.Of[float64](p.Output(y.Name)) {
+		c := []float64{2, 3, 5}[i/4%3]
+		if want := (c + float64(i)) * c; got != want {
+			t.Fatalf("element %d is %v, want %v", i, got, want)
+		}
+	}
+}
+
 // TestExpandedBias: what is expanded to the result of a convolution or product and
 // added to it is its bias.
 func TestExpandedBias(t *testing.T) {

@@ -20,6 +20,9 @@ func fuse(g *graph.Graph, state constants) error {
 			if err = joinBias(b, n); err == nil {
 				err = joinExpanded(b, n)
 			}
+			spareExpand(b.G, n)
+		case name{"", "Mul"}:
+			spareExpand(b.G, n)
 		case name{"", "BatchNormalization"}:
 			err = foldNorm(b, n, state)
 		case name{ops.Domain, "SGD"}:
@@ -99,6 +102,19 @@ func joinExpanded(b *ops.Builder, n *graph.Node) error {
 		return replace(b.G, n.Outputs[0], sum)
 	}
 	return nil
+}
+
+// spareExpand lets a sum or product repeat what was expanded for it.
+func spareExpand(g *graph.Graph, n *graph.Node) {
+	for i, v := range n.Inputs {
+		if v == nil || v.Producer() == nil {
+			continue
+		}
+		e, other := v.Producer(), n.Inputs[1-i]
+		if e.Domain == "" && e.Op == "Expand" && slices.Equal(other.Shape, n.Outputs[0].Shape) {
+			g.SetInput(n, i, e.Inputs[0])
+		}
+	}
 }
 
 // joinStep takes the step of a weight matrix together with the product that is
