@@ -79,19 +79,26 @@ func foldedWeights[T kernel.Float](conv, norm *graph.Node) [2]*onnx.Tensor {
 	return [2]*onnx.Tensor{onnx.FromSlice(newW, []int(conv.Inputs[1].Shape)...), onnx.FromSlice(newBias, len(newBias))}
 }
 
-// rectifies tells whether n can apply the Relu that is all that reads its
-// result, and whose result takes the same memory.
-func rectifies(g *graph.Graph, n *graph.Node, l *layout) bool {
+// activates returns the activation that n does to its result for the node that
+// alone reads it, and whose result takes the same memory; with no such node, the
+// zero value.
+func activates(g *graph.Graph, n *graph.Node, l *layout, state constants) kernel.Activation {
 	y := n.Output(0)
-	switch {
-	case n.Domain == "" && (n.Op == "Conv" || n.Op == "BatchNormalization"):
-	case n.Domain == ops.Domain && n.Op == "BatchNormalizationTraining":
-	default:
-		return false
-	}
-	if len(y.Uses()) != 1 || slices.Contains(g.Outputs, y) {
-		return false
+	if y == nil || len(y.Uses()) != 1 || slices.Contains(g.Outputs, y) {
+		return kernel.Activation{}
 	}
 	m := y.Uses()[0].Node
-	return m.Domain == "" && m.Op == "Relu" && l.of[m.Output(0)] == l.of[y]
+	a := ops.Activation(m, state.fixed)
+	if a.Kind == kernel.NoActivation || l.of[m.Output(0)] != l.of[y] {
+		return kernel.Activation{}
+	}
+	switch (name{n.Domain, n.Op}) {
+	case name{"", "Gemm"}:
+		return a
+	case name{"", "Conv"}, name{"", "BatchNormalization"}, name{ops.Domain, "BatchNormalizationTraining"}:
+		if a == kernel.Rectifier {
+			return a
+		}
+	}
+	return kernel.Activation{}
 }

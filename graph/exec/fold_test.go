@@ -86,6 +86,60 @@ func TestFold(t *testing.T) {
 	}
 }
 
+// TestActivations: what follows a matrix product goes with it where bounds stay
+// and nobody else reads the product.
+func TestActivations(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		activate func(b *ops.Builder, x *graph.Value) *graph.Value
+		watched  bool
+		state    string
+		label    string // "": the activation takes a step of its own
+	}{
+		{name: "Relu", activate: func(b *ops.Builder, x *graph.Value) *graph.Value { return b.Op("Relu", x) }, label: "Gemm+Relu"},
+		{name: "Relu6", activate: func(b *ops.Builder, x *graph.Value) *graph.Value {
+			return b.Op("Clip", x, b.Scalar(0, x), b.Scalar(6, x))
+		}, label: "Gemm+Clip"},
+		{name: "one bound", activate: func(b *ops.Builder, x *graph.Value) *graph.Value {
+			return b.Op("Clip", x, nil, b.Scalar(0.5, x))
+		}, label: "Gemm+Clip"},
+		{name: "bound changes", activate: func(b *ops.Builder, x *graph.Value) *graph.Value {
+			return b.Op("Clip", x, b.G.AddInit("low", onnx.FromSlice([]float32{-0.5})))
+		}, state: "low"},
+		{name: "product read", activate: func(b *ops.Builder, x *graph.Value) *graph.Value { return b.Op("Relu", x) }, watched: true},
+		{name: "Tanh", activate: func(b *ops.Builder, x *graph.Value) *graph.Value { return b.Op("Tanh", x) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := graph.New("activated", 17)
+			b := ops.NewBuilder(g)
+			w := make([]float32, 4*5)
+			for i := range w {
+				w[i] = float32(math.Cos(float64(3 * i)))
+			}
+			y := b.Op("Gemm", g.AddInput("x", onnx.Float32, 3, 4), g.AddInit("w", onnx.FromSlice(w, 4, 5)))
+			z := tt.activate(b, y)
+			if b.Err != nil {
+				t.Fatal(b.Err)
+			}
+			g.AddOutput(z)
+			alone := g.Clone()
+			alone.AddOutput(alone.Value(y.Name))
+			if tt.watched {
+				g.AddOutput(y)
+			}
+			state := map[string]*onnx.Tensor{}
+			if tt.state != "" {
+				state[tt.state] = g.Value(tt.state).Const
+			}
+			p := compiled(t, g, state)
+			if fused := len(p.steps) == 1; fused != (tt.label != "") || fused && p.steps[0].label != tt.label {
+				t.Errorf("%d steps, the first is %s, want %q", len(p.steps), p.steps[0].label, tt.label)
+			}
+			near(t, z.Name, run(t, p, z.Name), run(t, compiled(t, alone, nil), z.Name))
+		})
+	}
+}
+
 func compiled(t *testing.T, g *graph.Graph, state map[string]*onnx.Tensor) *Program {
 	t.Helper()
 	p, err := Compile(g, Options{State: state})

@@ -41,8 +41,9 @@ type Program struct {
 }
 
 type step struct {
-	node *graph.Node
-	run  func() error
+	node  *graph.Node
+	label string // what it computes, for traces: "Conv+Relu"
+	run   func() error
 }
 
 // Compile plans memory and prepares every node. The graph is not changed and
@@ -145,13 +146,20 @@ func (p *Program) prepare(g *graph.Graph, n *graph.Node, l *layout, at func(*gra
 	if op.View && l.of[n.Input(0)] == l.of[n.Output(0)] {
 		return nil // same memory, nothing to do
 	}
-	if n.Domain == "" && n.Op == "Relu" && n.Inputs[0].Producer() != nil && rectifies(g, n.Inputs[0].Producer(), l) {
-		return nil // the producer did it
+	state := constants(o.State)
+	if ops.Activation(n, state.fixed).Kind != kernel.NoActivation {
+		if m := n.Inputs[0].Producer(); m != nil && activates(g, m, l, state).Kind != kernel.NoActivation {
+			return nil // the producer did it
+		}
 	}
-	c := &ops.Call{Node: n, Team: o.Team, Winograd: o.Winograd, ReLU: rectifies(g, n, l)}
+	label := n.Op
+	c := &ops.Call{Node: n, Team: o.Team, Winograd: o.Winograd, Activation: activates(g, n, l, state)}
+	if c.Activation.Kind != kernel.NoActivation {
+		label += "+" + n.Outputs[0].Uses()[0].Node.Op
+	}
 	for _, v := range n.Inputs {
 		c.In = append(c.In, at(v))
-		c.Fixed = append(c.Fixed, constants(o.State).fixed(v))
+		c.Fixed = append(c.Fixed, state.fixed(v))
 	}
 	for _, v := range n.Outputs {
 		c.Out = append(c.Out, at(v))
@@ -160,7 +168,7 @@ func (p *Program) prepare(g *graph.Graph, n *graph.Node, l *layout, at func(*gra
 	if err != nil {
 		return &ops.NodeError{Node: n, Err: err}
 	}
-	p.steps = append(p.steps, step{n, run})
+	p.steps = append(p.steps, step{n, label, run})
 	return nil
 }
 

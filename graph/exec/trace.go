@@ -15,7 +15,8 @@ type Trace struct {
 	Nodes []NodeTime // in execution order
 }
 
-// NodeTime is the time of one node over all runs of a trace.
+// NodeTime is the time of one node over all runs of a trace. Op names an
+// activation that the node does too: "Conv+Relu".
 type NodeTime struct {
 	Name, Op string
 	Total    time.Duration
@@ -25,7 +26,7 @@ type NodeTime struct {
 func (p *Program) Trace() *Trace {
 	p.trace = &Trace{Nodes: make([]NodeTime, len(p.steps))}
 	for i, s := range p.steps {
-		p.trace.Nodes[i] = NodeTime{Name: s.node.Name, Op: s.node.Op}
+		p.trace.Nodes[i] = NodeTime{Name: s.node.Name, Op: s.label}
 	}
 	return p.trace
 }

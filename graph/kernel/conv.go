@@ -2,8 +2,8 @@ package kernel
 
 // ConvOptions are what a convolution does beyond the sum, and how.
 type ConvOptions struct {
-	ReLU     bool // applied last; a NaN stays; not for gradients
-	Winograd Winograd
+	Activation Activation // the Rectifier or none; not for gradients
+	Winograd   Winograd
 
 	// FixedWeights promises that every Run has the same weights: they are packed
 	// once. Only the convolution itself looks at it.
@@ -44,17 +44,14 @@ func NewConv[T Float](g ConvGeom, opt ConvOptions) *Conv[T] {
 
 func newConv[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Conv[T] {
 	g = g.withDefaults()
-	c := &Conv[T]{Geom: g}
-	if opt.ReLU {
-		c.flags = rectify
-	}
+	c := &Conv[T]{Geom: g, flags: opt.Activation.flags()}
 	if depthwisePays(&g) {
 		c.depthwise = newDepthwiseConv(tl, &g)
 		return c
 	}
 	if g.flat() {
 		for i, bias := range []Bias{NoBias, BiasPerColumn} {
-			c.flat[i] = newFlatConv(tl, &g, bias, opt.ReLU)
+			c.flat[i] = newFlatConv(tl, &g, bias, opt.Activation)
 		}
 		return c
 	}

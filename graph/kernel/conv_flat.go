@@ -8,8 +8,8 @@ func (g *ConvGeom) flat() bool {
 	return g.Group == 1 && g.OH*g.OW == 1 && g.KH == g.H && g.KW == g.W && g.PadT+g.PadL+g.PadB+g.PadR == 0
 }
 
-func newFlatConv[T Float](tl *tiling[T], g *ConvGeom, bias Bias, relu bool) *Gemm[T] {
-	return newGemm(tl, g.N, g.OutC, g.C*g.H*g.W, false, true, GemmOptions{Bias: bias, ReLU: relu})
+func newFlatConv[T Float](tl *tiling[T], g *ConvGeom, bias Bias, activation Activation) *Gemm[T] {
+	return newGemm(tl, g.N, g.OutC, g.C*g.H*g.W, false, true, GemmOptions{Bias: bias, Activation: activation})
 }
 
 func newFlatGradInput[T Float](tl *tiling[T], g *ConvGeom) *Gemm[T] {

@@ -146,7 +146,7 @@ func testConv[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom, wish
 	k := g.C / g.Group * g.KH * g.KW
 	newConv(tl, g, ConvOptions{Winograd: wish}).Run(team, x.s, w.s, bias.s, y.s)
 	compare("y", y, wantY, k)
-	newConv(tl, g, ConvOptions{ReLU: true, Winograd: wish}).Run(team, x.s, w.s, bias.s, y.s)
+	newConv(tl, g, ConvOptions{Activation: Rectifier, Winograd: wish}).Run(team, x.s, w.s, bias.s, y.s)
 	compare("relu(y)", y, wantRelu, k)
 	newConvGradInput(tl, g, ConvOptions{Winograd: wish}).Run(team, dy.s, w.s, dx.s)
 	compare("dx", dx, wantDX, g.OutC/g.Group*g.KH*g.KW)

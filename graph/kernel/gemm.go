@@ -17,14 +17,14 @@ type GemmOptions struct {
 	Alpha         float64 // factor of A·B; 0 means 1
 	Beta          float64 // factor of what C holds; with 0, C is not read
 	Bias          Bias
-	ReLU          bool // applied last; a NaN stays
+	Activation    Activation
 
 	oneThread bool // the product is part of a unit: see within
 }
 
 // Gemm is a prepared matrix product
 //
-//	C = relu(Alpha·op(A)·op(B) + Beta·C + bias)
+//	C = activation(Alpha·op(A)·op(B) + Beta·C + bias)
 //
 // with op(A) of M rows and K columns, op(B) of K by N, C of M by N.
 //
@@ -159,6 +159,7 @@ func (g *Gemm[T]) unit(w *Worker, unit int) {
 		}
 		g.slab(w, i0, i1, j0, j1, p0, p1, flags)
 		if p1 == g.K {
+			g.finish(i0, i1, j0, j1)
 			return
 		}
 	}
@@ -189,19 +190,26 @@ func (g *Gemm[T]) dots(_ *Worker, unit int) {
 		case BiasPerColumn:
 			v += g.bias[j]
 		}
-		if g.opt.ReLU && v < 0 {
-			v = 0
-		}
 		g.c[j] = v
 	}
+	if g.opt.Activation.flags() != 0 {
+		Relu(g.c[j0:j1], g.c[j0:j1])
+	}
+	activateRest(g.opt.Activation, g.c[j0:j1])
 }
 
 func (g *Gemm[T]) lastFlags() int {
-	flags := [...]int{0, addRowBias, addColBias}[g.opt.Bias]
-	if g.opt.ReLU {
-		flags |= rectify
+	return [...]int{0, addRowBias, addColBias}[g.opt.Bias] | g.opt.Activation.flags()
+}
+
+// finish does to a block of C, after its last slab, what tiles leave.
+func (g *Gemm[T]) finish(i0, i1, j0, j1 int) {
+	if low, high := g.opt.Activation.rest(); !low && !high {
+		return
 	}
-	return flags
+	for i := i0; i < i1; i++ {
+		activateRest(g.opt.Activation, g.c[i*g.opt.LDC+j0:i*g.opt.LDC+j1])
+	}
 }
 
 // slab adds the products of columns p0 to p1 of A to a block of C.

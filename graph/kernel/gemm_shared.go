@@ -103,12 +103,15 @@ func (g *Gemm[T]) sumUnit(_ *Worker, unit int) {
 				g.sharedTile(&block, strip, panel)
 			}
 		}
-		return
-	}
-	for strip := block.strip0; strip < block.strip1; strip++ {
-		for panel := block.panel0; panel < block.panel1; panel++ {
-			g.sharedTile(&block, strip, panel)
+	} else {
+		for strip := block.strip0; strip < block.strip1; strip++ {
+			for panel := block.panel0; panel < block.panel1; panel++ {
+				g.sharedTile(&block, strip, panel)
+			}
 		}
+	}
+	if s.p1 == g.K {
+		g.finish(i0, i1, j0, j1)
 	}
 }
 

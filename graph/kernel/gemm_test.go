@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 )
@@ -15,6 +16,10 @@ type gemmCase struct {
 
 func (c gemmCase) String() string {
 	return fmt.Sprintf("%dx%dx%d transA %v transB %v %+v", c.m, c.n, c.k, c.transA, c.transB, c.opt)
+}
+
+var activationCases = []Activation{
+	{}, Rectifier, {ClipActivation, 0, 0.5}, {ClipActivation, -0.25, 0.5}, {ClipActivation, math.Inf(-1), 0.5}, {ClipActivation, -0.25, math.Inf(1)},
 }
 
 func gemmCases() []gemmCase {
@@ -33,7 +38,7 @@ func gemmCases() []gemmCase {
 			c.opt.Alpha = []float64{0, 1, -0.5}[rng.IntN(3)]
 			c.opt.Beta = []float64{0, 1, 0.25}[rng.IntN(3)]
 			c.opt.Bias = Bias(rng.IntN(3))
-			c.opt.ReLU = rng.IntN(2) == 0
+			c.opt.Activation = activationCases[rng.IntN(len(activationCases))]
 			if i%2 == 1 {
 				c.opt.LDA, c.opt.LDB, c.opt.LDC = max(s[0], s[2])+3, max(s[1], s[2])+1, s[1]+2
 			}
@@ -102,8 +107,8 @@ func testGemm[T Float](t *testing.T, team *Team, tl *tiling[T], gc gemmCase, see
 		case BiasPerColumn:
 			want += float64(bias[j])
 		}
-		if gc.opt.ReLU {
-			want = max(want, 0)
+		if a := gc.opt.Activation; a.Kind == ClipActivation {
+			want = min(max(want, a.Low), a.High)
 		}
 		if !nearSum(got, want, gc.k) {
 			t.Fatalf("%v: C[%d][%d] = %v, want %v", gc, i, j, got, want)
@@ -166,7 +171,7 @@ func FuzzGemm(f *testing.F) {
 		c := gemmCase{m: int(m), n: int(n), k: int(k % 1000), transA: flags&1 != 0, transB: flags&2 != 0}
 		c.opt = GemmOptions{
 			Alpha: []float64{0, -0.5}[flags>>2&1], Beta: []float64{0, 1, 0.25, 0}[flags>>3&3],
-			Bias: []Bias{NoBias, BiasPerRow, BiasPerColumn, NoBias}[flags>>5&3], ReLU: flags>>7 != 0,
+			Bias: []Bias{NoBias, BiasPerRow, BiasPerColumn, NoBias}[flags>>5&3], Activation: activationCases[flags>>7],
 			LDA: max(c.m, c.k) + int(pad%8), LDB: max(c.n, c.k) + int(pad%8), LDC: c.n + int(pad%8),
 		}
 		for _, tl := range tilings[float32]() {

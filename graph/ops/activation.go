@@ -232,6 +232,31 @@ func inferClip(n *graph.Node) error {
 	return setOutput(n, 0, n.Inputs[0].DType, n.Inputs[0].Shape)
 }
 
+// Activation is what n does to its input, for a kernel that can do it to its
+// results: the zero value if there is no such kernel, or bounds are not fixed.
+func Activation(n *graph.Node, fixed func(*graph.Value) bool) kernel.Activation {
+	switch {
+	case n.Domain != "":
+		return kernel.Activation{}
+	case n.Op == "Relu":
+		return kernel.Rectifier
+	case n.Op != "Clip" || !n.Inputs[0].DType.IsFloat():
+		return kernel.Activation{}
+	}
+	a := kernel.Activation{Kind: kernel.ClipActivation, Low: n.Float("min", math.Inf(-1)), High: n.Float("max", math.Inf(1))}
+	for i, bound := range []*float64{&a.Low, &a.High} {
+		if n.Input(1+i) == nil {
+			continue
+		}
+		list, err := constFloats(n, 1+i)
+		if err != nil || len(list) != 1 || !fixed(n.Input(1+i)) || math.IsNaN(list[0]) {
+			return kernel.Activation{}
+		}
+		*bound = list[0]
+	}
+	return a
+}
+
 // clipBounds returns the bounds as scalars, nil where there is none.
 func clipBounds(b *Builder, n *graph.Node) (low, high *graph.Value) {
 	if n.Version >= 11 {

@@ -90,7 +90,7 @@ func runBatchNorm[T kernel.Float](c *Call) (func() error, error) {
 	}
 	x, y, mean, vari := slot[T](c.In, 0), slot[T](c.Out, 0), slot[T](c.In, 3), slot[T](c.In, 4)
 	params := kernel.BatchNormParams[T]{Scale: slot[T](c.In, 1), Bias: slot[T](c.In, 2)}
-	spec.Relu = c.ReLU
+	spec.Relu = c.Activation == kernel.Rectifier
 	k := kernel.NewBatchNorm[T](spec)
 	return func() error {
 		k.Infer(c.Team, y, x, params, mean, vari)
@@ -214,7 +214,7 @@ func runBatchNormTraining[T kernel.Float](c *Call) (func() error, error) {
 	}
 	x, y := slot[T](c.In, 0), slot[T](c.Out, 0)
 	params := kernel.BatchNormParams[T]{Scale: slot[T](c.In, 1), Bias: slot[T](c.In, 2)}
-	spec.Relu = c.ReLU
+	spec.Relu = c.Activation == kernel.Rectifier
 	running := kernel.BatchNormRunning[T]{
 		Mean: slot[T](c.In, 3), Var: slot[T](c.In, 4),
 		NewMean: orScratch[T](c.Out, 1, spec.Channels), NewVar: orScratch[T](c.Out, 2, spec.Channels),

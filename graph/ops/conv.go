@@ -410,7 +410,7 @@ func runConv[T kernel.Float](c *Call) (func() error, error) {
 		return runVolumeConv[T](c, geometry)
 	}
 	x, w, bias, y := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.In, 2), slot[T](c.Out, 0)
-	k := kernel.NewConv[T](geometry.geom(), kernel.ConvOptions{Winograd: c.Winograd, ReLU: c.ReLU, FixedWeights: c.fixed(1)})
+	k := kernel.NewConv[T](geometry.geom(), kernel.ConvOptions{Winograd: c.Winograd, Activation: c.Activation, FixedWeights: c.fixed(1)})
 	return func() error {
 		k.Run(c.Team, x, w, bias, y)
 		return nil

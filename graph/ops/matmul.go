@@ -318,7 +318,7 @@ func forwardGemmOf[T kernel.Float](c *Call) (func() error, error) {
 		g.k, g.alpha = 0, 1 // an empty product is zero
 	}
 	a, b, y := onnx.Of[T](c.In[0]), onnx.Of[T](c.In[1]), onnx.Of[T](c.Out[0])
-	opt := kernel.GemmOptions{Alpha: g.alpha}
+	opt := kernel.GemmOptions{Alpha: g.alpha, Activation: c.Activation}
 	if g.k == 0 { // leading dimensions are those of what is stored
 		opt.LDA, opt.LDB = c.In[0].Shape[1], c.In[1].Shape[1]
 	}

@@ -67,9 +67,9 @@ type Call struct {
 	// Winograd says where convolutions may use Winograd's transforms.
 	Winograd kernel.Winograd
 
-	// ReLU asks for the first output to be rectified; an operator whose results
-	// the executor does not ask that of need not look.
-	ReLU bool
+	// Activation is to be done to the first output, in place of the node that
+	// alone reads it; an operator that the executor does not ask need not look.
+	Activation kernel.Activation
 
 	// Fixed tells which inputs hold the same in every run, from the first on.
 	Fixed []bool
