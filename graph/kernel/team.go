@@ -20,9 +20,8 @@ type Team struct {
 	spare   []*Worker // memory that kernels share between units; see borrow
 
 	// The job being run. Written only while no worker has joined.
-	body  func(w *Worker, unit int)
-	units int64
-	next  atomic.Int64 // first unit not yet taken
+	body   func(w *Worker, unit int)
+	shares []share // of the units, one per worker
 
 	// state is epoch<<epochShift | open | joined: how many workers are inside
 	// the current job, whether more may join, and which job it is. For waits
@@ -34,6 +33,16 @@ type Team struct {
 	failed atomic.Bool // body panicked; failure holds the first value
 	failMu sync.Mutex
 	panics []any
+}
+
+// share is a run of neighbouring units. Its worker takes them from the first on,
+// and others do when they have none left. So a worker meets the same part of
+// the same tensors in one kernel after the other, and in one step after the
+// other, and finds it in its own cache.
+type share struct {
+	next atomic.Int64 // first unit not yet taken
+	end  int64
+	_    [48]byte // a line of the cache each
 }
 
 const (
@@ -50,7 +59,7 @@ const (
 // NewTeam starts a team; threads below 1 means 1.
 func NewTeam(threads int) *Team {
 	threads = min(max(threads, 1), joinedMask)
-	t := &Team{caller: newParker()}
+	t := &Team{caller: newParker(), shares: make([]share, threads)}
 	for id := range threads {
 		t.workers = append(t.workers, &Worker{ID: id, parker: newParker()})
 	}
@@ -89,8 +98,11 @@ func (t *Team) For(units int, body func(w *Worker, unit int)) {
 		inline(t.workers[0], units, body)
 		return
 	}
-	t.body, t.units = body, int64(units)
-	t.next.Store(0)
+	t.body = body
+	for i := range t.shares {
+		t.shares[i].next.Store(int64(i * units / len(t.shares)))
+		t.shares[i].end = int64((i + 1) * units / len(t.shares))
+	}
 	epoch := t.state.Load()>>epochShift + 1
 	t.state.Store(epoch<<epochShift | openBit)
 	for _, w := range t.workers[1:min(units, len(t.workers))] {
@@ -182,15 +194,18 @@ func (t *Team) serve(w *Worker) {
 // idle tells whether no worker is inside the job.
 func (t *Team) idle() bool { return t.state.Load()&joinedMask == 0 }
 
-// work takes units until none is left.
+// work takes units until none is left, the worker's own first.
 func (t *Team) work(w *Worker) {
 	defer t.caught()
-	for {
-		unit := t.next.Add(1) - 1
-		if unit >= t.units {
-			return
+	for i := range t.shares {
+		s := &t.shares[(w.ID+i)%len(t.shares)]
+		for {
+			unit := s.next.Add(1) - 1
+			if unit >= s.end {
+				break
+			}
+			t.body(w, int(unit))
 		}
-		t.body(w, int(unit))
 	}
 }
 
@@ -201,7 +216,9 @@ func (t *Team) caught() {
 		t.panics = append(t.panics, v)
 		t.failMu.Unlock()
 		t.failed.Store(true)
-		t.next.Store(t.units)
+		for i := range t.shares {
+			t.shares[i].next.Store(t.shares[i].end)
+		}
 	}
 }
 
