@@ -32,7 +32,8 @@ type GemmOptions struct {
 // Multiplication" (2008): a block of B is packed so that it stays in the
 // second-level cache, and tiles of C are summed in registers. Each unit of
 // work owns a block of C and packs the part of B that it needs; of large
-// products both factors are packed once for all units (gemm_shared.go).
+// products both factors are packed once for all units (gemm_shared.go), and some
+// are computed transposed (gemm_flip.go).
 type Gemm[T Float] struct {
 	M, N, K int
 
@@ -47,6 +48,7 @@ type Gemm[T Float] struct {
 	packA       bool
 	packB       bool
 	sharing     *sharing[T] // nil: every unit packs for itself
+	flipped     *flipped[T] // nil: C is computed as it lies
 
 	a, b, c, bias []T
 	body          func(w *Worker, unit int)
@@ -75,6 +77,9 @@ func newGemm[T Float](tl *tiling[T], m, n, k int, transA, transB bool, opt GemmO
 	g.body = g.unit
 	if !opt.oneThread {
 		g.share()
+		if g.sharing == nil {
+			g.flip()
+		}
 	}
 	if m == 1 && !opt.oneThread && n > 0 && k > 0 && g.aCol == 1 && g.bRow == 1 {
 		// One row of dot products: packing would cost more than it saves.
@@ -112,9 +117,12 @@ func (g *Gemm[T]) RunBias(t *Team, a, b, c, bias []T) {
 	need(len(c), extent(g.M, g.N, g.opt.LDC, 1), "c")
 	need(len(bias), [...]int{0, g.M, g.N}[g.opt.Bias], "bias")
 	g.a, g.b, g.c, g.bias = a, b, c, bias
-	if g.sharing != nil {
+	switch {
+	case g.sharing != nil:
 		g.runShared(t)
-	} else {
+	case g.flipped != nil:
+		g.runFlipped(t)
+	default:
 		t.For(g.split.units(), g.body)
 	}
 	g.a, g.b, g.c, g.bias = nil, nil, nil, nil
