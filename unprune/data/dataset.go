@@ -112,8 +112,13 @@ func Complement(n int, indices []int) []int {
 func Gather[T float32 | float64](d *Dataset, indices []int, x []T, y []int64) {
 	all := d.X.Data.([]float32)
 	size := len(all) / len(d.Y)
+	alike, _ := any(x).([]float32)
 	for k, i := range indices {
 		y[k] = d.Y[i]
+		if alike != nil {
+			copy(alike[k*size:(k+1)*size], all[i*size:(i+1)*size])
+			continue
+		}
 		dst := x[k*size : (k+1)*size]
 		for j, v := range all[i*size : (i+1)*size] {
 			dst[j] = T(v)
