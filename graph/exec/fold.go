@@ -93,7 +93,7 @@ func activates(g *graph.Graph, n *graph.Node, l *layout, state constants) kernel
 		return kernel.Activation{}
 	}
 	switch (name{n.Domain, n.Op}) {
-	case name{"", "Gemm"}:
+	case name{"", "Gemm"}, name{ops.Domain, "ConvBeside"}:
 		return a
 	case name{"", "Conv"}, name{"", "BatchNormalization"}, name{ops.Domain, "BatchNormalizationTraining"}:
 		if a == kernel.Rectifier {

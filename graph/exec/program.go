@@ -59,6 +59,9 @@ func Compile(g *graph.Graph, o Options) (*Program, error) {
 	if err := fuse(g, o.State); err != nil {
 		return nil, err
 	}
+	if err := placeBeside(g); err != nil {
+		return nil, err
+	}
 	if err := orderUpdates(g, o.Into); err != nil {
 		return nil, err
 	}

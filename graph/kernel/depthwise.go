@@ -105,7 +105,7 @@ type depthwise[T Float] struct {
 // to fill vectors.
 func depthwisePays(g *ConvGeom) bool {
 	const small = 1 << 16 // places and links count in int32
-	return g.Group == g.C && g.C == g.OutC && g.Group > 1 && 2*g.N >= pickLanes &&
+	return g.depthwise() && 2*g.N >= pickLanes &&
 		g.H*g.W < small && g.OH*g.OW < small && g.N < 1<<12
 }
 

@@ -699,6 +699,11 @@ func linked_f32_avx512(places int, links []int32, w []float32, src []float32, ds
 //go:noescape
 func linked_dot_f32_avx512(taps int, links []int32, x []float32, y []float32, dst []float32)
 
+// Sums up links for channels > 0 channels and 16 images; see besideTapsFunc.
+//
+//go:noescape
+func beside_taps_f32_avx512(channels int, links []int32, w []float32, taps int, x []float32, bias []float32, y []float32, low float32, high float32)
+
 // Sums up links for places > 0 places and 16 images; see linkedFunc.
 //
 //go:noescape
@@ -708,6 +713,11 @@ func linked_f32_avx2(places int, links []int32, w []float32, src []float32, dst 
 //
 //go:noescape
 func linked_dot_f32_avx2(taps int, links []int32, x []float32, y []float32, dst []float32)
+
+// Sums up links for channels > 0 channels and 16 images; see besideTapsFunc.
+//
+//go:noescape
+func beside_taps_f32_avx2(channels int, links []int32, w []float32, taps int, x []float32, bias []float32, y []float32, low float32, high float32)
 
 // Runs n rounds of 12 independent vector multiply-adds.
 func peak_f32_avx512(n int)

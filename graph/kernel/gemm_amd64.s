@@ -17668,6 +17668,50 @@ summed:
 	VZEROUPPER
 	RET
 
+// func beside_taps_f32_avx512(channels int, links []int32, w []float32, taps int, x []float32, bias []float32, y []float32, low float32, high float32)
+// Requires: AVX, AVX512F
+TEXT ·beside_taps_f32_avx512(SB), NOSPLIT, $0-144
+	MOVQ         channels+0(FP), AX
+	MOVQ         links_base+8(FP), CX
+	MOVQ         links_len+16(FP), DX
+	LEAQ         (CX)(DX*4), DX
+	MOVQ         w_base+32(FP), BX
+	MOVQ         taps+56(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         x_base+64(FP), DI
+	MOVQ         bias_base+88(FP), R8
+	MOVQ         y_base+112(FP), R9
+	VBROADCASTSS low+136(FP), Z0
+	VBROADCASTSS high+140(FP), Z1
+
+channel:
+	VBROADCASTSS (R8), Z2
+	MOVQ         CX, R10
+	CMPQ         R10, DX
+	JE           summed
+
+link:
+	MOVLQSX      (R10), R11
+	MOVLQSX      4(R10), R12
+	VBROADCASTSS (BX)(R11*4), Z3
+	VFMADD231PS  (DI)(R12*4), Z3, Z2
+	ADDQ         $0x08, R10
+	CMPQ         R10, DX
+	JNE          link
+
+summed:
+	VMAXPS  Z2, Z0, Z2
+	VMINPS  Z2, Z1, Z2
+	VMOVUPS Z2, (R9)
+	ADDQ    SI, BX
+	ADDQ    $0x40, DI
+	ADDQ    $0x04, R8
+	ADDQ    $0x40, R9
+	DECQ    AX
+	JNZ     channel
+	VZEROUPPER
+	RET
+
 // func linked_f32_avx2(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
 // Requires: AVX, FMA3
 TEXT ·linked_f32_avx2(SB), NOSPLIT, $0-120
@@ -17744,6 +17788,55 @@ summed:
 	ADDQ    $0x40, SI
 	DECQ    AX
 	JNZ     tap
+	VZEROUPPER
+	RET
+
+// func beside_taps_f32_avx2(channels int, links []int32, w []float32, taps int, x []float32, bias []float32, y []float32, low float32, high float32)
+// Requires: AVX, FMA3
+TEXT ·beside_taps_f32_avx2(SB), NOSPLIT, $0-144
+	MOVQ         channels+0(FP), AX
+	MOVQ         links_base+8(FP), CX
+	MOVQ         links_len+16(FP), DX
+	LEAQ         (CX)(DX*4), DX
+	MOVQ         w_base+32(FP), BX
+	MOVQ         taps+56(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         x_base+64(FP), DI
+	MOVQ         bias_base+88(FP), R8
+	MOVQ         y_base+112(FP), R9
+	VBROADCASTSS low+136(FP), Y0
+	VBROADCASTSS high+140(FP), Y1
+
+channel:
+	VBROADCASTSS (R8), Y2
+	VBROADCASTSS (R8), Y3
+	MOVQ         CX, R10
+	CMPQ         R10, DX
+	JE           summed
+
+link:
+	MOVLQSX      (R10), R11
+	MOVLQSX      4(R10), R12
+	VBROADCASTSS (BX)(R11*4), Y4
+	VFMADD231PS  (DI)(R12*4), Y4, Y2
+	VFMADD231PS  32(DI)(R12*4), Y4, Y3
+	ADDQ         $0x08, R10
+	CMPQ         R10, DX
+	JNE          link
+
+summed:
+	VMAXPS  Y2, Y0, Y2
+	VMINPS  Y2, Y1, Y2
+	VMOVUPS Y2, (R9)
+	VMAXPS  Y3, Y0, Y3
+	VMINPS  Y3, Y1, Y3
+	VMOVUPS Y3, 32(R9)
+	ADDQ    SI, BX
+	ADDQ    $0x40, DI
+	ADDQ    $0x04, R8
+	ADDQ    $0x40, R9
+	DECQ    AX
+	JNZ     channel
 	VZEROUPPER
 	RET
 

@@ -23,6 +23,19 @@ type pixelwise[T Float] struct {
 // reached is a tap that reads a place inside the plane.
 type reached struct{ tap, place int }
 
+// reach lists what each pixel reads, tap by tap.
+func (s *sampling) reach() [][]reached {
+	all := make([][]reached, s.rows*s.cols)
+	for q := range all {
+		for t := range s.taps {
+			if place, ok := s.read(q, s.taps[t]); ok {
+				all[q] = append(all[q], reached{t, place})
+			}
+		}
+	}
+	return all
+}
+
 // pixelwisePays weighs the padding that is left out against tiles as shallow
 // as the number of channels.
 func pixelwisePays[T Float](c *correlation[T], s *sampling) bool {
@@ -31,16 +44,7 @@ func pixelwisePays[T Float](c *correlation[T], s *sampling) bool {
 }
 
 func newPixelwise[T Float](c correlation[T], s *sampling) *pixelwise[T] {
-	pw := &pixelwise[T]{correlation: c, size: s.planeH * s.planeW}
-	for q := range s.rows * s.cols {
-		var list []reached
-		for t := range s.taps {
-			if place, ok := s.read(q, s.taps[t]); ok {
-				list = append(list, reached{t, place})
-			}
-		}
-		pw.reach = append(pw.reach, list)
-	}
+	pw := &pixelwise[T]{correlation: c, size: s.planeH * s.planeW, reach: s.reach()}
 	vectors := ceilDiv(c.images, pickLanes)
 	pw.pitch = vectors * pickLanes
 	pw.width = even(vectors, c.tiling.cols/pickLanes) * pickLanes

@@ -51,11 +51,12 @@ type tiling[T Float] struct {
 	transposeWhole func(rows, cols int, src []T, srcRow int, dst []T, dstRow int)
 	window         func(picks []pick, src []T, base, planes, srcPlane int, dst []T, dstRow, dstPlane int)
 
-	winograd  *winogradLoops[T]
-	direct    *directLoops[T]
-	scattered *scatteredLoops[T]
-	linked    linkedFunc[T]
-	linkedDot linkedDotFunc[T]
+	winograd   *winogradLoops[T]
+	direct     *directLoops[T]
+	scattered  *scatteredLoops[T]
+	linked     linkedFunc[T]
+	linkedDot  linkedDotFunc[T]
+	besideTaps besideTapsFunc[T]
 }
 
 // tile returns the function for a tile of the given size.
@@ -91,6 +92,7 @@ func newGoTiling[T Float]() *tiling[T] {
 		name: "4x16_go", rows: 4, cols: 16, lanes: 16,
 		copyRows: copyRows[T], transpose: transpose[T], copyWhole: copyRows[T], transposeWhole: transpose[T], window: window[T],
 		winograd: newGoWinograd[T](), direct: newGoDirect[T](), scattered: newGoScattered[T](), linked: linked[T], linkedDot: linkedDot[T],
+		besideTaps: besideTaps[T],
 	}
 	for rows := 1; rows <= t.rows; rows++ {
 		t.tiles = append(t.tiles, []tileFunc[T]{

@@ -12,6 +12,7 @@ func availableTilings() []*tiling[float32] {
 			copyRows: copyRowsAVX512, transpose: avx512Transposes.transpose, window: window_f32_avx512,
 			copyWhole: copyRowsAVX512, transposeWhole: avx512Transposes.transpose,
 			winograd: &avx512Winograd, direct: &avx512Direct, scattered: &avx2Scattered, linked: linked_f32_avx512, linkedDot: linked_dot_f32_avx512,
+			besideTaps: beside_taps_f32_avx512,
 		})
 	}
 	if HasAVX2 {
@@ -20,6 +21,7 @@ func availableTilings() []*tiling[float32] {
 			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, window: window_f32_avx2,
 			copyWhole: copyWholeAVX2, transposeWhole: avx2Wholes.transpose,
 			winograd: &avx2Winograd, direct: &avx2Direct, scattered: &avx2Scattered, linked: linked_f32_avx2, linkedDot: linked_dot_f32_avx2,
+			besideTaps: beside_taps_f32_avx2,
 		})
 	}
 	return list

@@ -14,7 +14,7 @@ import (
 func init() {
 	activation := func(name string, since []int, d func(b *Builder, n *graph.Node, dy *graph.Value) *graph.Value) Op {
 		return Op{
-			Name: name, Since: since, InPlace: []int{0}, Axes: axesFirst, Infer: inferSame(floats...),
+			Name: name, Since: since, InPlace: []int{0}, Axes: axesFirst, Infer: inferSame(floats...), Beside: besideElements,
 			Grad: func(b *Builder, n *graph.Node, dy values) (values, error) {
 				return values{d(b, n, dy[0])}, nil
 			},
@@ -43,7 +43,7 @@ func init() {
 		}),
 		Op{
 			Name: "HardSwish", Since: []int{14, 22}, Axes: axesFirst,
-			Infer: inferSame(floats...), Forward: forwardActivation, Body: bodyHardSwish,
+			Infer: inferSame(floats...), Forward: forwardActivation, Body: bodyHardSwish, Beside: besideElements,
 		},
 		Op{
 			Name: "PRelu", Since: []int{7, 9, 16}, Axes: axesBroadcast,
@@ -51,7 +51,7 @@ func init() {
 		},
 		Op{
 			Name: "Clip", Since: []int{6, 11, 12, 13}, InPlace: []int{0}, Axes: axesFirst,
-			Infer: inferClip, Grad: gradClip, Forward: forwardClip,
+			Infer: inferClip, Grad: gradClip, Forward: forwardClip, Beside: besideElements,
 		},
 		Op{
 			Domain: Domain, Name: "ReluGrad", InPlace: []int{0},

@@ -20,7 +20,7 @@ import (
 // [N C ...], w is [M C/group ...], y and dy are [N M ...].
 func init() {
 	register(
-		Op{Name: "Conv", Since: []int{1, 11, 22}, Infer: inferConv, Grad: gradConv, Axes: axesConv,
+		Op{Name: "Conv", Since: []int{1, 11, 22}, Infer: inferConv, Grad: gradConv, Axes: axesConv, Beside: besideConv,
 			Forward: kernels(runConv[float32], runConv[float64])},
 		Op{Name: "ConvTranspose", Since: []int{1, 11, 22}, Infer: inferConvTranspose, Axes: axesConvTranspose, Body: convTransposeBody},
 		Op{Domain: Domain, Name: "ConvGradInput", Infer: inferConvGradInput, Grad: gradConvGradInput,

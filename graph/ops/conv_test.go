@@ -58,6 +58,14 @@ var _ = addCases(
 	Case{Op: "Conv", Name: "three axes, depthwise", In: []input{normal(1, 3, 4, 5, 5), normal(3, 1, 3, 3, 3)}, Diff: []int{0, 1},
 		Attrs: convAttrs([]int64{1, 1, 1}, []int64{1, 1, 1}, []int64{1, 1, 1, 1, 1, 1}, group(3))},
 
+	Case{Op: "ConvBeside", Domain: ops.Domain, In: []input{normal(2, 4, 3, 5, 16), normal(7, 5, 1, 1), normal(7)}, Diff: []int{0, 1, 2}},
+	Case{Op: "ConvBeside", Domain: ops.Domain, Name: "few channels", In: []input{normal(1, 6, 5, 3, 16), normal(4, 3, 3, 2)}, Diff: []int{0, 1},
+		Attrs: convAttrs([]int64{2, 1}, one2, []int64{1, 0, 2, 1})},
+	Case{Op: "ConvBeside", Domain: ops.Domain, Name: "many channels, dilation", In: []input{normal(1, 5, 4, 18, 16), normal(3, 18, 2, 2), normal(3)}, Diff: []int{0, 1, 2},
+		Attrs: convAttrs(one2, two2, pad1)},
+	Case{Op: "ConvBeside", Domain: ops.Domain, Name: "depthwise", In: []input{normal(1, 4, 4, 6, 16), normal(6, 1, 3, 3), normal(6)}, Diff: []int{0, 1, 2},
+		Attrs: convAttrs(two2, one2, pad1, group(6))},
+
 	Case{Op: "ConvGradInput", Domain: ops.Domain, Name: "three axes", In: []input{normal(2, 3, 3, 4, 2), normal(3, 2, 2, 3, 3)}, Diff: []int{0, 1},
 		Attrs: convAttrs([]int64{2, 1, 2}, []int64{1, 2, 1}, []int64{1, 1, 0, 0, 1, 1}, inputShape(2, 2, 5, 6, 4))},
 	Case{Op: "ConvGradWeight", Domain: ops.Domain, Name: "three axes", In: []input{normal(2, 2, 5, 6, 4), normal(2, 3, 3, 4, 2)}, Diff: []int{0, 1},

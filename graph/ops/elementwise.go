@@ -13,7 +13,7 @@ func init() {
 	binary := func(name string, since []int, grad func(*Builder, *graph.Node, values) (values, error)) Op {
 		return Op{
 			Name: name, Since: since, InPlace: []int{0, 1}, Axes: axesBroadcast,
-			Infer: inferBinary, Grad: grad, Forward: forwardBinary,
+			Infer: inferBinary, Grad: grad, Forward: forwardBinary, Beside: besideElements,
 		}
 	}
 	variadic := func(name string, since []int, grad func(*Builder, *graph.Node, values) (values, error)) Op {

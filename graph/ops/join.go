@@ -13,7 +13,7 @@ func init() {
 		Op{
 			Name: "Concat", Since: []int{4, 11, 13},
 			Axes:  axesConcat,
-			Infer: inferConcat, Grad: gradConcat, Forward: forwardConcat,
+			Infer: inferConcat, Grad: gradConcat, Forward: forwardConcat, Beside: besideConcat,
 		},
 		Op{
 			Name: "Split", Since: []int{2, 11, 13, 18},

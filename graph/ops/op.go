@@ -43,6 +43,10 @@ type Op struct {
 	// together, for structured pruning. Nil: no position can go.
 	Axes func(n *graph.Node, a *Axes) error
 
+	// Beside says how a node over images is one over images side by side, nil
+	// where it is not.
+	Beside func(n *graph.Node) *Beside
+
 	// View: output 0 is input 0's memory under another shape.
 	View bool
 	// InPlace: output 0 may be computed in the memory of any of these inputs

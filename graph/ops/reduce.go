@@ -14,7 +14,7 @@ import (
 func init() {
 	type rule = func(b *Builder, x, y, dy *graph.Value) *graph.Value
 	reduce := func(name string, since []int, types []onnx.DType, d rule) Op {
-		return Op{Name: name, Since: since, Axes: axesReduce, Infer: inferReduce(types), Grad: gradReduce(d), Forward: forwardReduce}
+		return Op{Name: name, Since: since, Axes: axesReduce, Infer: inferReduce(types), Grad: gradReduce(d), Forward: forwardReduce, Beside: besideReduce}
 	}
 	common := []int{1, 11, 13, 18}
 	register(

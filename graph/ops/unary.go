@@ -17,7 +17,7 @@ func init() {
 	unary := func(name string, since []int, types []onnx.DType, d derivative) Op {
 		return Op{
 			Name: name, Since: since, InPlace: []int{0}, Axes: axesFirst,
-			Infer: inferSame(types...), Grad: gradUnary(d), Forward: forwardUnary,
+			Infer: inferSame(types...), Grad: gradUnary(d), Forward: forwardUnary, Beside: besideElements,
 		}
 	}
 	// zero is the derivative almost everywhere of what is constant in pieces.

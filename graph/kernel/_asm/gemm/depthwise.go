@@ -11,6 +11,7 @@ import (
 func depthwise(set vectorSet) {
 	linked(set)
 	linkedDot(set)
+	besideTaps(set)
 }
 
 // vectors of one row of images.
@@ -92,6 +93,61 @@ func linkedDot(set vectorSet) {
 	ADDQ(Imm(64), dst)
 	DECQ(taps)
 	JNZ(LabelRef("tap"))
+	set.leave()
+	RET()
+}
+
+// besideTaps writes beside_taps_f32_{set}: the same for channels one behind the
+// other, which share their links.
+func besideTaps(set vectorSet) {
+	TEXT("beside_taps_f32_"+set.name(), NOSPLIT, "func(channels int, links []int32, w []float32, taps int, x, bias, y []float32, low, high float32)")
+	Doc("Sums up links for channels > 0 channels and 16 images; see besideTapsFunc.")
+	Pragma("noescape")
+	channels := Load(Param("channels"), GP64())
+	links, end := Load(Param("links").Base(), GP64()), Load(Param("links").Len(), GP64())
+	LEAQ(Mem{Base: links, Index: end, Scale: 4}, end)
+	w, taps := Load(Param("w").Base(), GP64()), bytes("taps")
+	x, bias, y := Load(Param("x").Base(), GP64()), Load(Param("bias").Base(), GP64()), Load(Param("y").Base(), GP64())
+	low, high := set.vector(), set.vector()
+	broadcastParam("low", low)
+	broadcastParam("high", high)
+	acc := make([]VecVirtual, rowVectors(set))
+	for i := range acc {
+		acc[i] = set.vector()
+	}
+
+	Label("channel")
+	for _, v := range acc {
+		VBROADCASTSS(Mem{Base: bias}, v)
+	}
+	link := GP64()
+	MOVQ(links, link)
+	CMPQ(link, end)
+	JE(LabelRef("summed"))
+	Label("link")
+	tap, from := GP64(), GP64()
+	MOVLQSX(Mem{Base: link}, tap)
+	MOVLQSX(Mem{Base: link, Disp: 4}, from)
+	t := set.vector()
+	VBROADCASTSS(Mem{Base: w, Index: tap, Scale: 4}, t)
+	for i, v := range acc {
+		VFMADD231PS(Mem{Base: x, Index: from, Scale: 4, Disp: i * set.lanes() * 4}, t, v)
+	}
+	ADDQ(Imm(8), link)
+	CMPQ(link, end)
+	JNE(LabelRef("link"))
+	Label("summed")
+	for i, v := range acc {
+		VMAXPS(v, low, v) // this order keeps a NaN
+		VMINPS(v, high, v)
+		VMOVUPS(v, Mem{Base: y, Disp: i * set.lanes() * 4})
+	}
+	ADDQ(taps, w)
+	ADDQ(Imm(64), x)
+	ADDQ(Imm(4), bias)
+	ADDQ(Imm(64), y)
+	DECQ(channels)
+	JNZ(LabelRef("channel"))
 	set.leave()
 	RET()
 }
