@@ -86,6 +86,25 @@ func TestFold(t *testing.T) {
 	}
 }
 
+// TestRectifiedVolume: a convolution over three axes rectifies its result too.
+func TestRectifiedVolume(t *testing.T) {
+	g := graph.New("volume", 17)
+	b := ops.NewBuilder(g)
+	w := make([]float32, 2*3*2*2*2)
+	for i := range w {
+		w[i] = float32(math.Cos(float64(3 * i)))
+	}
+	y := b.Op("Conv", g.AddInput("x", onnx.Float32, 2, 3, 4, 5, 3), g.AddInit("w", onnx.FromSlice(w, 2, 3, 2, 2, 2)))
+	z := b.Op("Relu", y)
+	if b.Err != nil {
+		t.Fatal(b.Err)
+	}
+	g.AddOutput(z)
+	alone := g.Clone()
+	alone.AddOutput(alone.Value(y.Name))
+	near(t, z.Name, run(t, compiled(t, g, nil), z.Name), run(t, compiled(t, alone, nil), z.Name))
+}
+
 // TestActivations: what follows a matrix product goes with it where bounds stay
 // and nobody else reads the product.
 func TestActivations(t *testing.T) {

@@ -36,7 +36,7 @@ func runVolumeConv[T kernel.Float](c *Call, geometry *conv) (func() error, error
 		return nil, err
 	}
 	x, w, bias, y := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.In, 2), slot[T](c.Out, 0)
-	k := kernel.NewVolumeConv[T](v, kernel.ConvOptions{Winograd: c.Winograd})
+	k := kernel.NewVolumeConv[T](v, kernel.ConvOptions{Winograd: c.Winograd, Activation: c.Activation})
 	return func() error {
 		k.Run(c.Team, x, w, bias, y)
 		return nil
