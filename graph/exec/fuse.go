@@ -23,6 +23,8 @@ func fuse(g *graph.Graph, state constants) error {
 			spareExpand(b.G, n)
 		case name{"", "Mul"}:
 			spareExpand(b.G, n)
+		case name{"", "ReduceMean"}:
+			err = dropReduction(b, n)
 		case name{"", "BatchNormalization"}:
 			err = foldNorm(b, n, state)
 		case name{ops.Domain, "SGD"}:
@@ -115,6 +117,19 @@ func spareExpand(g *graph.Graph, n *graph.Node) {
 			g.SetInput(n, i, e.Inputs[0])
 		}
 	}
+}
+
+// dropReduction leaves out a mean of single elements.
+func dropReduction(b *ops.Builder, n *graph.Node) error {
+	x, y := n.Inputs[0], n.Outputs[0]
+	if x.Shape.Size() != y.Shape.Size() || slices.Contains(b.G.Outputs, y) {
+		return nil
+	}
+	z := b.Reshape(x, y.Shape...)
+	if b.Err != nil {
+		return b.Err
+	}
+	return replace(b.G, y, z)
 }
 
 // joinStep takes the step of a weight matrix together with the product that is

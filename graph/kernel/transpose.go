@@ -6,6 +6,7 @@ type Transpose[E any] struct {
 	tile  transposeTile
 	count int // tiles' worth of outer positions
 	strip int // rows of a tile per unit
+	block func(rows, cols int, src []E, srcRow int, dst []E, dstRow int)
 	y, x  []E
 	body  func(*Worker, int)
 }
@@ -43,6 +44,10 @@ func NewTranspose[E any](shape, perm []int) *Transpose[E] {
 		t.count = 0
 	}
 	t.strip = max(1, unitSize/max(1, t.tile.cols))
+	t.block = transposeBlock[E]
+	if f, ok := any(tilings[float32]()[0].transpose).(func(int, int, []E, int, []E, int)); ok {
+		t.block = f
+	}
 	t.body = t.unit
 	return t
 }
@@ -119,17 +124,21 @@ func (p *Transpose[E]) move(i, first, last int) {
 		copy(p.y[atY:atY+t.cols], p.x[atX:atX+t.cols])
 		return
 	}
-	const block = 16
-	for col := 0; col < t.cols; col += block {
-		for row := first; row < last; row += block {
-			for r := row; r < min(row+block, last); r++ {
-				to := p.y[atY+r*t.rowY+col:][:min(block, t.cols-col)]
-				from := atX + col*t.colX + r
-				for c := range to {
-					to[c] = p.x[from]
-					from += t.colX
-				}
-			}
+	const width, height = 16, 64
+	for col := 0; col < t.cols; col += width {
+		for row := first; row < last; row += height {
+			p.block(min(width, t.cols-col), min(height, last-row), p.x[atX+col*t.colX+row:], t.colX, p.y[atY+row*t.rowY+col:], t.rowY)
+		}
+	}
+}
+
+// transposeBlock is transpose for elements of any type.
+func transposeBlock[E any](rows, cols int, src []E, srcRow int, dst []E, dstRow int) {
+	for j := range cols {
+		to, from := dst[j*dstRow:j*dstRow+rows], j
+		for i := range to {
+			to[i] = src[from]
+			from += srcRow
 		}
 	}
 }

@@ -25,40 +25,45 @@ func TestTranspose(t *testing.T) {
 		{[]int{70, 20, 30, 3}, []int{2, 0, 3, 1}},
 	} {
 		t.Run(fmt.Sprintf("%v/%v", c.shape, c.perm), func(t *testing.T) {
-			x := make([]int64, product(c.shape))
-			for i := range x {
-				x[i] = int64(i)
-			}
-			inverse := make([]int, len(c.perm))
-			shape := make([]int, len(c.perm))
-			for i, p := range c.perm {
-				shape[i], inverse[p] = c.shape[p], i
-			}
-			for _, threads := range []int{1, 2, 3} {
-				team := NewTeam(threads)
-				y := make([]int64, len(x))
-				NewTranspose[int64](c.shape, c.perm).Run(team, y, x)
-				from := make([]int, len(shape))
-				coordinates(shape, func(flat int, at []int) {
-					for i, p := range c.perm {
-						from[p] = at[i]
-					}
-					if want := x[flatten(c.shape, from)]; y[flat] != want {
-						t.Fatalf("element %v is %d, want %d", at, y[flat], want)
-					}
-				})
-				back := make([]int64, len(x))
-				NewTranspose[int64](shape, inverse).Run(team, back, y)
-				if !slices.Equal(back, x) {
-					t.Fatal("transposing back does not give the input")
-				}
-				team.Close()
-			}
+			testPermutation[int64](t, c.shape, c.perm)
+			testPermutation[float32](t, c.shape, c.perm)
 		})
 	}
 	p := NewTranspose[float32]([]int{500, 300}, []int{1, 0})
 	x, y := make([]float32, 500*300), make([]float32, 500*300)
 	noAllocs(t, func(team *Team) { p.Run(team, y, x) })
+}
+
+func testPermutation[E int64 | float32](t *testing.T, shapeX, perm []int) {
+	x := make([]E, product(shapeX))
+	for i := range x {
+		x[i] = E(i)
+	}
+	inverse := make([]int, len(perm))
+	shape := make([]int, len(perm))
+	for i, p := range perm {
+		shape[i], inverse[p] = shapeX[p], i
+	}
+	for _, threads := range []int{1, 2, 3} {
+		team := NewTeam(threads)
+		y := make([]E, len(x))
+		NewTranspose[E](shapeX, perm).Run(team, y, x)
+		from := make([]int, len(shape))
+		coordinates(shape, func(flat int, at []int) {
+			for i, p := range perm {
+				from[p] = at[i]
+			}
+			if want := x[flatten(shapeX, from)]; y[flat] != want {
+				t.Fatalf("element %v is %v, want %v", at, y[flat], want)
+			}
+		})
+		back := make([]E, len(x))
+		NewTranspose[E](shape, inverse).Run(team, back, y)
+		if !slices.Equal(back, x) {
+			t.Fatal("transposing back does not give the input")
+		}
+		team.Close()
+	}
 }
 
 func BenchmarkTranspose(b *testing.B) {
