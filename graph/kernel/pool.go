@@ -116,7 +116,7 @@ func NewMaxPool[T Float](spec PoolSpec) *MaxPool[T] {
 }
 
 // Forward writes y and, unless index is nil, where in its plane of x each
-// maximum was found, -1 if nowhere.
+// maximum was found, -1 if nowhere. Without index a zero may lose its sign.
 func (p *MaxPool[T]) Forward(t *Team, y []T, index []int32, x []T) {
 	p.y, p.index, p.x = y, index, x
 	t.For(p.units(), p.forward)
@@ -135,7 +135,7 @@ func (p *MaxPool[T]) forwardUnit(w *Worker, unit int) {
 	n := s.OH * s.OW
 	best, where := scratchOf[T](w, 0, n+poolLanes), w.Int32(0, n+poolLanes)
 	for i, last := p.planes(unit); i < last; i++ {
-		if p.isPlain && p.forwardPlain(i, where) {
+		if p.isPlain && p.forwardPlain(i, where) || p.index == nil && p.forwardDense(w, i) {
 			continue
 		}
 		Fill(best, T(math.Inf(-1)))
@@ -162,6 +162,38 @@ func (p *MaxPool[T]) forwardPlain(i int, where []int32) bool {
 	}
 	x, y = plane(x, i, s.H*s.W), plane(y, i, s.OH*s.OW)
 	vecInUse.pool2x2(&y[0], &where[0], &x[0], s.OH, s.OW, s.W)
+	return true
+}
+
+// forwardDense pools a plane, nobody asking where maxima lie, by first taking
+// the maximum over the rows of a window. Windows must not be dilated.
+func (p *MaxPool[T]) forwardDense(w *Worker, i int) bool {
+	s := &p.spec
+	if s.DilationH != 1 || s.DilationW != 1 {
+		return false
+	}
+	line := scratchOf[T](w, 0, s.W)
+	x, y := plane(p.x, i, s.H*s.W), plane(p.y, i, s.OH*s.OW)
+	for r, rows := range p.rows {
+		row := y[r*s.OW : (r+1)*s.OW]
+		if rows.taps == 0 {
+			Fill(row, T(math.Inf(-1)))
+			continue
+		}
+		copy(line, x[rows.start*s.W:])
+		for h := rows.start + 1; h < rows.start+rows.taps; h++ {
+			for j, v := range x[h*s.W : h*s.W+len(line)] {
+				line[j] = max(line[j], v)
+			}
+		}
+		for o, cols := range p.cols {
+			best := T(math.Inf(-1))
+			for _, v := range line[cols.start : cols.start+cols.taps] {
+				best = max(best, v)
+			}
+			row[o] = best
+		}
+	}
 	return true
 }
 

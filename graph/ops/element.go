@@ -15,6 +15,8 @@ type element interface {
 	copyRows(out, in *onnx.Tensor, w *walk) func() error
 	// transpose permutes axes.
 	transpose(team *kernel.Team, out, in *onnx.Tensor, perm []int) func() error
+	// concat joins tensors along an axis.
+	concat(team *kernel.Team, out *onnx.Tensor, parts []*onnx.Tensor, axis int) func() error
 	// fill sets every element of out to the only element of value; to zero
 	// when value is nil.
 	fill(out, value *onnx.Tensor) func() error
@@ -66,6 +68,20 @@ func (elementOf[T]) copyRows(out, in *onnx.Tensor, w *walk) func() error {
 				i += si
 			}
 		}
+		return nil
+	}
+}
+
+func (elementOf[T]) concat(team *kernel.Team, out *onnx.Tensor, parts []*onnx.Tensor, axis int) func() error {
+	var sizes []int
+	var data [][]T
+	for _, part := range parts {
+		sizes = append(sizes, product(part.Shape[axis:]))
+		data = append(data, onnx.Of[T](part))
+	}
+	y, k := onnx.Of[T](out), kernel.NewConcat[T](sizes)
+	return func() error {
+		k.Run(team, y, data)
 		return nil
 	}
 }

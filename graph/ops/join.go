@@ -93,18 +93,11 @@ func forwardConcat(c *Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	var steps []func() error
-	to, at := strides(c.Out[0].Shape), 0
-	for _, part := range c.In {
-		w := newWalk(part.Shape, []int{at * to[axis], 0}, to, strides(part.Shape))
-		step, err := copyWalk(c.Out[0], part, w)
-		if err != nil {
-			return nil, err
-		}
-		steps = append(steps, step)
-		at += part.Shape[axis]
+	e, err := elementFor(c.Out[0])
+	if err != nil {
+		return nil, err
 	}
-	return inOrder(steps), nil
+	return e.concat(c.Team, c.Out[0], c.In, axis), nil
 }
 
 // splitSizes returns the axis of a Split and the extents of its parts.
