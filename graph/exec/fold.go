@@ -79,19 +79,33 @@ func foldedWeights[T kernel.Float](conv, norm *graph.Node) [2]*onnx.Tensor {
 	return [2]*onnx.Tensor{onnx.FromSlice(newW, []int(conv.Inputs[1].Shape)...), onnx.FromSlice(newBias, len(newBias))}
 }
 
+// follower is the node that alone reads n's result, be it through views, and
+// whose result takes the same memory; nil if there is none.
+func follower(g *graph.Graph, n *graph.Node, l *layout) *graph.Node {
+	for {
+		y := n.Output(0)
+		if y == nil || len(y.Uses()) != 1 || slices.Contains(g.Outputs, y) {
+			return nil
+		}
+		n = y.Uses()[0].Node
+		if l.of[n.Output(0)] != l.of[y] {
+			return nil
+		}
+		if op, err := ops.Lookup(n); err != nil || !op.View {
+			return n
+		}
+	}
+}
+
 // activates returns the activation that n does to its result for the node that
 // alone reads it, and whose result takes the same memory; with no such node, the
 // zero value.
 func activates(g *graph.Graph, n *graph.Node, l *layout, state constants) kernel.Activation {
-	y := n.Output(0)
-	if y == nil || len(y.Uses()) != 1 || slices.Contains(g.Outputs, y) {
+	m := follower(g, n, l)
+	if m == nil {
 		return kernel.Activation{}
 	}
-	m := y.Uses()[0].Node
 	a := ops.Activation(m, state.fixed)
-	if a.Kind == kernel.NoActivation || l.of[m.Output(0)] != l.of[y] {
-		return kernel.Activation{}
-	}
 	switch (name{n.Domain, n.Op}) {
 	case name{"", "Gemm"}, name{ops.Domain, "ConvBeside"}:
 		return a

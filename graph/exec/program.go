@@ -151,14 +151,14 @@ func (p *Program) prepare(g *graph.Graph, n *graph.Node, l *layout, at func(*gra
 	}
 	state := constants(o.State)
 	if ops.Activation(n, state.fixed).Kind != kernel.NoActivation {
-		if m := n.Inputs[0].Producer(); m != nil && activates(g, m, l, state).Kind != kernel.NoActivation {
+		if m := shows(n.Inputs[0]).Producer(); m != nil && activates(g, m, l, state).Kind != kernel.NoActivation {
 			return nil // the producer did it
 		}
 	}
 	label := n.Op
 	c := &ops.Call{Node: n, Team: o.Team, Winograd: o.Winograd, Activation: activates(g, n, l, state)}
 	if c.Activation.Kind != kernel.NoActivation {
-		label += "+" + n.Outputs[0].Uses()[0].Node.Op
+		label += "+" + follower(g, n, l).Op
 	}
 	for _, v := range n.Inputs {
 		c.In = append(c.In, at(v))

@@ -55,14 +55,19 @@ func newConv[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Conv[T] {
 		}
 		return c
 	}
-	c.method = newMethod(correlation[T]{
-		tiling: tl, groups: g.Group, m: g.OutC / g.Group, channels: g.C / g.Group, images: g.N,
-		srcImage: g.C * g.H * g.W, srcPlane: g.H * g.W,
-		dstImage: g.OutC * g.OH * g.OW, dstPlane: g.OH * g.OW,
-	}, g.forward(), nil, opt.Winograd)
+	c.method = newMethod(correlationOf(tl, &g), g.forward(), nil, opt.Winograd)
 	c.weights.init(c.method.description(), c.packStrip)
 	c.weights.fixed = opt.FixedWeights
 	return c
+}
+
+func correlationOf[T Float](tl *tiling[T], g *ConvGeom) correlation[T] {
+	return correlation[T]{
+		tiling: tl, groups: g.Group, m: g.OutC / g.Group, channels: g.C / g.Group, images: g.N,
+		srcImage: g.C * g.H * g.W, srcPlane: g.H * g.W,
+		dstImage: g.OutC * g.OH * g.OW, dstPlane: g.OH * g.OW,
+		taps: g.KH * g.KW,
+	}
 }
 
 // Run computes y; bias may be nil.

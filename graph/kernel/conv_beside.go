@@ -56,16 +56,26 @@ const (
 // blocks and no transform is faster.
 func (g ConvGeom) BesideFits() bool {
 	g = g.withDefaults()
-	return g.N > 0 && g.N%BesideImages == 0 && (g.pointwise() || g.depthwise() || g.few())
+	if g.N == 0 || g.N%BesideImages != 0 {
+		return false
+	}
+	c, s := correlationOf(tilings[float32]()[0], &g), g.forward()
+	return g.depthwise() || !useWinograd(&c, &s, WinogradWherePays)
 }
 
 // Moves is how many elements Conv brings side by side and back.
 func (g ConvGeom) Moves() int {
 	g = g.withDefaults()
-	if depthwisePays(&g) || g.pointwise() && g.H*g.W > 1 && g.H*g.W%pickLanes != 0 {
-		return g.xSize() + g.ySize()
+	c, s := correlationOf(tilings[float32]()[0], &g), g.forward()
+	switch {
+	case depthwisePays(&g):
+	case g.flat() || plainPays(&s) || directPays(&c, &s):
+		return 0
+	case g.pointwise() || pixelwisePays(&c, &s):
+	default:
+		return 0
 	}
-	return 0
+	return g.xSize() + g.ySize()
 }
 
 // few tells whether so few channels are read that all taps together are what a

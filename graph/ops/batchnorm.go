@@ -10,7 +10,7 @@ import (
 
 func init() {
 	register(
-		Op{Name: "BatchNormalization", Since: []int{7, 9, 14, 15}, Infer: inferBatchNorm, Grad: gradBatchNorm, Axes: axesBatchNorm, InPlace: []int{0},
+		Op{Name: "BatchNormalization", Since: []int{7, 9, 14, 15}, Infer: inferBatchNorm, Grad: gradBatchNorm, Axes: axesBatchNorm, InPlace: []int{0}, Beside: besideBatchNorm,
 			Forward: kernels(runBatchNorm[float32], runBatchNorm[float64])},
 		Op{Domain: Domain, Name: "BatchNormalizationInferenceGrad", Infer: inferBatchNormGrad, Body: batchNormInferenceGradBody, InPlace: []int{0},
 			Forward: kernels(runBatchNormInferenceGrad[float32], runBatchNormInferenceGrad[float64])},

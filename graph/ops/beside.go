@@ -146,6 +146,22 @@ func besideConv(n *graph.Node) *Beside {
 	}}
 }
 
+// besideBatchNorm normalises pixels as if each were an image of its own, 16
+// elements wide.
+func besideBatchNorm(n *graph.Node) *Beside {
+	if checkInference(n) != nil {
+		return nil
+	}
+	return &Beside{Images: []int{0}, Build: func(b *Builder, in []*graph.Value) *graph.Value {
+		if b.Err != nil {
+			return nil
+		}
+		s := in[0].Shape
+		in[0] = b.Reshape(in[0], s[0]*s[1]*s[2], s[3], s[4])
+		return b.Reshape(b.OpA(n.Op, n.Attrs, in...), s...)
+	}}
+}
+
 func besideConcat(n *graph.Node) *Beside {
 	if n.Int("axis", 0) != 1 {
 		return nil
