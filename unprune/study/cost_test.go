@@ -1,11 +1,13 @@
 package study_test
 
 import (
+	"os"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/unprune/unprune/evalmetrics"
+	"github.com/unprune/unprune/models"
 	"github.com/unprune/unprune/unprune/data"
 	"github.com/unprune/unprune/unprune/study"
 	"github.com/unprune/unprune/unprune/unlearn"
@@ -143,4 +145,31 @@ methods:
 	}
 	f := int64(len(rows))
 	checkCosts(t, records, workload{forget: f, retain: int64(n.Train.Len()) - f, classes: 5, batch: 8})
+}
+
+// TestCostsRecorded compares the results of the study on ResNet-18, which are
+// committed, with the formulas.
+func TestCostsRecorded(t *testing.T) {
+	records, err := study.Load("../../docs/studies/unlearners-resnet-18")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open("../../docs/studies/unlearners-resnet-18.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s, err := study.ReadSpec(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forget := int64(0) // its images are labelled as the bundled ones
+	for _, y := range load(t, data.Train, models.LeNet5().Recipe).Y[:s.Samples] {
+		if y == 0 {
+			forget++
+		}
+	}
+	checkCosts(t, records, workload{
+		forget: forget, retain: int64(s.Samples) - forget, classes: 10, batch: int64(s.Recipe.Batch), statistics: true,
+	})
 }
