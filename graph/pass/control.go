@@ -22,6 +22,7 @@ type folder struct {
 	in       inliner // calls of local functions in bodies
 	b        *ops.Builder
 	expanded int // nodes that came from bodies
+	folded   int // elements of results that became constants
 }
 
 func newFolder(g *graph.Graph, keep map[string]bool) *folder {

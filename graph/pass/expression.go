@@ -129,7 +129,7 @@ func (im *Model) express(keep bool) ([]*graph.Value, error) {
 			continue
 		}
 		if !d.carries[n] {
-			if err := dropZeroBias(g, n, d); err != nil {
+			if err := im.dropZeroBias(n, d); err != nil {
 				return nil, err
 			}
 			continue
@@ -142,7 +142,7 @@ func (im *Model) express(keep bool) ([]*graph.Value, error) {
 		done := false
 		if !keep {
 			var err error
-			if done, err = e.evaluate(g); err != nil {
+			if done, err = im.evaluate(e); err != nil {
 				return nil, err
 			}
 		}
@@ -176,11 +176,12 @@ func (d derived) readOutside(g *graph.Graph, v *graph.Value) bool {
 	return slices.ContainsFunc(v.Uses(), func(u graph.Use) bool { return !d.constant[u.Node] && !shapeOnly(u) })
 }
 
-// evaluate computes the expression's nodes; their outputs become constants. It
-// stops, with false, where the result would be out of proportion to what it is
-// computed from: a file of a few bytes can ask for any size.
-func (e *expression) evaluate(g *graph.Graph) (bool, error) {
-	limit := maxFolded
+// evaluate computes an expression's nodes; their outputs become constants. It
+// stops, with false, where a result would be out of proportion to what it is
+// computed from, or all of them to the file: one of a few bytes can ask for any
+// size.
+func (im *Model) evaluate(e *expression) (bool, error) {
+	g, limit := im.Graph, maxFolded
 	for _, v := range e.leaves {
 		limit += 4 * v.Const.Len()
 	}
@@ -197,8 +198,10 @@ func (e *expression) evaluate(g *graph.Graph) (bool, error) {
 		if err := ops.Infer(n); err != nil {
 			return false, err
 		}
-		if slices.ContainsFunc(n.Outputs, func(v *graph.Value) bool { return v != nil && v.Shape.Size() > limit }) {
-			return false, nil
+		for _, v := range n.Outputs {
+			if v != nil && (v.Shape.Size() > limit || !im.affordable(v.Shape.Size())) {
+				return false, nil
+			}
 		}
 		if shapeOnly(graph.Use{Node: n}) {
 			if err := foldShape(g, n); err != nil {
@@ -217,7 +220,8 @@ func (e *expression) evaluate(g *graph.Graph) (bool, error) {
 
 // dropZeroBias removes a bias that stands for none: an exporter that does not
 // optimise writes zeros of the weight's extent for it.
-func dropZeroBias(g *graph.Graph, n *graph.Node, d derived) error {
+func (im *Model) dropZeroBias(n *graph.Node, d derived) error {
+	g := im.Graph
 	out := n.Output(0)
 	for _, u := range slices.Clone(out.Uses()) {
 		bias := u.Slot == 2 && u.Node.Domain == "" && slices.Contains([]string{"Conv", "ConvTranspose", "Gemm"}, u.Node.Op)
@@ -229,7 +233,7 @@ func dropZeroBias(g *graph.Graph, n *graph.Node, d derived) error {
 			if e == nil {
 				return nil
 			}
-			if done, err := e.evaluate(g); err != nil || !done {
+			if done, err := im.evaluate(e); err != nil || !done {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/unprune/unprune/graph"
@@ -11,11 +12,14 @@ import (
 // float32: initializers get a float32 master copy, inputs are converted behind
 // the signature and outputs in front of it, and conversions to half precision
 // go to float32. It returns the types that the initializers had.
-func single(g *graph.Graph) (map[string]onnx.DType, error) {
-	stored := map[string]onnx.DType{}
+func (im *Model) single() (map[string]onnx.DType, error) {
+	g, stored := im.Graph, map[string]onnx.DType{}
 	for _, v := range g.Inits {
 		if !half(v.DType) {
 			continue
+		}
+		if !im.affordable(v.Const.Len()) { // calls of a function may share one
+			return nil, fmt.Errorf("pass: in single precision the constants take much more memory than the file")
 		}
 		full, err := onnx.Convert(v.Const, onnx.Float32)
 		if err != nil {

@@ -18,7 +18,9 @@ type Model struct {
 	Params []*Param     // in graph order
 	Notes  []string     // what the import found and did, one sentence each
 
-	budget int // elements that copies of initializers may still take
+	// Elements that copies of initializers and results of expressions may take
+	// together, and have taken.
+	allowed, taken int
 }
 
 // Options of an import. The zero value is what Import does.
@@ -85,14 +87,14 @@ func (o Options) Import(m *onnx.Model) (*Model, error) {
 	if err := constants(g); err != nil {
 		return nil, err
 	}
-	halves, err := single(g)
+	halves, err := im.single()
 	if err != nil {
 		return nil, err
 	}
 	if len(halves) > 0 {
 		im.note("%d half-precision initializers are float32 master copies from here on; the file that is written has them in half precision again", len(halves))
 	}
-	if err := casts(g); err != nil {
+	if err := im.casts(); err != nil {
 		return nil, err
 	}
 	g.Prune()
@@ -169,7 +171,8 @@ func constants(g *graph.Graph) error {
 // casts settles conversions whose result is known: CastLike becomes Cast; a
 // Cast of a constant to its own type disappears, one of a constant that is no
 // parameter (a mask of bools, say) becomes its result.
-func casts(g *graph.Graph) error {
+func (im *Model) casts() error {
+	g := im.Graph
 	for _, n := range slices.Clone(g.Nodes) {
 		if n.Domain != "" {
 			continue
@@ -188,7 +191,7 @@ func casts(g *graph.Graph) error {
 			g.ReplaceUses(out, in) // Prune removes n
 			continue
 		}
-		if splittable(in) {
+		if splittable(in) || !im.affordable(in.Const.Len()) {
 			continue
 		}
 		if err := ops.Infer(n); err != nil {
@@ -221,7 +224,7 @@ func (im *Model) untie(o Options) {
 			continue
 		}
 		own := in
-		if splittable(in) && !o.KeepTied && im.affordable(in) {
+		if splittable(in) && !o.KeepTied && im.affordable(in.Const.Len()) {
 			// The Identity carried the name of the parameter that was merged.
 			name := out.Name
 			_ = g.Rename(out, g.Unique(name)) // a unique name is free
@@ -238,7 +241,7 @@ func (im *Model) untie(o Options) {
 		}
 		readers := slices.DeleteFunc(slices.Clone(v.Uses()), shapeOnly)
 		for _, u := range readers[min(1, len(readers)):] {
-			if !im.affordable(v) {
+			if !im.affordable(v.Const.Len()) {
 				im.note("initializer %q stays shared by %d nodes: copies would take much more memory than the file", v.Name, len(readers))
 				break
 			}
@@ -252,20 +255,25 @@ func (im *Model) untie(o Options) {
 	}
 }
 
-// affordable reports whether one more copy of v keeps all copies within a
-// multiple of the file's own weights, and counts it.
-func (im *Model) affordable(v *graph.Value) bool {
+// affordable reports whether n more elements keep copies of initializers and
+// results of expressions within a multiple of the file's own weights, and counts
+// them.
+func (im *Model) affordable(n int) bool {
 	const factor, spare = 8, 1 << 22 // elements
-	if im.budget == 0 {
-		im.budget = spare
+	if im.allowed == 0 {
+		im.allowed = spare
+		counted := map[*onnx.Tensor]bool{} // calls of a function share its constants
 		for _, w := range im.Graph.Inits {
-			im.budget += factor * w.Const.Len()
+			if !counted[w.Const] {
+				counted[w.Const] = true
+				im.allowed += factor * w.Const.Len()
+			}
 		}
 	}
-	if v.Const.Len() > im.budget {
+	if n > im.allowed-im.taken {
 		return false
 	}
-	im.budget -= v.Const.Len()
+	im.taken += n
 	return true
 }
 
@@ -333,7 +341,7 @@ func (im *Model) unhook() map[string]hooked {
 		}
 		w, m := maskedPair(n)
 		out := n.Output(0)
-		if w == nil || slices.Contains(g.Outputs, out) {
+		if w == nil || slices.Contains(g.Outputs, out) || !im.affordable(w.Const.Len()) {
 			continue
 		}
 		value := cloneTensor(w.Const)

@@ -154,8 +154,14 @@ func fold(g *graph.Graph, keep map[string]bool) error {
 	return nil
 }
 
-// maxFolded is the largest result, in elements, that is kept as a constant.
-const maxFolded = 1 << 16
+// maxFolded is the largest result, in elements, that is kept as a constant, and
+// allFolded what all results may have; once they do, only those of at most
+// smallFolded elements are kept, such as extents.
+const (
+	maxFolded   = 1 << 16
+	allFolded   = 1 << 24
+	smallFolded = 64
+)
 
 // node infers n and replaces it when its value is known.
 func (f *folder) node(n *graph.Node) error {
@@ -166,8 +172,14 @@ func (f *folder) node(n *graph.Node) error {
 	if !ofShape && !(foldable(n) && !slices.ContainsFunc(n.Inputs, func(v *graph.Value) bool { return !f.constant(v) })) {
 		return nil
 	}
-	if slices.ContainsFunc(n.Outputs, func(v *graph.Value) bool { return v != nil && v.Shape.Size() > maxFolded }) {
-		return nil
+	for _, v := range n.Outputs {
+		if v == nil || v.Shape.Size() <= smallFolded {
+			continue
+		}
+		if v.Shape.Size() > maxFolded || f.folded+v.Shape.Size() > allFolded {
+			return nil
+		}
+		f.folded += v.Shape.Size()
 	}
 	if ofShape {
 		return foldShape(f.g, n)

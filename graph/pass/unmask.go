@@ -13,10 +13,11 @@ func Unmask(m *onnx.Model) (*onnx.Model, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := casts(g); err != nil { // masks may be bools
+	im := &Model{Graph: g}
+	if err := im.casts(); err != nil { // masks may be bools
 		return nil, 0, err
 	}
-	found := len((&Model{Graph: g}).unhook())
+	found := len(im.unhook())
 	if found == 0 {
 		return m, 0, nil
 	}
