@@ -5,15 +5,10 @@ package kernel
 // what is transposed is A, once for all units, and the result.
 type flipped[T Float] struct {
 	rows, width   int // of a tile: columns and rows of C
-	block         int // columns of C of a unit
 	slabs, panels int
 	a             []T // packed: [slab][panel][k][width]
 	packing       func(w *Worker, unit int)
 }
-
-// flippedStrips is how many tiles of a unit share a panel in the first-level
-// cache.
-const flippedStrips = 2
 
 // flip prepares the product so if it pays.
 func (g *Gemm[T]) flip() {
@@ -22,7 +17,6 @@ func (g *Gemm[T]) flip() {
 	}
 	f := &flipped[T]{rows: even(g.N, g.tiling.rows), width: panelWidth(g.M, g.tiling.cols)}
 	f.slabs, f.panels = ceilDiv(g.K, g.split.depth), ceilDiv(g.M, f.width)
-	f.block = f.rows * flippedStrips
 	f.packing = g.packFlipped
 	g.flipped, g.body = f, g.flippedUnit
 }
@@ -32,7 +26,7 @@ func (g *Gemm[T]) runFlipped(t *Team) {
 	memory := t.borrow()
 	f.a = scratchOf[T](memory, slotA, f.panels*f.width*g.K)
 	t.For(f.slabs*f.panels, f.packing)
-	t.For(ceilDiv(g.N, f.block), g.body)
+	t.For(ceilDiv(g.N, f.rows), g.body)
 	f.a = nil
 	t.giveBack(memory)
 }
@@ -56,8 +50,9 @@ func (g *Gemm[T]) packFlipped(_ *Worker, unit int) {
 // flippedUnit computes some columns of C.
 func (g *Gemm[T]) flippedUnit(w *Worker, unit int) {
 	f := g.flipped
-	j0, j1 := unit*f.block, min((unit+1)*f.block, g.N)
-	c := scratchOf[T](w, slotC, (j1-j0)*g.M)
+	j := unit * f.rows
+	rows := min(f.rows, g.N-j)
+	c := scratchOf[T](w, slotC, rows*g.M)
 	for slab := range f.slabs {
 		flags := wholeRows
 		if slab > 0 {
@@ -70,13 +65,9 @@ func (g *Gemm[T]) flippedUnit(w *Worker, unit int) {
 			p0, p1, a := g.slabOf(slab, panel)
 			i := panel * f.width
 			cols := min(f.width, g.M-i)
-			for j := j0; j < j1; j += f.rows {
-				rows := min(f.rows, j1-j)
-				g.tiling.tile(rows, cols)(p1-p0, g.b[j*g.bCol+p0:], g.bCol, 1, a, f.width,
-					c[(j-j0)*g.M+i:], g.M, cols, g.biasAt(i, j), flags)
-			}
+			g.tiling.tile(rows, cols)(p1-p0, g.b[j*g.bCol+p0:], g.bCol, 1, a, f.width, c[i:], g.M, cols, g.biasAt(i, j), flags)
 		}
 	}
 	activateRest(g.opt.Activation, c)
-	g.tiling.transpose(j1-j0, g.M, c, g.M, g.c[j0:], g.opt.LDC)
+	g.tiling.transpose(rows, g.M, c, g.M, g.c[j:], g.opt.LDC)
 }

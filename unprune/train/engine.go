@@ -52,6 +52,7 @@ type Engine struct {
 
 	state     map[string]*onnx.Tensor // weights, masks, optimizer slots, gradient sums
 	masks     *sparsity.Masks
+	masking   bool       // some masks may have zeros
 	narrowed  *narrowing // takes the steps while masks are held; nil: the whole network does
 	decided   bool       // whether narrowed is nil for good
 	optimizer ops.Optimizer
@@ -156,7 +157,7 @@ func (e *Engine) Masks() *sparsity.Masks { return e.masks }
 // SetMasks holds weights at zero from now on; nil frees all of them.
 func (e *Engine) SetMasks(masks *sparsity.Masks) error {
 	e.renew()
-	e.masks = masks
+	e.masks, e.masking = masks, masks != nil
 	for _, l := range e.layers {
 		t := e.state[autodiff.MaskName(l.Name)]
 		fill(t, 1)

@@ -184,6 +184,7 @@ func (e *Engine) newNarrowing(n *pass.Narrowing, cuts map[string]*cut) (*narrowi
 		return nil, err
 	}
 	inner.noise = &noise{seed: e.noise.seed, from: n}
+	inner.masking = true
 	w := &narrowing{Engine: inner}
 	for _, name := range e.weights.Names {
 		wide, small := e.state[name], inner.state[name]

@@ -18,7 +18,8 @@ type programKey struct {
 	batch    int
 	training bool
 	loss     autodiff.Loss
-	count    int // of classes (classesKind), of directions (dotsKind)
+	count    int  // of classes (classesKind), of directions (dotsKind)
+	masked   bool // an update keeps to masks
 }
 
 type kind int
@@ -114,7 +115,7 @@ func (e *Engine) step(t unprune.Term) (*compiled, error) {
 }
 
 func (e *Engine) train(kind kind, t unprune.Term, o autodiff.TrainOptions) (*compiled, error) {
-	k := programKey{kind: kind, batch: len(t.Index), training: !t.Eval, loss: lossKind(t)}
+	k := programKey{kind: kind, batch: len(t.Index), training: !t.Eval, loss: lossKind(t), masked: o.Optimizer != nil && e.masking}
 	return e.cached(k, func() (*compiled, error) {
 		g, err := e.specialise(k)
 		if err != nil {
@@ -125,7 +126,7 @@ func (e *Engine) train(kind kind, t unprune.Term, o autodiff.TrainOptions) (*com
 		}
 		o.Logits, o.Params, o.State = e.model.Logits.Name, e.params, e.statsOf(g)
 		o.Weighted, o.Loss = true, k.loss
-		if o.Optimizer != nil {
+		if k.masked {
 			o.Masked = e.masked()
 		}
 		if err := autodiff.Train(g, o); err != nil {
@@ -148,7 +149,8 @@ func (e *Engine) statsOf(g *graph.Graph) []string {
 
 // apply applies the optimizer to the gradient sums.
 func (e *Engine) apply() (*compiled, error) {
-	return e.cached(programKey{kind: updateKind}, func() (*compiled, error) {
+	k := programKey{kind: updateKind, masked: e.masking}
+	return e.cached(k, func() (*compiled, error) {
 		g := graph.New("update", 17)
 		var params, grads []*graph.Value
 		for _, name := range e.params {
@@ -156,7 +158,11 @@ func (e *Engine) apply() (*compiled, error) {
 			params = append(params, g.AddInput(name, w.DType, w.Shape...))
 			grads = append(grads, g.AddInput(autodiff.GradName(name), w.DType, w.Shape...))
 		}
-		if err := autodiff.Update(g, e.optimizer, params, grads, e.masked()); err != nil {
+		var masked []string
+		if k.masked {
+			masked = e.masked()
+		}
+		if err := autodiff.Update(g, e.optimizer, params, grads, masked); err != nil {
 			return nil, err
 		}
 		return e.compile(g, e.state, e.into(g))
@@ -174,6 +180,7 @@ func (e *Engine) into(g *graph.Graph) map[string]string {
 	return m
 }
 
+// masked lists the parameters that have a mask.
 func (e *Engine) masked() []string {
 	names := make([]string, len(e.layers))
 	for i, l := range e.layers {
