@@ -157,13 +157,16 @@ func runMaxPool[T kernel.Float](c *Call) (func() error, error) {
 	index, places := make([]int32, len(y)), onnx.Of[int64](c.Out[1])
 	byColumns := len(w.in) == 2 && c.Node.Int("storage_order", 0) == 1
 	number := eachPlane(c.Team, spec.Planes, spec.OH*spec.OW, func(image int) {
-		size := spec.OH * spec.OW
-		for i := image * size; i < (image+1)*size; i++ {
-			at := int(index[i])
-			if byColumns {
-				at = at%spec.W*spec.H + at/spec.W
+		size, first := spec.OH*spec.OW, int64(image*spec.H*spec.W)
+		from := index[image*size : (image+1)*size]
+		to := places[image*size:][:len(from)]
+		for i, at := range from {
+			to[i] = first + int64(at)
+		}
+		if byColumns {
+			for i, at := range from {
+				to[i] = first + int64(int(at)%spec.W*spec.H+int(at)/spec.W)
 			}
-			places[i] = int64(image*spec.H*spec.W + at)
 		}
 	})
 	return func() error {

@@ -105,15 +105,21 @@ func tile(set vectorSet, rows, vectors int) {
 		for j := range bv {
 			bv[j] = set.vector()
 		}
+		term := func() {
+			for j := range bv {
+				set.load(Mem{Base: b, Disp: j * lanes * 4}, bv[j], masked && j == vectors-1)
+			}
+			for i := range acc {
+				set.multiplyAdd(aRow.at(a, i), bv, acc[i])
+			}
+			ADDQ(aCol, a)
+			ADDQ(bRow, b)
+		}
+		if set.masksCost() && !masked {
+			rounds(k, name, term)
+		}
 		Label(name.of("loop"))
-		for j := range bv {
-			set.load(Mem{Base: b, Disp: j * lanes * 4}, bv[j], masked && j == vectors-1)
-		}
-		for i := range acc {
-			set.multiplyAdd(aRow.at(a, i), bv, acc[i])
-		}
-		ADDQ(aCol, a)
-		ADDQ(bRow, b)
+		term()
 		DECQ(k)
 		JNZ(LabelRef(name.of("loop")))
 		Label(name.of("epilogue"))
@@ -140,6 +146,27 @@ func tile(set vectorSet, rows, vectors int) {
 	tileEnd(set, rows).epilogue(set, acc, true, "")
 	set.leave()
 	RET()
+}
+
+// termsPerRound is how many terms a round sums: with rounds as few as these,
+// the processor foresees the end of a sum of some hundred terms, and begins the
+// next tile while it finishes one.
+const termsPerRound = 4
+
+// rounds sums as many rounds as there are in k terms, and leaves k with the
+// rest. If there is none, it goes on behind the loop over single terms.
+func rounds(k Register, name suffix, term func()) {
+	SUBQ(Imm(termsPerRound), k)
+	JL(LabelRef(name.of("few")))
+	Label(name.of("round"))
+	for range termsPerRound {
+		term()
+	}
+	SUBQ(Imm(termsPerRound), k)
+	JGE(LabelRef(name.of("round")))
+	Label(name.of("few"))
+	ADDQ(Imm(termsPerRound), k)
+	JZ(LabelRef(name.of("epilogue")))
 }
 
 // prefetch fetches the rows of C that will be added to, while the sum runs.
