@@ -152,30 +152,34 @@ methods:
 	checkCosts(t, records, workload{forget: f, retain: int64(n.Train.Len()) - f, classes: 5, batch: 8})
 }
 
-// TestCostsRecorded compares the results of the study on ResNet-18, which are
-// committed, with the formulas.
+// TestCostsRecorded compares the committed results of the studies of all
+// unlearners with the formulas.
 func TestCostsRecorded(t *testing.T) {
-	const name = "../../docs/studies/unlearners-resnet-18"
-	records, err := study.Load(name)
-	if err != nil {
-		t.Fatal(err)
+	images := load(t, data.Train, models.LeNet5().Recipe).Y
+	for name, statistics := range map[string]bool{"unlearners-lenet-5": false, "unlearners-resnet-18": true} {
+		t.Run(name, func(t *testing.T) {
+			records, err := study.Load("../../docs/studies/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.Open("../../docs/studies/" + name + ".yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			s, err := study.ReadSpec(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := workload{classes: 10, batch: int64(s.Recipe.Batch), statistics: statistics}
+			for _, y := range images[:s.Samples] { // both forget class 0
+				if y == 0 {
+					w.forget++
+				} else {
+					w.retain++
+				}
+			}
+			checkCosts(t, records, w)
+		})
 	}
-	f, err := os.Open(name + ".yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	s, err := study.ReadSpec(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := workload{classes: 10, batch: int64(s.Recipe.Batch), statistics: true}
-	for _, y := range load(t, data.Train, models.LeNet5().Recipe).Y[:s.Samples] { // of its images
-		if y == 0 {
-			w.forget++
-		} else {
-			w.retain++
-		}
-	}
-	checkCosts(t, records, w)
 }
