@@ -194,10 +194,11 @@ func (c *BesideConv[T]) productUnit(w *Worker, unit int) {
 	p0, p1, s0, s1 := c.span(unit, c.Geom.Group*c.strips())
 	first, end := c.row(s0), c.row(s1)
 	for p := p0; p < p1; p += besidePixels {
-		c.product(w, p, min(p+besidePixels, p1), s0, s1)
-	}
-	for p := p0; p < p1; p++ {
-		activateRest(c.activation, c.result(p, first, end))
+		few := min(p+besidePixels, p1)
+		c.product(w, p, few, s0, s1)
+		for q := p; q < few; q++ {
+			activateRest(c.activation, c.result(q, first, end))
+		}
 	}
 }
 
