@@ -44,7 +44,9 @@
 // convolution and its input gradient are correlations (correlation.go),
 // computed either as one product whose right side is laid out on the fly
 // (implicit.go, sample.go) or, for small images, pixel by pixel (pixelwise.go),
-// or by Winograd's transforms (winograd.go, which states their error).
+// or by Winograd's transforms (winograd.go, which states their error). Of images
+// that lie side by side already, [N/16 H W C 16], conv_beside.go is the
+// convolution.
 //
 // The Go twin is the oracle of the tests and what other processors run.
 package kernel
