@@ -68,3 +68,16 @@ func testBesideConv[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom
 	}
 	y.check(t, "y")
 }
+
+func TestBesideConvAllocatesNothing(t *testing.T) {
+	for _, g := range []ConvGeom{
+		{N: 32, C: 3, H: 5, W: 5, OutC: 8, KH: 3, KW: 3},
+		{N: 32, C: 20, H: 5, W: 5, OutC: 20, KH: 3, KW: 3},
+		{N: 32, C: 20, H: 5, W: 5, OutC: 20, KH: 3, KW: 3, Group: 20},
+	} {
+		c := NewBesideConv[float32](g, ConvOptions{})
+		g = c.Geom
+		x, w, y := make([]float32, g.xSize()), make([]float32, g.wSize()), make([]float32, g.ySize())
+		noAllocs(t, func(team *Team) { c.Run(team, x, w, nil, y) })
+	}
+}
