@@ -3,6 +3,7 @@ package exec
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/unprune/unprune/graph"
@@ -157,6 +158,33 @@ func TestActivations(t *testing.T) {
 			near(t, z.Name, run(t, p, z.Name), run(t, compiled(t, alone, nil), z.Name))
 		})
 	}
+}
+
+// TestPooledSums: a sum over planes of a spread gradient becomes one of the pooled
+// gradient, a sum along rows does not.
+func TestPooledSums(t *testing.T) {
+	sums := map[string][]float32{}
+	for _, name := range []string{"planes", "rows first"} {
+		g := graph.New("pooled", 17)
+		b := ops.NewBuilder(g)
+		x := g.AddInput("x", onnx.Float32, 2, 3, 6, 6)
+		pooled := b.Node("MaxPool", 2, []*graph.Value{x}, onnx.AttrInts("kernel_shape", 3, 2), onnx.AttrInts("strides", 2, 2))
+		spread := b.Own("MaxPoolGrad", 1, pooled, onnx.AttrInts("input_shape", 2, 3, 6, 6))[0]
+		sum := b.ReduceSum(spread, false, 0, 2, 3)
+		if name != "planes" {
+			sum = b.ReduceSum(b.ReduceSum(spread, true, 3), false, 0, 2, 3)
+		}
+		if b.Err != nil {
+			t.Fatal(b.Err)
+		}
+		g.AddOutput(sum)
+		p := compiled(t, g, nil)
+		if spreads := slices.ContainsFunc(p.steps, func(s step) bool { return s.node.Op == "MaxPoolGrad" }); spreads == (name == "planes") {
+			t.Errorf("%s: spreads the gradient: %v", name, spreads)
+		}
+		sums[name] = slices.Clone(run(t, p, sum.Name))
+	}
+	near(t, "sum", sums["planes"], sums["rows first"])
 }
 
 func compiled(t *testing.T, g *graph.Graph, state map[string]*onnx.Tensor) *Program {

@@ -27,6 +27,8 @@ func fuse(g *graph.Graph, state constants) error {
 			err = dropReduction(b, n)
 		case name{"", "BatchNormalization"}:
 			err = foldNorm(b, n, state)
+		case name{"", "ReduceSum"}:
+			err = sumPooled(b, n)
 		case name{ops.Domain, "SGD"}:
 			err = joinStep(b, n)
 		}
@@ -130,6 +132,20 @@ func dropReduction(b *ops.Builder, n *graph.Node) error {
 		return b.Err
 	}
 	return replace(b.G, y, z)
+}
+
+// sumPooled sums the pooled gradient instead of what MaxPoolGrad spreads it to: a
+// bias needs the sums over whole planes, which are the same.
+func sumPooled(b *ops.Builder, n *graph.Node) error {
+	m := n.Inputs[0].Producer()
+	if m == nil || m.Domain != ops.Domain || m.Op != "MaxPoolGrad" || !ops.SumsPlanes(n) {
+		return nil
+	}
+	y := b.OpA("ReduceSum", n.Attrs, append([]*graph.Value{m.Inputs[0]}, n.Inputs[1:]...)...)
+	if b.Err != nil {
+		return b.Err
+	}
+	return replace(b.G, n.Outputs[0], y)
 }
 
 // joinStep takes the step of a weight matrix together with the product that is

@@ -3,6 +3,7 @@ package ops
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/kernel"
@@ -67,6 +68,21 @@ func repeatedAxes(small, large graph.Shape) []int {
 		}
 	}
 	return axes
+}
+
+// SumsPlanes tells whether n, a ReduceSum, sums over all spatial axes of images,
+// whatever else it sums over.
+func SumsPlanes(n *graph.Node) bool {
+	axes, _, err := reduceAxes(n)
+	if err != nil {
+		return false
+	}
+	for i := 2; i < len(n.Inputs[0].Shape); i++ {
+		if !slices.Contains(axes, i) {
+			return false
+		}
+	}
+	return true
 }
 
 // reduceAxes returns the axes that n reduces, ascending, and whether they stay
