@@ -50,10 +50,22 @@ func foldNorm(b *ops.Builder, n *graph.Node, state constants) error {
 	if b.Err != nil {
 		return b.Err
 	}
-	return replace(b.G, n.Outputs[0], y)
+	if err := replace(b.G, n.Outputs[0], y); err != nil {
+		return err
+	}
+	// What is folded goes at once: the collector can have the weights that a caller
+	// does not keep.
+	if err := b.G.RemoveNode(conv); err != nil {
+		return err
+	}
+	if len(w.Uses()) == 0 {
+		return b.G.RemoveInit(w)
+	}
+	return nil
 }
 
-// foldedWeights are the new weights and biases, worked out in float64.
+// foldedWeights are the new weights and biases, their factors and offsets worked
+// out in float64.
 func foldedWeights[T kernel.Float](conv, norm *graph.Node) [2]*onnx.Tensor {
 	vector := func(v *graph.Value) []T {
 		if v == nil {
@@ -67,9 +79,7 @@ func foldedWeights[T kernel.Float](conv, norm *graph.Node) [2]*onnx.Tensor {
 	newW, newBias := make([]T, len(w)), make([]T, len(scale))
 	for c := range scale {
 		factor := float64(scale[c]) / math.Sqrt(float64(variance[c])+epsilon)
-		for i := c * row; i < (c+1)*row; i++ {
-			newW[i] = T(float64(w[i]) * factor)
-		}
+		kernel.Scale(newW[c*row:(c+1)*row], T(factor), w[c*row:(c+1)*row])
 		offset := -float64(mean[c])
 		if bias != nil {
 			offset += float64(bias[c])

@@ -50,6 +50,7 @@ type step struct {
 // must not be changed while the program is used.
 func Compile(g *graph.Graph, o Options) (*Program, error) {
 	g = g.Clone()
+	g.Source = nil // a program is not written
 	if err := pass.Contract(g); err != nil {
 		return nil, err
 	}

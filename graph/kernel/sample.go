@@ -66,10 +66,7 @@ const nowhere = math.MinInt
 // picks lists the moves for pixels first to first+15 of images that lie
 // imageSize elements apart. Pixels from end on become zero.
 func (s *sampling) picks(first, end, imageSize int) []pick {
-	taps := make([]reads, len(s.taps))
-	for t := range taps {
-		taps[t] = s.reads(s.taps[t], first, end, imageSize)
-	}
+	taps := s.reads(first, end, imageSize)
 	var list []pick
 	for t := 0; t < len(taps); {
 		n := 1
@@ -89,17 +86,27 @@ func (s *sampling) picks(first, end, imageSize int) []pick {
 	return list
 }
 
-// reads works out what one tap of 16 pixels reads.
-func (s *sampling) reads(t tap, first, end, imageSize int) reads {
-	var r reads
-	for lane := range r {
-		r[lane] = nowhere
-		q, pixels := first+lane, s.rows*s.cols
-		if at, inside := s.read(q%pixels, t); inside && q < end {
-			r[lane] = q/pixels*imageSize + at
+// reads works out what each tap of 16 pixels reads.
+func (s *sampling) reads(first, end, imageSize int) []reads {
+	var pixels [pickLanes]struct{ image, h, w int }
+	n := min(max(end-first, 0), pickLanes)
+	for lane := range n {
+		image, pixel := (first+lane)/(s.rows*s.cols), (first+lane)%(s.rows*s.cols)
+		p := &pixels[lane]
+		p.image, p.h, p.w = image*imageSize, s.originH+pixel/s.cols*s.stepH, s.originW+pixel%s.cols*s.stepW
+	}
+	taps := make([]reads, len(s.taps))
+	for i, t := range s.taps {
+		for lane := range taps[i] {
+			taps[i][lane] = nowhere
+		}
+		for lane, p := range pixels[:n] {
+			if h, w := p.h+t.h, p.w+t.w; h >= 0 && h < s.planeH && w >= 0 && w < s.planeW {
+				taps[i][lane] = p.image + h*s.planeW + w
+			}
 		}
 	}
-	return r
+	return taps
 }
 
 // cover places two windows over all reads, and tells whether that is possible.

@@ -40,6 +40,11 @@ func Main(args []string, own ...unprune.Unlearner) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	// What is large are tensors, into which the collector need not look. Letting
+	// garbage grow to the size of what is in use, as by default, would buy nothing.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(15)
+	}
 	return run(ctx, args, os.Stdout, os.Stderr, own...)
 }
 
