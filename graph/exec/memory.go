@@ -66,9 +66,13 @@ func plan(g *graph.Graph, given map[string]*onnx.Tensor, into map[string]string)
 			return nil, err
 		}
 		for j, out := range n.Outputs {
-			if out != nil {
-				l.place(g, op, n, i, j, out, into)
+			if out == nil {
+				continue
 			}
+			if err := ops.CheckType(out.DType); err != nil {
+				return nil, &ops.NodeError{Node: n, Err: fmt.Errorf("output %q: %w", out.Name, err)}
+			}
+			l.place(g, op, n, i, j, out, into)
 		}
 	}
 	l.pack()
@@ -90,11 +94,8 @@ func (l *layout) root(v *graph.Value, given *onnx.Tensor) error {
 		if !v.Shape.Known() {
 			return fmt.Errorf("exec: input %v: every extent must be known; specialise the graph first", v)
 		}
-		err := ops.CheckSize(v.Shape) // no node may have looked at it
-		if v.DType == onnx.Undefined || v.DType.IsPacked() {
-			err = fmt.Errorf("values of type %v are not computed with", v.DType)
-		}
-		if err != nil {
+		// No node may have looked at it.
+		if err := cmp.Or(ops.CheckType(v.DType), ops.CheckSize(v.Shape)); err != nil {
 			return fmt.Errorf("exec: input %q: %w", v.Name, err)
 		}
 		b.fixed = onnx.NewTensor(v.DType, v.Shape...)

@@ -28,6 +28,15 @@ func CheckSize(shape graph.Shape) error {
 	return nil
 }
 
+// CheckType reports an element type that no value can have while it is computed
+// with: unknown ones, and those that Go has no representation for.
+func CheckType(dt onnx.DType) error {
+	if dt == onnx.Undefined || dt.IsPacked() {
+		return fmt.Errorf("values of type %v are not computed with", dt)
+	}
+	return nil
+}
+
 // arity checks that the node has at most maxIn inputs, the first minIn of them
 // given, and an output 0 among at most maxOut; and that every given input has
 // a known type and shape of bounded size. Inference rules begin with it, so

@@ -184,6 +184,9 @@ func Eval(n *graph.Node) ([]*onnx.Tensor, error) {
 			c.Out = append(c.Out, nil)
 			continue
 		}
+		if err := CheckType(out.DType); err != nil {
+			return nil, &NodeError{Node: n, Err: fmt.Errorf("output %q: %w", out.Name, err)}
+		}
 		c.Out = append(c.Out, onnx.NewTensor(out.DType, out.Shape...))
 	}
 	run, err := op.Forward(c)
