@@ -77,9 +77,13 @@ func (p *placement) look(n *graph.Node) error {
 	return nil
 }
 
-// part is the node that stands for n's part.
+// part is the node that stands for n's part. Ways to it are halved as they are
+// gone, so that long chains of nodes take no square of their length.
 func (p *placement) part(n *graph.Node) *graph.Node {
 	for p.parent[n] != nil && p.parent[n] != n {
+		if next := p.parent[p.parent[n]]; next != nil {
+			p.parent[n] = next
+		}
 		n = p.parent[n]
 	}
 	return n
