@@ -187,6 +187,39 @@ func TestPooledSums(t *testing.T) {
 	near(t, "sum", sums["planes"], sums["rows first"])
 }
 
+// TestKeepsPooled: gradients of a convolution are computed from a pooled gradient,
+// unless somebody wants to see what it spreads to.
+func TestKeepsPooled(t *testing.T) {
+	results := map[string][]float32{}
+	for _, name := range []string{"pooled", "seen"} {
+		g := graph.New("pooled", 17)
+		b := ops.NewBuilder(g)
+		x, w := g.AddInput("x", onnx.Float32, 2, 1, 12, 12), g.AddInit("w", onnx.NewTensor(onnx.Float32, 3, 1, 5, 5))
+		for i := range onnx.Of[float32](w.Const) {
+			onnx.Of[float32](w.Const)[i] = float32(math.Cos(float64(i)))
+		}
+		y := b.Op("Conv", x, w)
+		pooled := b.Node("MaxPool", 2, []*graph.Value{y}, onnx.AttrInts("kernel_shape", 3, 3), onnx.AttrInts("strides", 2, 2))
+		spread := b.Own("MaxPoolGrad", 1, pooled, onnx.AttrInts("input_shape", 2, 3, 8, 8))[0]
+		dw := b.Own("ConvGradWeight", 1, []*graph.Value{x, spread}, onnx.AttrInts("kernel_shape", 5, 5))[0]
+		dx := b.Own("ConvGradInput", 1, []*graph.Value{spread, w}, onnx.AttrInts("input_shape", 2, 1, 12, 12))[0]
+		if b.Err != nil {
+			t.Fatal(b.Err)
+		}
+		g.AddOutput(dw)
+		g.AddOutput(dx)
+		if name == "seen" {
+			g.AddOutput(spread)
+		}
+		p := compiled(t, g, nil)
+		if spreads := slices.ContainsFunc(p.steps, func(s step) bool { return s.node.Op == "MaxPoolGrad" }); spreads != (name == "seen") {
+			t.Errorf("%s: spreads the gradient: %v", name, spreads)
+		}
+		results[name] = slices.Concat(run(t, p, dw.Name), run(t, p, dx.Name))
+	}
+	near(t, "gradient", results["pooled"], results["seen"])
+}
+
 func compiled(t *testing.T, g *graph.Graph, state map[string]*onnx.Tensor) *Program {
 	t.Helper()
 	p, err := Compile(g, Options{State: state})
@@ -211,7 +244,7 @@ func run(t *testing.T, p *Program, output string) []float32 {
 func near(t *testing.T, name string, got, want []float32) {
 	t.Helper()
 	for i, v := range want {
-		if math.Abs(float64(got[i]-v)) > 1e-5 {
+		if math.Abs(float64(got[i]-v)) > 1e-5*max(1, math.Abs(float64(v))) {
 			t.Fatalf("%s: element %d is %v, want %v", name, i, got[i], v)
 		}
 	}

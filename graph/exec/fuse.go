@@ -36,6 +36,13 @@ func fuse(g *graph.Graph, state constants) error {
 			return err
 		}
 	}
+	for _, n := range slices.Clone(g.Nodes) {
+		if n.Domain == ops.Domain && n.Op == "MaxPoolGrad" {
+			if err := keepPooled(b, n); err != nil {
+				return err
+			}
+		}
+	}
 	g.Prune()
 	return g.Sort()
 }
@@ -146,6 +153,32 @@ func sumPooled(b *ops.Builder, n *graph.Node) error {
 		return b.Err
 	}
 	return replace(b.G, n.Outputs[0], y)
+}
+
+// keepPooled computes the gradients of a convolution from what MaxPoolGrad would
+// spread, where all that read it can.
+func keepPooled(b *ops.Builder, m *graph.Node) error {
+	y := m.Outputs[0]
+	if slices.Contains(b.G.Outputs, y) {
+		return nil
+	}
+	var from, to []*graph.Value
+	for _, use := range y.Uses() {
+		out := b.PooledConvGrad(use.Node, m)
+		if b.Err != nil || out == nil {
+			return b.Err
+		}
+		from, to = append(from, use.Node.Outputs...), append(to, out...)
+	}
+	for i, v := range from {
+		if v == nil {
+			continue
+		}
+		if err := b.G.Supplant(v, to[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // joinStep takes the step of a weight matrix together with the product that is

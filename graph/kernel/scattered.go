@@ -1,5 +1,7 @@
 package kernel
 
+import "sync/atomic"
+
 // scattered is the geometry of a convolution for its gradients where few elements
 // of dy are not zero, as behind a max pooling and a ReLU: only those are gone
 // through, and each meets a whole kernel, vector by vector. The lanes are channels
@@ -8,6 +10,9 @@ package kernel
 //
 // With columns as lanes, an element of dy that is not finite reaches a few columns
 // of dx more than its kernel does.
+//
+// A dy that a max pooling spreads may be given pooled, with the place of each
+// element; see Pooled.
 type scattered[T Float] struct {
 	geom     ConvGeom
 	tiling   *tiling[T]
@@ -25,7 +30,10 @@ type scattered[T Float] struct {
 	kept  int // elements that are not zero, as counted last
 	count func(w *Worker, unit int)
 
-	x, dy []T
+	x, dy  []T
+	pooled int     // elements of a plane of dy that is given pooled
+	index  []int64 // their places, nil: dy is whole
+	strays atomic.Int64
 }
 
 const (
@@ -79,9 +87,12 @@ func (s *scattered[T]) few(t *Team, dy []T) bool {
 	s.dy = dy
 	t.For(1, s.count)
 	s.dy = nil
-	g := &s.geom
-	seen := min(scatteredLook, g.N) * g.OutC * len(s.places)
-	return 5*s.kernel()*s.kept <= 3*g.C*g.KH*g.KW*seen
+	return s.pays(s.kept, min(scatteredLook, s.geom.N)*s.geom.OutC*len(s.places))
+}
+
+// pays tells so of kept elements among seen.
+func (s *scattered[T]) pays(kept, seen int) bool {
+	return 5*s.kernel()*kept <= 3*s.geom.C*s.geom.KH*s.geom.KW*seen
 }
 
 // look counts elements of some images that are not zero.
@@ -99,10 +110,13 @@ func (s *scattered[T]) look(w *Worker) int {
 
 // list is what is not zero of a plane of dy.
 func (s *scattered[T]) list(w *Worker, image, channel int) (at []int32, values []T) {
+	number := image*s.geom.OutC + channel
+	if s.index != nil {
+		return s.listPooled(w, number)
+	}
 	size := len(s.places)
 	at, values = w.Int32(slotA, size), scratchOf[T](w, slotB, size)
-	plane := s.dy[(image*s.geom.OutC+channel)*size:][:size]
-	n := s.loops.collect(plane, s.places, at, values)
+	n := s.loops.collect(s.dy[number*size:][:size], s.places, at, values)
 	return at[:n], values[:n]
 }
 
@@ -223,6 +237,11 @@ func (d *scatteredGradWeight[T]) run(t *Team, x, dy, dw []T) bool {
 	if d == nil || !d.few(t, dy) {
 		return false
 	}
+	d.compute(t, x, dy, dw)
+	return true
+}
+
+func (d *scatteredGradWeight[T]) compute(t *Team, x, dy, dw []T) {
 	d.x, d.dy, d.dw = x, dy, dw
 	d.common = t.borrow()
 	d.sums(0)
@@ -230,7 +249,6 @@ func (d *scatteredGradWeight[T]) run(t *Team, x, dy, dw []T) bool {
 	t.For(d.geom.OutC, d.put)
 	t.giveBack(d.common)
 	d.x, d.dy, d.dw, d.common = nil, nil, nil, nil
-	return true
 }
 
 func (d *scatteredGradWeight[T]) sums(part int) []T {
@@ -284,13 +302,17 @@ func (d *scatteredGradInput[T]) run(t *Team, dy, w, dx []T) bool {
 	if d == nil || !d.few(t, dy) {
 		return false
 	}
+	d.compute(t, dy, w, dx)
+	return true
+}
+
+func (d *scatteredGradInput[T]) compute(t *Team, dy, w, dx []T) {
 	for o, size := 0, d.kernel(); o < d.geom.OutC; o++ {
 		d.fill(d.w[o*size:(o+1)*size], w[o*d.geom.C*d.geom.KH*d.geom.KW:])
 	}
 	d.x, d.dy = dx, dy
 	t.For(d.geom.N, d.body)
 	d.x, d.dy = nil, nil
-	return true
 }
 
 // unit computes dx of one image.
@@ -328,6 +350,11 @@ func (d *scatteredSquares[T]) run(t *Team, x, dy, squares, total []T) bool {
 	if d == nil || !d.few(t, dy) {
 		return false
 	}
+	d.compute(t, x, dy, squares, total)
+	return true
+}
+
+func (d *scatteredSquares[T]) compute(t *Team, x, dy, squares, total []T) {
 	d.x, d.dy, d.squares, d.total = x, dy, squares, total
 	d.common = t.borrow()
 	d.sums(0, 0)
@@ -335,7 +362,6 @@ func (d *scatteredSquares[T]) run(t *Team, x, dy, squares, total []T) bool {
 	t.For(d.geom.OutC, d.put)
 	t.giveBack(d.common)
 	d.x, d.dy, d.squares, d.total, d.common = nil, nil, nil, nil, nil
-	return true
 }
 
 // sums are those of the squares (which 0) and of the gradients (which 1).

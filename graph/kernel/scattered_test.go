@@ -1,8 +1,10 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 )
 
@@ -158,12 +160,25 @@ func testScatteredGradients[T Float](t *testing.T, team *Team, tl *tiling[T], g 
 		!newScatteredSquares(tl, &g).run(team, x, dy, squares.s, total.s) {
 		t.Fatalf("%s: the elements that are not zero are not taken for few", tl.name)
 	}
+	pooled := poolOf(g, dy)
+	pdx, pdw, ptotal, psquares := newGuarded[T](g.xSize()), newGuarded[T](g.wSize()), newGuarded[T](g.wSize()), newGuarded[T](g.wSize())
+	if err := errors.Join(
+		PooledGradInput[T]{newScatteredGradInput(tl, &g)}.Run(team, pooled, w, pdx.s),
+		PooledGradWeight[T]{newScatteredGradWeight(tl, &g)}.Run(team, x, pooled, pdw.s),
+		PooledSampleSquares[T]{newScatteredSquares(tl, &g)}.Run(team, x, pooled, psquares.s, ptotal.s),
+	); err != nil {
+		t.Fatalf("%s: %v", tl.name, err)
+	}
 	for _, c := range []struct {
 		what  string
 		got   guarded[T]
 		want  []float64
 		terms int
 	}{
+		{"pooled dx", pdx, wantDX, g.OutC * g.KH * g.KW},
+		{"pooled dw", pdw, wantDW, g.N * g.OH * g.OW},
+		{"pooled total", ptotal, wantDW, g.N * g.OH * g.OW},
+		{"pooled squares", psquares, wantSquares, 2 * g.N * g.OH * g.OW * int(largest)},
 		{"dx", dx, wantDX, g.OutC * g.KH * g.KW},
 		{"dw", dw, wantDW, g.N * g.OH * g.OW},
 		{"total", total, wantDW, g.N * g.OH * g.OW},
@@ -175,6 +190,42 @@ func testScatteredGradients[T Float](t *testing.T, team *Team, tl *tiling[T], g 
 			}
 		}
 		c.got.check(t, tl.name+" "+c.what)
+	}
+}
+
+// poolOf gives dy pooled: what is not zero, backwards and in two halves.
+func poolOf[T Float](g ConvGeom, dy []T) Pooled[T] {
+	size, most := g.OH*g.OW, 0
+	lists := make([][]int64, g.N*g.OutC)
+	for i := range dy {
+		if at := len(dy) - 1 - i; dy[at] != 0 {
+			lists[at/size] = append(lists[at/size], int64(at), int64(at))
+			most = max(most, len(lists[at/size]))
+		}
+	}
+	p := Pooled[T]{make([]T, len(lists)*most), make([]int64, len(lists)*most)}
+	for plane, list := range lists {
+		for i := range most {
+			to := plane*most + i
+			p.Places[to] = int64(plane * size) // of zeros
+			if i < len(list) {
+				p.Elements[to], p.Places[to] = dy[list[i]]/2, list[i]
+			}
+		}
+	}
+	return p
+}
+
+// TestPooledStrays: places outside of their plane are an error, and nothing is
+// read or written there.
+func TestPooledStrays(t *testing.T) {
+	g := (ConvGeom{N: 2, C: 1, H: 8, W: 8, OutC: 2, KH: 5, KW: 5}).withDefaults()
+	for _, stray := range []int64{-1, 16, 1 << 40, math.MinInt64} {
+		dy := Pooled[float32]{[]float32{1, 2, 3, 4}, []int64{stray, 17, 40, 63}}
+		err := NewPooledGradWeight[float32](g).Run(nil, make([]float32, g.xSize()), dy, make([]float32, g.wSize()))
+		if err == nil || !strings.Contains(err.Error(), "1 of the places") {
+			t.Errorf("place %d: %v", stray, err)
+		}
 	}
 }
 
@@ -195,13 +246,20 @@ func TestScatteredSameBitsAndNoAllocation(t *testing.T) {
 	g := (ConvGeom{N: 21, C: 3, H: 17, W: 18, OutC: 10, KH: 5, KW: 5, PadT: 2, PadL: 1, PadB: 2, PadR: 1}).withDefaults()
 	x, w, dy := fill(make([]float32, g.xSize()), 1), fill(make([]float32, g.wSize()), 2), scatter(fill(make([]float32, g.ySize()), 3))
 	input, weight, squares := NewConvGradInput[float32](g, ConvOptions{}), NewConvGradWeight[float32](g, ConvOptions{}), NewConvSampleSquares[float32](g)
+	pooled, pooledInput, pooledWeight := poolOf(g, dy), NewPooledGradInput[float32](g), NewPooledGradWeight[float32](g)
 	results := func() [][]float32 {
-		return [][]float32{make([]float32, g.xSize()), make([]float32, g.wSize()), make([]float32, g.wSize()), make([]float32, g.wSize())}
+		return [][]float32{
+			make([]float32, g.xSize()), make([]float32, g.wSize()), make([]float32, g.wSize()), make([]float32, g.wSize()),
+			make([]float32, g.xSize()), make([]float32, g.wSize()),
+		}
 	}
 	run := func(team *Team, to [][]float32) {
 		input.Run(team, dy, w, to[0])
 		weight.Run(team, x, dy, to[1])
 		squares.Run(team, x, dy, to[2], to[3])
+		if err := errors.Join(pooledInput.Run(team, pooled, w, to[4]), pooledWeight.Run(team, x, pooled, to[5])); err != nil {
+			t.Error(err)
+		}
 	}
 	want := results()
 	run(nil, want)

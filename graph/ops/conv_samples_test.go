@@ -10,3 +10,24 @@ var _ = addCases(
 	Case{Op: "ConvSampleSquares", Domain: ops.Domain, Name: "one axis", NOut: 2, In: []input{normal(2, 3, 9), normal(2, 4, 3)}, Diff: []int{0, 1},
 		Attrs: attrs(strided(2), padded(1, 0), kernelOf(5))},
 )
+
+// A gradient for each window of a max pooling, as rows of kernels and as channels.
+var _ = addCases(
+	Case{Op: "PooledConvGradInput", Domain: ops.Domain, In: []input{normal(2, 3, 4, 4), normal(3, 1, 5, 5), placesIn(6, 64, 16, 2, 3, 4, 4)}, Diff: []int{0, 1},
+		Attrs: convAttrs(one2, one2, []int64{2, 2, 2, 2}, inputShape(2, 1, 8, 8))},
+	Case{Op: "PooledConvGradInput", Domain: ops.Domain, Name: "channels", In: []input{normal(2, 4, 2, 2), normal(4, 6, 5, 5), placesIn(8, 16, 4, 2, 4, 2, 2)}, Diff: []int{0, 1},
+		Attrs: convAttrs(one2, one2, nopad, inputShape(2, 6, 8, 8))},
+	Case{Op: "PooledConvGradWeight", Domain: ops.Domain, In: []input{normal(2, 1, 8, 8), normal(2, 3, 4, 4), placesIn(6, 64, 16, 2, 3, 4, 4)}, Diff: []int{0, 1},
+		Attrs: convAttrs(one2, one2, []int64{2, 2, 2, 2}, kernelOf(5, 5))},
+	Case{Op: "PooledConvGradWeight", Domain: ops.Domain, Name: "channels", In: []input{normal(2, 6, 8, 8), normal(2, 4, 2, 2), placesIn(8, 16, 4, 2, 4, 2, 2)}, Diff: []int{0, 1},
+		Attrs: convAttrs(one2, one2, nopad, kernelOf(5, 5))},
+	Case{Op: "PooledConvSampleSquares", Domain: ops.Domain, NOut: 2, In: []input{normal(2, 1, 8, 8), normal(2, 3, 4, 4), placesIn(6, 64, 16, 2, 3, 4, 4)}, Diff: []int{0, 1},
+		Attrs: convAttrs(one2, one2, []int64{2, 2, 2, 2}, kernelOf(5, 5))},
+	Case{Op: "PooledConvSampleSquares", Domain: ops.Domain, Name: "channels", NOut: 2, In: []input{normal(2, 6, 8, 8), normal(2, 4, 2, 2), placesIn(8, 16, 4, 2, 4, 2, 2)}, Diff: []int{0, 1},
+		Attrs: convAttrs(one2, one2, nopad, kernelOf(5, 5))},
+)
+
+var _ = addMistakes([]mistake{
+	{Case{Op: "PooledConvGradWeight", Domain: ops.Domain, In: []input{normal(2, 1, 8, 8), normal(3, 3, 4, 4), placesIn(9, 64, 16, 3, 3, 4, 4)}, Attrs: attrs(kernelOf(5, 5))}, "want [2 3 4 4]"},
+	{Case{Op: "PooledConvGradInput", Domain: ops.Domain, In: []input{normal(2, 3, 4, 4), normal(3, 1, 5, 5), placesIn(6, 64, 9, 2, 3, 3, 3)}, Attrs: attrs(inputShape(2, 1, 8, 8))}, "want [2 3 4 4]"},
+}...)
