@@ -29,6 +29,8 @@ func fuse(g *graph.Graph, state constants) error {
 			err = foldNorm(b, n, state)
 		case name{"", "ReduceSum"}:
 			err = sumPooled(b, n)
+		case name{"", "MaxPool"}:
+			err = joinPool(b, n)
 		case name{ops.Domain, "SGD"}:
 			err = joinStep(b, n)
 		}
@@ -153,6 +155,20 @@ func sumPooled(b *ops.Builder, n *graph.Node) error {
 		return b.Err
 	}
 	return replace(b.G, n.Outputs[0], y)
+}
+
+// joinPool pools the result of a convolution where it is computed.
+func joinPool(b *ops.Builder, n *graph.Node) error {
+	y := b.ConvMaxPool(n)
+	for i, v := range y {
+		if n.Outputs[i] == nil {
+			continue
+		}
+		if err := b.G.Supplant(n.Outputs[i], v); err != nil {
+			return err
+		}
+	}
+	return b.Err
 }
 
 // keepPooled computes the gradients of a convolution from what MaxPoolGrad would

@@ -97,7 +97,10 @@ func (c *Conv[T]) Run(t *Team, x, w, bias, y []T) {
 
 // packStrip packs rows of w, which are those of the product.
 func (c *Conv[T]) packStrip(w []T, group, row, rows int, dst []T) {
-	p := c.method.description()
+	packConvStrip(c.method.description(), w, group, row, rows, dst)
+}
+
+func packConvStrip[T Float](p *correlation[T], w []T, group, row, rows int, dst []T) {
 	k := p.channels * p.taps
 	p.tiling.pack(rows, k, w[(group*p.m+row)*k:], k, 1, dst, packedRow, 1)
 }

@@ -36,7 +36,7 @@ func newMethod[T Float](c correlation[T], s sampling, place func(pixel int) int,
 		return newPlain(c, &s)
 	}
 	if place == nil && directPays(&c, &s) {
-		return newDirect(c, &s)
+		return newDirect(c, &s, s.rows, 1)
 	}
 	if place == nil && pixelwisePays(&c, &s) {
 		return newPixelwise(c, &s)

@@ -37,42 +37,55 @@ func fullEnough(images, side int) bool {
 	return images > 0 && 4*images >= 3*roundUp(images, side)
 }
 
-func newDirect[T Float](c correlation[T], s *sampling) *direct[T] {
+// newDirect prepares some lines of results; a unit takes a multiple of step.
+func newDirect[T Float](c correlation[T], s *sampling, lines, step int) *direct[T] {
 	loops := c.tiling.direct
 	c.rows = even(c.m, len(loops.tiles))
-	d := &direct[T]{correlation: c, lines: s.rows, cols: s.cols, stepW: s.stepW}
+	d := &direct[T]{correlation: c, lines: lines, cols: s.cols, stepW: s.stepW}
 	d.beside = newBeside(c.tiling, s, c.images, c.channels, c.srcImage)
 	perLine := c.channels*s.stepH*d.beside.width + c.rows*s.cols
-	d.rowsUnit = even(s.rows, max(directElements/(perLine*loops.images), 1))
+	d.rowsUnit = even(lines/step, max(directElements/(perLine*loops.images*step), 1)) * step
 	d.beside.hold(d.rowsUnit)
 	d.offsets = d.beside.offsets(s.taps)
 	d.body = d.unit
 	return d
 }
 
-func (d *direct[T]) compute(t *Team) {
-	t.For(d.beside.blocks()*ceilDiv(d.lines, d.rowsUnit), d.body)
-}
+func (d *direct[T]) compute(t *Team) { t.For(d.units(), d.body) }
+
+func (d *direct[T]) units() int { return d.beside.blocks() * ceilDiv(d.lines, d.rowsUnit) }
 
 func (d *direct[T]) unit(w *Worker, unit int) {
+	d.tiles(w, unit, func(block, row, first, lines int, sums []T) {
+		d.tiling.transpose(lines*d.cols, d.side(block), sums, d.beside.loops.images,
+			d.dst[block*d.beside.loops.images*d.dstImage+row*d.dstPlane+first*d.cols:], d.dstImage)
+	})
+}
+
+// side is how many images a block has.
+func (d *direct[T]) side(block int) int {
+	return min(d.beside.loops.images, d.images-block*d.beside.loops.images)
+}
+
+// tiles computes a unit and gives each row of results, [line][column][image], to
+// put, with the block of images and the first line.
+func (d *direct[T]) tiles(w *Worker, unit int, put func(block, row, first, lines int, sums []T)) {
 	perBlock := ceilDiv(d.lines, d.rowsUnit)
 	block, first := unit/perBlock, unit%perBlock*d.rowsUnit
 	lines := min(d.rowsUnit, d.lines-first)
 	side := d.beside.loops.images
 	in := d.beside.load(w, slotA, d.src, block, first, lines)
-	places := lines * d.cols
-	out := scratchOf[T](w, slotB, d.rows*places*side)
+	size := lines * d.cols * side
+	out := scratchOf[T](w, slotB, d.rows*size)
 	for i := 0; i < d.m; i += d.rows {
 		rows := min(d.rows, d.m-i)
 		tile := d.beside.loops.tiles[rows-1]
 		for line := range lines {
 			tile(d.cols, d.offsets, d.strip(0, i, 0), in[line*d.beside.lineNext():], d.stepW*side,
-				out[line*d.cols*side:], places*side, d.biasFrom(0, i), d.flags)
+				out[line*d.cols*side:], size, d.biasFrom(0, i), d.flags)
 		}
-		images := min(side, d.images-block*side)
 		for r := range rows {
-			d.tiling.transpose(places, images, out[r*places*side:], side,
-				d.dst[block*side*d.dstImage+(i+r)*d.dstPlane+first*d.cols:], d.dstImage)
+			put(block, i+r, first, lines, out[r*size:(r+1)*size])
 		}
 	}
 }

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math"
 	"testing"
 )
 
@@ -95,4 +96,61 @@ func testDirectDot[T Float](t *testing.T, l *directLoops[T], taps, outs, rows, c
 		}
 	}
 	sums.check(t, name)
+}
+
+// TestConvMaxPool compares with pooling a convolution's result.
+func TestConvMaxPool(t *testing.T) {
+	cases := 0
+	for _, g := range []ConvGeom{
+		{N: 32, C: 1, H: 28, W: 28, OutC: 6, KH: 5, KW: 5, PadT: 2, PadL: 2, PadB: 2, PadR: 2},
+		{N: 45, C: 6, H: 14, W: 14, OutC: 16, KH: 5, KW: 5},
+		{N: 26, C: 3, H: 9, W: 8, OutC: 5, KH: 2, KW: 3, StrideW: 2},
+		{N: 64, C: 2, H: 70, W: 40, OutC: 4, KH: 3, KW: 5, PadT: 1},
+	} {
+		g = g.withDefaults()
+		if !ConvMaxPoolFits[float32](g) {
+			continue
+		}
+		cases++
+		for _, tl := range tilings[float32]() {
+			testConvMaxPool(t, tl, g)
+		}
+		testConvMaxPool(t, goTiling[float64](), g)
+	}
+	if cases < 3 {
+		t.Errorf("%d cases fit, want 3 or more", cases)
+	}
+}
+
+func testConvMaxPool[T Float](t *testing.T, tl *tiling[T], g ConvGeom) {
+	t.Helper()
+	x, w, bias := fill(make([]T, g.xSize()), 1), fill(make([]T, g.wSize()), 2), fill(make([]T, g.OutC), 3)
+	x[5] = T(math.NaN())
+	pool := NewMaxPool[T](poolSpec(PoolSpec{
+		Planes: g.N * g.OutC, H: g.OH, W: g.OW, OH: g.OH / 2, OW: g.OW / 2, KernelH: 2, KernelW: 2, StrideH: 2, StrideW: 2,
+	}))
+	size := pool.spec.Planes * pool.spec.OH * pool.spec.OW
+	for _, opt := range []ConvOptions{{}, {Activation: Rectifier}} {
+		full, want, index := make([]T, g.ySize()), make([]T, size), make([]int32, size)
+		newConv(tl, g, opt).Run(nil, x, w, bias, full)
+		pool.Forward(nil, want, index, full)
+		k := newConvMaxPool(tl, g, opt)
+		for threads := 1; threads <= 3; threads++ {
+			name := fmt.Sprintf("%s, %+v, %d threads", tl.name, g, threads)
+			team, y, places := NewTeam(threads), newGuarded[T](size), make([]int64, size)
+			k.Run(team, x, w, bias, y.s, nil)
+			k.Run(team, x, w, bias, y.s, places)
+			for i, v := range want {
+				plane := i / (pool.spec.OH * pool.spec.OW)
+				if at := int64(plane*g.OH*g.OW) + int64(index[i]); places[i] != at || y.s[i] != v && v == v {
+					t.Fatalf("%s: maximum %d is %v at %d, want %v at %d", name, i, y.s[i], places[i], v, at)
+				}
+			}
+			y.check(t, name)
+			if allocs := steadyAllocs(5, func() { k.Run(team, x, w, bias, y.s, places) }); allocs != 0 {
+				t.Errorf("%s: %v allocations", name, allocs)
+			}
+			team.Close()
+		}
+	}
 }

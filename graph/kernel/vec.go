@@ -70,6 +70,8 @@ type vecLoops struct {
 	step        [stepLoops]func(w, dw, m, s, t *float32, n int, coef *float32)
 	pool2x2     func(y *float32, index *int32, x *float32, rows, cols, width int)
 	poolTap     [poolStrides]func(y *float32, index *int32, x *float32, n int, first int32)
+	poolBeside  func(y *float32, index *int32, x *float32, line, images, cols int, first, width int32)
+	number      func(y *int64, x *int32, n int, first int64)
 }
 
 // vecInUse is the fastest implementation of vecAvailable.

@@ -67,8 +67,10 @@ var vecAVX512 = vecLoops{
 		stepAdam:           adam_f32_avx512,
 		stepAdamMasked:     adamMasked_f32_avx512,
 	},
-	pool2x2: pool2x2_f32_avx512,
-	poolTap: poolTaps,
+	pool2x2:    pool2x2_f32_avx512,
+	poolTap:    poolTaps,
+	poolBeside: poolBeside_f32_avx2,
+	number:     number_avx2,
 }
 
 var vecAVX2 = vecLoops{
@@ -123,8 +125,10 @@ var vecAVX2 = vecLoops{
 		stepAdam:           adam_f32_avx2,
 		stepAdamMasked:     adamMasked_f32_avx2,
 	},
-	pool2x2: pool2x2_f32_avx2,
-	poolTap: poolTaps,
+	pool2x2:    pool2x2_f32_avx2,
+	poolTap:    poolTaps,
+	poolBeside: poolBeside_f32_avx2,
+	number:     number_avx2,
 }
 
 // poolTaps serves both instruction sets.

@@ -443,3 +443,13 @@ func pool2x2_f32_avx512(y *float32, index *int32, x *float32, rows int, cols int
 //
 //go:noescape
 func pool2x2_f32_avx2(y *float32, index *int32, x *float32, rows int, cols int, width int)
+
+// poolBeside_f32_avx2 writes the maxima of cols > 0 windows, and where they were; lines lie line elements apart.
+//
+//go:noescape
+func poolBeside_f32_avx2(y *float32, index *int32, x *float32, line int, images int, cols int, first int32, width int32)
+
+// number_avx2 writes first + x of n elements, a multiple of 8.
+//
+//go:noescape
+func number_avx2(y *int64, x *int32, n int, first int64)

@@ -7350,3 +7350,106 @@ stored:
 	JNZ    row
 	VZEROUPPER
 	RET
+
+// func poolBeside_f32_avx2(y *float32, index *int32, x *float32, line int, images int, cols int, first int32, width int32)
+// Requires: AVX, AVX2
+TEXT ·poolBeside_f32_avx2(SB), NOSPLIT, $0-56
+	MOVQ         y+0(FP), AX
+	MOVQ         index+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         line+24(FP), BX
+	MOVQ         images+32(FP), SI
+	MOVQ         cols+40(FP), DI
+	MOVL         first+48(FP), R8
+	VMOVD        R8, X0
+	VPBROADCASTD X0, Y0
+	MOVL         width+52(FP), R8
+	VMOVD        R8, X1
+	VPBROADCASTD X1, Y1
+	SHLQ         $0x02, SI
+	LEAQ         (DX)(BX*4), BX
+
+window:
+	VPADDD vec_00000001<>+0(SB), Y0, Y2
+	VPADDD Y1, Y0, Y3
+	VPADDD Y1, Y2, Y4
+	MOVQ   SI, R8
+
+vector:
+	VMOVUPS   (DX), Y5
+	VMOVDQA   Y0, Y6
+	VMOVUPS   (DX)(SI*1), Y7
+	VCMPPS    $0x1e, Y5, Y7, Y8
+	VCMPPS    $0x03, Y7, Y7, Y9
+	VORPS     Y9, Y8, Y8
+	VBLENDVPS Y8, Y7, Y5, Y5
+	VBLENDVPS Y8, Y2, Y6, Y6
+	VMOVUPS   (BX), Y7
+	VCMPPS    $0x1e, Y5, Y7, Y8
+	VCMPPS    $0x03, Y7, Y7, Y9
+	VORPS     Y9, Y8, Y8
+	VBLENDVPS Y8, Y7, Y5, Y5
+	VBLENDVPS Y8, Y3, Y6, Y6
+	VMOVUPS   (BX)(SI*1), Y7
+	VCMPPS    $0x1e, Y5, Y7, Y8
+	VCMPPS    $0x03, Y7, Y7, Y9
+	VORPS     Y9, Y8, Y8
+	VBLENDVPS Y8, Y7, Y5, Y5
+	VBLENDVPS Y8, Y4, Y6, Y6
+	VMOVUPS   Y5, (AX)
+	VMOVDQU   Y6, (CX)
+	ADDQ      $0x20, DX
+	ADDQ      $0x20, BX
+	ADDQ      $0x20, AX
+	ADDQ      $0x20, CX
+	SUBQ      $0x20, R8
+	JNZ       vector
+	ADDQ      SI, DX
+	ADDQ      SI, BX
+	VPADDD    vec_00000002<>+0(SB), Y0, Y0
+	DECQ      DI
+	JNZ       window
+	VZEROUPPER
+	RET
+
+DATA vec_00000002<>+0(SB)/4, $0x00000002
+DATA vec_00000002<>+4(SB)/4, $0x00000002
+DATA vec_00000002<>+8(SB)/4, $0x00000002
+DATA vec_00000002<>+12(SB)/4, $0x00000002
+DATA vec_00000002<>+16(SB)/4, $0x00000002
+DATA vec_00000002<>+20(SB)/4, $0x00000002
+DATA vec_00000002<>+24(SB)/4, $0x00000002
+DATA vec_00000002<>+28(SB)/4, $0x00000002
+DATA vec_00000002<>+32(SB)/4, $0x00000002
+DATA vec_00000002<>+36(SB)/4, $0x00000002
+DATA vec_00000002<>+40(SB)/4, $0x00000002
+DATA vec_00000002<>+44(SB)/4, $0x00000002
+DATA vec_00000002<>+48(SB)/4, $0x00000002
+DATA vec_00000002<>+52(SB)/4, $0x00000002
+DATA vec_00000002<>+56(SB)/4, $0x00000002
+DATA vec_00000002<>+60(SB)/4, $0x00000002
+GLOBL vec_00000002<>(SB), RODATA|NOPTR, $64
+
+// func number_avx2(y *int64, x *int32, n int, first int64)
+// Requires: AVX, AVX2
+TEXT ·number_avx2(SB), NOSPLIT, $0-32
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVQ         first+24(FP), BX
+	VMOVQ        BX, X0
+	VPBROADCASTQ X0, Y0
+
+block:
+	VPMOVSXDQ (CX), Y1
+	VPMOVSXDQ 16(CX), Y2
+	VPADDQ    Y0, Y1, Y1
+	VPADDQ    Y0, Y2, Y2
+	VMOVDQU   Y1, (AX)
+	VMOVDQU   Y2, 32(AX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x40, AX
+	SUBQ      $0x08, DX
+	JNZ       block
+	VZEROUPPER
+	RET

@@ -1,6 +1,9 @@
 package ops_test
 
-import "github.com/unprune/unprune/graph/ops"
+import (
+	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/onnx"
+)
 
 var _ = addCases(
 	Case{Op: "ConvSampleSquares", Domain: ops.Domain, NOut: 2, In: []input{normal(3, 3, 6, 5), normal(3, 4, 6, 5)}, Diff: []int{0, 1},
@@ -27,7 +30,15 @@ var _ = addCases(
 		Attrs: convAttrs(one2, one2, nopad, kernelOf(5, 5))},
 )
 
+// Batches that fill vectors of images.
+var _ = addCases(
+	Case{Op: "ConvMaxPool", Domain: ops.Domain, NOut: 2, In: []input{normal(28, 2, 7, 6), normal(3, 2, 2, 3), normal(3)}, Diff: []int{0, 1, 2}},
+	Case{Op: "ConvMaxPool", Domain: ops.Domain, Name: "rectified, stride", In: []input{normal(28, 1, 12, 9), normal(8, 1, 3, 3)}, Diff: []int{0, 1},
+		Attrs: convAttrs([]int64{2, 1}, one2, nopad, onnx.AttrInt("rectify", 1))},
+)
+
 var _ = addMistakes([]mistake{
+	{Case{Op: "ConvMaxPool", Domain: ops.Domain, In: []input{normal(28, 1, 3, 9), normal(2, 1, 3, 3)}}, "no window of 2 by 2"},
 	{Case{Op: "PooledConvGradWeight", Domain: ops.Domain, In: []input{normal(2, 1, 8, 8), normal(3, 3, 4, 4), placesIn(9, 64, 16, 3, 3, 4, 4)}, Attrs: attrs(kernelOf(5, 5))}, "want [2 3 4 4]"},
 	{Case{Op: "PooledConvGradInput", Domain: ops.Domain, In: []input{normal(2, 3, 4, 4), normal(3, 1, 5, 5), placesIn(6, 64, 9, 2, 3, 3, 3)}, Attrs: attrs(inputShape(2, 1, 8, 8))}, "want [2 3 4 4]"},
 }...)

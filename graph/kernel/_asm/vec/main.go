@@ -33,5 +33,7 @@ func main() {
 	poolTap(2)
 	pool2x2()
 	pool2x2Halves()
+	poolBeside()
+	number()
 	Generate()
 }

@@ -315,6 +315,81 @@ func pool2x2Halves() {
 	RET()
 }
 
+// poolBeside writes maximum pooling of two lines of images side by side by windows
+// of 2 by 2: cols outputs of images images each, a multiple of 8.
+func poolBeside() {
+	TEXT("poolBeside_f32_avx2", NOSPLIT, "func(y *float32, index *int32, x *float32, line, images, cols int, first, width int32)")
+	Doc("poolBeside_f32_avx2 writes the maxima of cols > 0 windows, and where they were; lines lie line elements apart.")
+	Pragma("noescape")
+	y, index, x := Load(Param("y"), GP64()), Load(Param("index"), GP64()), Load(Param("x"), GP64())
+	line, images, cols := Load(Param("line"), GP64()), Load(Param("images"), GP64()), Load(Param("cols"), GP64())
+	at, down := YMM(), YMM()
+	broadcastInt(Load(Param("first"), GP32()), at)
+	broadcastInt(Load(Param("width"), GP32()), down)
+	SHLQ(Imm(2), images)
+	second := GP64()
+	LEAQ(Mem{Base: x, Index: line, Scale: 4}, second)
+
+	Label("window")
+	right, below, corner := YMM(), YMM(), YMM()
+	VPADDD(bits(1), at, right)
+	VPADDD(down, at, below)
+	VPADDD(down, right, corner)
+	left := GP64()
+	MOVQ(images, left)
+	Label("vector")
+	best, where, v := YMM(), YMM(), YMM()
+	VMOVUPS(Mem{Base: x}, best)
+	VMOVDQA(at, where)
+	VMOVUPS(Mem{Base: x, Index: images, Scale: 1}, v)
+	showInRegisters(v, right, best, where)
+	v = YMM()
+	VMOVUPS(Mem{Base: second}, v)
+	showInRegisters(v, below, best, where)
+	v = YMM()
+	VMOVUPS(Mem{Base: second, Index: images, Scale: 1}, v)
+	showInRegisters(v, corner, best, where)
+	VMOVUPS(best, Mem{Base: y})
+	VMOVDQU(where, Mem{Base: index})
+	for _, r := range []reg.Register{x, second, y, index} {
+		ADDQ(Imm(32), r)
+	}
+	SUBQ(Imm(32), left)
+	JNZ(LabelRef("vector"))
+	ADDQ(images, x)
+	ADDQ(images, second)
+	VPADDD(bits(2), at, at)
+	DECQ(cols)
+	JNZ(LabelRef("window"))
+	VZEROUPPER()
+	RET()
+}
+
+// number writes sums of integers with one, 8 at a time.
+func number() {
+	TEXT("number_avx2", NOSPLIT, "func(y *int64, x *int32, n int, first int64)")
+	Doc("number_avx2 writes first + x of n elements, a multiple of 8.")
+	Pragma("noescape")
+	y, x, n := Load(Param("y"), GP64()), Load(Param("x"), GP64()), Load(Param("n"), GP64())
+	first, low := YMM(), XMM()
+	VMOVQ(Load(Param("first"), GP64()), low)
+	VPBROADCASTQ(low, first)
+	Label("block")
+	a, b := YMM(), YMM()
+	VPMOVSXDQ(Mem{Base: x}, a)
+	VPMOVSXDQ(Mem{Base: x, Disp: 16}, b)
+	VPADDQ(first, a, a)
+	VPADDQ(first, b, b)
+	VMOVDQU(a, Mem{Base: y})
+	VMOVDQU(b, Mem{Base: y, Disp: 32})
+	ADDQ(Imm(32), x)
+	ADDQ(Imm(64), y)
+	SUBQ(Imm(8), n)
+	JNZ(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}
+
 // showInRegisters offers v, found at here, to the outputs in registers.
 func showInRegisters(v, here, best, where reg.VecVirtual) {
 	take, nan := YMM(), YMM()
