@@ -188,7 +188,7 @@ func TestPooledSums(t *testing.T) {
 }
 
 // TestKeepsPooled: gradients of a convolution are computed from a pooled gradient,
-// unless somebody wants to see what it spreads to.
+// and its change where the maxima are, unless somebody wants to see the rest.
 func TestKeepsPooled(t *testing.T) {
 	results := map[string][]float32{}
 	for _, name := range []string{"pooled", "seen"} {
@@ -206,16 +206,26 @@ func TestKeepsPooled(t *testing.T) {
 		if b.Err != nil {
 			t.Fatal(b.Err)
 		}
-		g.AddOutput(dw)
-		g.AddOutput(dx)
+		change := b.Add(b.Op("Conv", b.Op("Neg", x), w), b.Op("Conv", x, b.Op("Neg", w)))
+		picked := b.Own("ReluGrad", 1, []*graph.Value{b.Own("MaxPoolPick", 1, []*graph.Value{change, pooled[1]})[0], pooled[0]})[0]
+		if b.Err != nil {
+			t.Fatal(b.Err)
+		}
+		for _, v := range []*graph.Value{dw, dx, picked} {
+			g.AddOutput(v)
+		}
 		if name == "seen" {
 			g.AddOutput(spread)
+			g.AddOutput(change)
 		}
 		p := compiled(t, g, nil)
 		if spreads := slices.ContainsFunc(p.steps, func(s step) bool { return s.node.Op == "MaxPoolGrad" }); spreads != (name == "seen") {
 			t.Errorf("%s: spreads the gradient: %v", name, spreads)
 		}
-		results[name] = slices.Concat(run(t, p, dw.Name), run(t, p, dx.Name))
+		if at := slices.ContainsFunc(p.steps, func(s step) bool { return s.node.Op == "ConvAt" }); at == (name == "seen") {
+			t.Errorf("%s: convolves at the maxima alone: %v", name, at)
+		}
+		results[name] = slices.Concat(run(t, p, dw.Name), run(t, p, dx.Name), run(t, p, picked.Name))
 	}
 	near(t, "gradient", results["pooled"], results["seen"])
 }

@@ -38,11 +38,16 @@ func fuse(g *graph.Graph, state constants) error {
 			return err
 		}
 	}
-	for _, n := range slices.Clone(g.Nodes) {
-		if n.Domain == ops.Domain && n.Op == "MaxPoolGrad" {
-			if err := keepPooled(b, n); err != nil {
-				return err
-			}
+	for _, n := range slices.Clone(g.Nodes) { // once all else is as it will be
+		var err error
+		switch (name{n.Domain, n.Op}) {
+		case name{ops.Domain, "MaxPoolGrad"}:
+			err = keepPooled(b, n)
+		case name{ops.Domain, "MaxPoolPick"}:
+			err = pickOnly(b, n)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	g.Prune()
@@ -195,6 +200,15 @@ func keepPooled(b *ops.Builder, m *graph.Node) error {
 		}
 	}
 	return nil
+}
+
+// pickOnly computes a convolution only where a MaxPoolPick looks.
+func pickOnly(b *ops.Builder, n *graph.Node) error {
+	old, y := b.ConvAt(n)
+	if y == nil {
+		return b.Err
+	}
+	return b.G.Supplant(old, y)
 }
 
 // joinStep takes the step of a weight matrix together with the product that is

@@ -77,6 +77,117 @@ func (p PooledSampleSquares[T]) Run(t *Team, x []T, dy Pooled[T], squares, total
 	return p.drop()
 }
 
+// ConvTerm is what one convolution of a sum reads.
+type ConvTerm[T Float] struct{ X, W []T }
+
+// ConvAt is a sum of convolutions of one geometry, at some places alone: the change
+// that reaches a max pooling along a direction,
+//
+//	y[n][o][i] = (bias[o] + sum over terms of Conv(x, w)) at place[n][o][i], where open[n][o][i] > 0, else 0
+type ConvAt[T Float] struct {
+	*scattered[T]
+	w [][]T // kernels of each term, laid out
+
+	terms         []ConvTerm[T]
+	bias, open, y []T
+	body          func(w *Worker, image int)
+}
+
+// NewConvAt prepares a sum of so many convolutions with geometry g, for which
+// PooledFits holds.
+func NewConvAt[T Float](g ConvGeom, terms int) *ConvAt[T] {
+	g = g.withDefaults()
+	return newConvAt(tilings[T]()[0], g, terms)
+}
+
+func newConvAt[T Float](tl *tiling[T], g ConvGeom, terms int) *ConvAt[T] {
+	c := &ConvAt[T]{scattered: newScattered(tl, &g)}
+	for range terms {
+		c.w = append(c.w, alignedSlice[T](c.kernels()))
+	}
+	c.body = c.unit
+	return c
+}
+
+// Run computes y; bias may be nil, as may be open, for everywhere. It is an error
+// if a place lies outside of its plane.
+func (c *ConvAt[T]) Run(t *Team, terms []ConvTerm[T], bias []T, places []int64, open, y []T) error {
+	for k, term := range terms {
+		need(len(term.X), c.geom.xSize(), "x")
+		need(len(term.W), c.geom.wSize(), "w")
+		for o, size := 0, c.kernel(); o < c.geom.OutC; o++ {
+			c.fill(c.w[k][o*size:(o+1)*size], term.W[o*c.geom.C*c.geom.KH*c.geom.KW:])
+		}
+	}
+	if bias != nil {
+		need(len(bias), c.geom.OutC, "bias")
+	}
+	if open != nil {
+		need(len(open), len(y), "open")
+	}
+	c.give(Pooled[T]{y, places})
+	c.terms, c.bias, c.open, c.y = terms, bias, open, y
+	t.For(c.geom.N, c.body)
+	c.terms, c.bias, c.open, c.y = nil, nil, nil, nil
+	return c.drop()
+}
+
+// unit computes one image.
+func (c *ConvAt[T]) unit(w *Worker, image int) {
+	size, laid := c.kernel(), c.laid()
+	x := scratchOf[T](w, slotA, len(c.terms)*laid)
+	clear(x)
+	for k, term := range c.terms {
+		c.lay(term.X, image, x[k*laid:(k+1)*laid])
+	}
+	for o := range c.geom.OutC {
+		number := image*c.geom.OutC + o
+		at, numbers := c.listOpen(w, number)
+		sums := scratchOf[T](w, slotB, len(at))
+		var bias T
+		if c.bias != nil {
+			bias = c.bias[o]
+		}
+		Fill(sums, bias)
+		for k := range c.terms {
+			c.loops.at(c.rows, at, c.planes, c.w[k][o*size:(o+1)*size], x[k*laid:(k+1)*laid], c.planeNext, c.rowNext, sums)
+		}
+		y := c.y[number*c.pooled:][:c.pooled]
+		clear(y)
+		for i, to := range numbers {
+			y[to] = sums[i]
+		}
+	}
+}
+
+// listOpen lists what is open of a plane: where it reads, filled up to a multiple
+// of 4, and the numbers.
+func (c *ConvAt[T]) listOpen(w *Worker, number int) (at, numbers []int32) {
+	at, numbers = w.Int32(slotA, c.pooled+3), w.Int32(slotB, c.pooled)
+	index, first := c.index[number*c.pooled:][:c.pooled], int64(number*len(c.places))
+	var open []T
+	n, done := 0, 0
+	if c.open != nil {
+		open = c.open[number*c.pooled:][:c.pooled]
+		if whole := c.pooled &^ (scatteredLanes - 1); whole > 0 && c.byLine && c.loops.open != nil {
+			if listed, ok := c.loops.open(open[:whole], index, first, int64(len(c.places)-1), &c.line, at, numbers); ok {
+				n, done = listed, whole
+			}
+		}
+	}
+	for i := done; i < c.pooled; i++ {
+		place, ok := c.place(index[i] - first)
+		at[n], numbers[n] = place, int32(i)
+		if ok && (open == nil || open[i] > 0) {
+			n++
+		}
+	}
+	for i := n; i < roundUp(n, 4); i++ {
+		at[i] = at[0]
+	}
+	return at[:roundUp(n, 4)], numbers[:n]
+}
+
 // give takes the places of a dy.
 func (s *scattered[T]) give(dy Pooled[T]) {
 	need(len(dy.Places), len(dy.Elements), "places")
@@ -97,17 +208,29 @@ func (s *scattered[T]) drop() error {
 // listPooled is list for a plane of a Pooled.
 func (s *scattered[T]) listPooled(w *Worker, number int) (at []int32, values []T) {
 	at, values = w.Int32(slotA, s.pooled), scratchOf[T](w, slotB, s.pooled)
-	index, first, n := s.index[number*s.pooled:], int64(number*len(s.places)), 0
-	for i, v := range s.dy[number*s.pooled:][:s.pooled] {
-		place := index[i] - first
-		if uint64(place) >= uint64(len(s.places)) {
-			s.strays.Add(1)
-			continue
+	plane, index, first := s.dy[number*s.pooled:][:s.pooled], s.index[number*s.pooled:][:s.pooled], int64(number*len(s.places))
+	n, done := 0, 0
+	if whole := s.pooled &^ (scatteredLanes - 1); whole > 0 && s.byLine && s.loops.pooled != nil {
+		if listed, ok := s.loops.pooled(plane[:whole], index, first, int64(len(s.places)-1), &s.line, at, values); ok {
+			n, done = listed, whole
 		}
-		at[n], values[n] = s.places[place], v
-		if v != 0 {
+	}
+	for i, v := range plane[done:] {
+		place, ok := s.place(index[done+i] - first)
+		at[n], values[n] = place, v
+		if v != 0 && ok {
 			n++
 		}
 	}
 	return at[:n], values[:n]
+}
+
+// place is where a place of a plane of dy begins to read; if it lies outside, that
+// is counted.
+func (s *scattered[T]) place(place int64) (at int32, ok bool) {
+	if uint64(place) >= uint64(len(s.places)) {
+		s.strays.Add(1)
+		return 0, false
+	}
+	return s.places[place], true
 }

@@ -17,10 +17,12 @@ type scattered[T Float] struct {
 	geom     ConvGeom
 	tiling   *tiling[T]
 	loops    *scatteredLoops[T]
-	channels bool    // are the lanes
-	width    int     // of a plane of x with its padding
-	height   int     // of that plane
-	places   []int32 // where in a laid out x an element of dy begins to read
+	channels bool       // are the lanes
+	width    int        // of a plane of x with its padding
+	height   int        // of that plane
+	places   []int32    // where in a laid out x an element of dy begins to read
+	line     [3]float32 // the same by pooledFunc's rule
+	byLine   bool       // which is exact
 
 	// A kernel is rows vectors, rowNext apart in a laid out x, in each of some
 	// planes, planeNext apart.
@@ -72,6 +74,9 @@ func newScattered[T Float](tl *tiling[T], g *ConvGeom) *scattered[T] {
 			s.places = append(s.places, int32((oh*g.StrideH*s.width+ow*g.StrideW)*step))
 		}
 	}
+	across, down := g.StrideW*step, g.StrideH*s.width*step
+	s.line = [3]float32{1 / float32(max(g.OW, 1)), float32(across), float32(down - g.OW*across)}
+	s.byLine = g.OH*g.OW <= 1<<20 && max(g.OH*down, g.OH*g.OW*across) <= 1<<23
 	s.count = func(w *Worker, _ int) { s.kept = s.look(w) }
 	return s
 }
@@ -123,19 +128,24 @@ func (s *scattered[T]) list(w *Worker, image, channel int) (at []int32, values [
 // blank is memory for a laid out image of x, all zero, and room for a vector
 // behind it.
 func (s *scattered[T]) blank(w *Worker) []T {
-	size := s.geom.C
-	if s.channels {
-		size = scatteredLanes
-	}
-	in := scratchOf[T](w, slotA, size*s.height*s.width+scatteredLanes)
+	in := scratchOf[T](w, slotA, s.laid())
 	clear(in)
 	return in
 }
 
+// laid is the size of that memory.
+func (s *scattered[T]) laid() int {
+	size := s.geom.C
+	if s.channels {
+		size = scatteredLanes
+	}
+	return size*s.height*s.width + scatteredLanes
+}
+
 // lay lays out an image of x.
-func (s *scattered[T]) lay(image int, laid []T) {
+func (s *scattered[T]) lay(x []T, image int, laid []T) {
 	g := &s.geom
-	x := s.x[image*g.C*g.H*g.W:][:g.C*g.H*g.W]
+	x = x[image*g.C*g.H*g.W:][:g.C*g.H*g.W]
 	if !s.channels {
 		s.eachRow(x, laid, func(x, laid []T) { copy(laid, x) })
 		return
@@ -262,7 +272,7 @@ func (d *scatteredGradWeight[T]) ownUnit(w *Worker, part int) {
 	clear(sums)
 	x := d.blank(w)
 	for n := part * d.geom.N / d.parts; n < (part+1)*d.geom.N/d.parts; n++ {
-		d.lay(n, x)
+		d.lay(d.x, n, x)
 		for o := range d.geom.OutC {
 			at, values := d.list(w, n, o)
 			d.weigh(at, values, x, sums[o*size:(o+1)*size])
@@ -381,7 +391,7 @@ func (d *scatteredSquares[T]) ownUnit(w *Worker, part int) {
 	memory := scratchOf[T](w, slotC, size+min(size, momentStrip))
 	one, strip := memory[:size], memory[size:]
 	for n := part * d.geom.N / d.parts; n < (part+1)*d.geom.N/d.parts; n++ {
-		d.lay(n, x)
+		d.lay(d.x, n, x)
 		for o := range d.geom.OutC {
 			at, values := d.list(w, n, o)
 			if len(at) == 0 {

@@ -7,11 +7,20 @@ package kernel
 // Lists what is not zero of blocks > 0 times 8 elements; see collectFunc.
 func collect_f32_avx2(blocks int, plane *float32, places *int32, at *int32, values *float32) int
 
+// Lists some of blocks > 0 times 8 elements; stray is not 0 if an index is not within first to first+last.
+func collectPooled_f32_avx2(blocks int, plane *float32, index *int64, first int64, last int64, line *float32, at *int32, kept *float32) (n int, stray int)
+
+// Lists some of blocks > 0 times 8 elements; stray is not 0 if an index is not within first to first+last.
+func collectOpen_f32_avx2(blocks int, plane *float32, index *int64, first int64, last int64, line *float32, at *int32, kept *int32) (n int, stray int)
+
 // Adds n > 0 elements times 1 rows of planes > 0 planes of x to sums; see scatteredDot.
 func scattered_dot_f32_1_avx2(n int, at *int32, values *float32, planes int, x *float32, xPlane int, xRow int, sums *float32)
 
 // Adds n > 0 elements times 1 rows of planes > 0 planes of w to x; see scatteredSpread.
 func scattered_spread_f32_1_avx2(n int, at *int32, values *float32, planes int, w *float32, x *float32, xPlane int, xRow int)
+
+// Adds to fours > 0 times 4 elements of y the sums over 1 rows of planes > 0 planes; see scatteredAt.
+func scattered_at_f32_1_avx2(fours int, at *int32, planes int, w *float32, x *float32, xPlane int, xRow int, y *float32)
 
 // Adds n > 0 elements times 2 rows of planes > 0 planes of x to sums; see scatteredDot.
 func scattered_dot_f32_2_avx2(n int, at *int32, values *float32, planes int, x *float32, xPlane int, xRow int, sums *float32)
@@ -19,11 +28,17 @@ func scattered_dot_f32_2_avx2(n int, at *int32, values *float32, planes int, x *
 // Adds n > 0 elements times 2 rows of planes > 0 planes of w to x; see scatteredSpread.
 func scattered_spread_f32_2_avx2(n int, at *int32, values *float32, planes int, w *float32, x *float32, xPlane int, xRow int)
 
+// Adds to fours > 0 times 4 elements of y the sums over 2 rows of planes > 0 planes; see scatteredAt.
+func scattered_at_f32_2_avx2(fours int, at *int32, planes int, w *float32, x *float32, xPlane int, xRow int, y *float32)
+
 // Adds n > 0 elements times 3 rows of planes > 0 planes of x to sums; see scatteredDot.
 func scattered_dot_f32_3_avx2(n int, at *int32, values *float32, planes int, x *float32, xPlane int, xRow int, sums *float32)
 
 // Adds n > 0 elements times 3 rows of planes > 0 planes of w to x; see scatteredSpread.
 func scattered_spread_f32_3_avx2(n int, at *int32, values *float32, planes int, w *float32, x *float32, xPlane int, xRow int)
+
+// Adds to fours > 0 times 4 elements of y the sums over 3 rows of planes > 0 planes; see scatteredAt.
+func scattered_at_f32_3_avx2(fours int, at *int32, planes int, w *float32, x *float32, xPlane int, xRow int, y *float32)
 
 // Adds n > 0 elements times 4 rows of planes > 0 planes of x to sums; see scatteredDot.
 func scattered_dot_f32_4_avx2(n int, at *int32, values *float32, planes int, x *float32, xPlane int, xRow int, sums *float32)
@@ -31,11 +46,17 @@ func scattered_dot_f32_4_avx2(n int, at *int32, values *float32, planes int, x *
 // Adds n > 0 elements times 4 rows of planes > 0 planes of w to x; see scatteredSpread.
 func scattered_spread_f32_4_avx2(n int, at *int32, values *float32, planes int, w *float32, x *float32, xPlane int, xRow int)
 
+// Adds to fours > 0 times 4 elements of y the sums over 4 rows of planes > 0 planes; see scatteredAt.
+func scattered_at_f32_4_avx2(fours int, at *int32, planes int, w *float32, x *float32, xPlane int, xRow int, y *float32)
+
 // Adds n > 0 elements times 5 rows of planes > 0 planes of x to sums; see scatteredDot.
 func scattered_dot_f32_5_avx2(n int, at *int32, values *float32, planes int, x *float32, xPlane int, xRow int, sums *float32)
 
 // Adds n > 0 elements times 5 rows of planes > 0 planes of w to x; see scatteredSpread.
 func scattered_spread_f32_5_avx2(n int, at *int32, values *float32, planes int, w *float32, x *float32, xPlane int, xRow int)
+
+// Adds to fours > 0 times 4 elements of y the sums over 5 rows of planes > 0 planes; see scatteredAt.
+func scattered_at_f32_5_avx2(fours int, at *int32, planes int, w *float32, x *float32, xPlane int, xRow int, y *float32)
 
 // Adds n > 0 elements times 6 rows of planes > 0 planes of x to sums; see scatteredDot.
 func scattered_dot_f32_6_avx2(n int, at *int32, values *float32, planes int, x *float32, xPlane int, xRow int, sums *float32)
@@ -43,8 +64,14 @@ func scattered_dot_f32_6_avx2(n int, at *int32, values *float32, planes int, x *
 // Adds n > 0 elements times 6 rows of planes > 0 planes of w to x; see scatteredSpread.
 func scattered_spread_f32_6_avx2(n int, at *int32, values *float32, planes int, w *float32, x *float32, xPlane int, xRow int)
 
+// Adds to fours > 0 times 4 elements of y the sums over 6 rows of planes > 0 planes; see scatteredAt.
+func scattered_at_f32_6_avx2(fours int, at *int32, planes int, w *float32, x *float32, xPlane int, xRow int, y *float32)
+
 // Adds n > 0 elements times 7 rows of planes > 0 planes of x to sums; see scatteredDot.
 func scattered_dot_f32_7_avx2(n int, at *int32, values *float32, planes int, x *float32, xPlane int, xRow int, sums *float32)
 
 // Adds n > 0 elements times 7 rows of planes > 0 planes of w to x; see scatteredSpread.
 func scattered_spread_f32_7_avx2(n int, at *int32, values *float32, planes int, w *float32, x *float32, xPlane int, xRow int)
+
+// Adds to fours > 0 times 4 elements of y the sums over 7 rows of planes > 0 planes; see scatteredAt.
+func scattered_at_f32_7_avx2(fours int, at *int32, planes int, w *float32, x *float32, xPlane int, xRow int, y *float32)

@@ -293,6 +293,164 @@ block:
 	MOVQ      R8, ret+40(FP)
 	RET
 
+// func collectPooled_f32_avx2(blocks int, plane *float32, index *int64, first int64, last int64, line *float32, at *int32, kept *float32) (n int, stray int)
+// Requires: AVX, AVX2, FMA3, POPCNT
+TEXT ·collectPooled_f32_avx2(SB), NOSPLIT, $0-80
+	MOVQ         blocks+0(FP), AX
+	MOVQ         plane+8(FP), CX
+	MOVQ         index+16(FP), DX
+	MOVQ         line+40(FP), BX
+	MOVQ         at+48(FP), SI
+	MOVQ         kept+56(FP), DI
+	MOVQ         first+24(FP), R8
+	VMOVQ        R8, X0
+	VPBROADCASTQ X0, Y0
+	MOVQ         last+32(FP), R8
+	VMOVQ        R8, X1
+	VPBROADCASTQ X1, Y1
+	VBROADCASTSS (BX), Y2
+	VBROADCASTSS 4(BX), Y3
+	VBROADCASTSS 8(BX), Y4
+	LEAQ         lanes_of_mask<>+0(SB), BX
+	XORQ         R8, R8
+	VXORPS       Y5, Y5, Y5
+
+block:
+	VMOVDQU     (DX), Y6
+	VPSUBQ      Y0, Y6, Y6
+	VPCMPGTQ    Y1, Y6, Y7
+	VPOR        Y7, Y5, Y5
+	VPOR        Y6, Y5, Y5
+	VMOVDQU     32(DX), Y7
+	VPSUBQ      Y0, Y7, Y7
+	VPCMPGTQ    Y1, Y7, Y8
+	VPOR        Y8, Y5, Y5
+	VPOR        Y7, Y5, Y5
+	VSHUFPS     $0x88, Y7, Y6, Y6
+	VPERMQ      $0xd8, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VADDPS      halves<>+0(SB), Y6, Y7
+	VMULPS      Y2, Y7, Y7
+	VROUNDPS    $0x01, Y7, Y7
+	VMULPS      Y3, Y6, Y6
+	VFMADD231PS Y4, Y7, Y6
+	VCVTPS2DQ   Y6, Y6
+	VMOVUPS     (CX), Y7
+	VXORPS      Y8, Y8, Y8
+	VCMPPS      $0x04, Y8, Y7, Y8
+	VMOVMSKPS   Y8, R9
+	VPMOVZXBD   (BX)(R9*8), Y8
+	VPERMD      Y6, Y8, Y6
+	VPERMPS     Y7, Y8, Y7
+	VMOVDQU     Y6, (SI)(R8*4)
+	VMOVUPS     Y7, (DI)(R8*4)
+	POPCNTQ     R9, R9
+	ADDQ        R9, R8
+	ADDQ        $0x20, CX
+	ADDQ        $0x40, DX
+	DECQ        AX
+	JNZ         block
+	VMOVMSKPD   Y5, R9
+	VZEROUPPER
+	MOVQ        R8, n+64(FP)
+	MOVQ        R9, stray+72(FP)
+	RET
+
+DATA halves<>+0(SB)/4, $0x3f000000
+DATA halves<>+4(SB)/4, $0x3f000000
+DATA halves<>+8(SB)/4, $0x3f000000
+DATA halves<>+12(SB)/4, $0x3f000000
+DATA halves<>+16(SB)/4, $0x3f000000
+DATA halves<>+20(SB)/4, $0x3f000000
+DATA halves<>+24(SB)/4, $0x3f000000
+DATA halves<>+28(SB)/4, $0x3f000000
+GLOBL halves<>(SB), RODATA|NOPTR, $32
+
+// func collectOpen_f32_avx2(blocks int, plane *float32, index *int64, first int64, last int64, line *float32, at *int32, kept *int32) (n int, stray int)
+// Requires: AVX, AVX2, FMA3, POPCNT
+TEXT ·collectOpen_f32_avx2(SB), NOSPLIT, $0-80
+	MOVQ         blocks+0(FP), AX
+	MOVQ         plane+8(FP), CX
+	MOVQ         index+16(FP), DX
+	MOVQ         line+40(FP), BX
+	MOVQ         at+48(FP), SI
+	MOVQ         kept+56(FP), DI
+	MOVQ         first+24(FP), R8
+	VMOVQ        R8, X0
+	VPBROADCASTQ X0, Y0
+	MOVQ         last+32(FP), R8
+	VMOVQ        R8, X1
+	VPBROADCASTQ X1, Y1
+	VBROADCASTSS (BX), Y2
+	VBROADCASTSS 4(BX), Y3
+	VBROADCASTSS 8(BX), Y4
+	LEAQ         lanes_of_mask<>+0(SB), BX
+	XORQ         R8, R8
+	VXORPS       Y5, Y5, Y5
+	VMOVDQU      lane_numbers<>+0(SB), Y6
+
+block:
+	VMOVDQU     (DX), Y7
+	VPSUBQ      Y0, Y7, Y7
+	VPCMPGTQ    Y1, Y7, Y8
+	VPOR        Y8, Y5, Y5
+	VPOR        Y7, Y5, Y5
+	VMOVDQU     32(DX), Y8
+	VPSUBQ      Y0, Y8, Y8
+	VPCMPGTQ    Y1, Y8, Y9
+	VPOR        Y9, Y5, Y5
+	VPOR        Y8, Y5, Y5
+	VSHUFPS     $0x88, Y8, Y7, Y7
+	VPERMQ      $0xd8, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VADDPS      halves<>+0(SB), Y7, Y8
+	VMULPS      Y2, Y8, Y8
+	VROUNDPS    $0x01, Y8, Y8
+	VMULPS      Y3, Y7, Y7
+	VFMADD231PS Y4, Y8, Y7
+	VCVTPS2DQ   Y7, Y7
+	VMOVUPS     (CX), Y8
+	VXORPS      Y9, Y9, Y9
+	VCMPPS      $0x1e, Y9, Y8, Y8
+	VMOVMSKPS   Y8, R9
+	VPMOVZXBD   (BX)(R9*8), Y8
+	VPERMD      Y7, Y8, Y7
+	VPERMD      Y6, Y8, Y8
+	VPADDD      eights<>+0(SB), Y6, Y6
+	VMOVDQU     Y7, (SI)(R8*4)
+	VMOVUPS     Y8, (DI)(R8*4)
+	POPCNTQ     R9, R9
+	ADDQ        R9, R8
+	ADDQ        $0x20, CX
+	ADDQ        $0x40, DX
+	DECQ        AX
+	JNZ         block
+	VMOVMSKPD   Y5, R9
+	VZEROUPPER
+	MOVQ        R8, n+64(FP)
+	MOVQ        R9, stray+72(FP)
+	RET
+
+DATA lane_numbers<>+0(SB)/4, $0x00000000
+DATA lane_numbers<>+4(SB)/4, $0x00000001
+DATA lane_numbers<>+8(SB)/4, $0x00000002
+DATA lane_numbers<>+12(SB)/4, $0x00000003
+DATA lane_numbers<>+16(SB)/4, $0x00000004
+DATA lane_numbers<>+20(SB)/4, $0x00000005
+DATA lane_numbers<>+24(SB)/4, $0x00000006
+DATA lane_numbers<>+28(SB)/4, $0x00000007
+GLOBL lane_numbers<>(SB), RODATA|NOPTR, $32
+
+DATA eights<>+0(SB)/4, $0x00000008
+DATA eights<>+4(SB)/4, $0x00000008
+DATA eights<>+8(SB)/4, $0x00000008
+DATA eights<>+12(SB)/4, $0x00000008
+DATA eights<>+16(SB)/4, $0x00000008
+DATA eights<>+20(SB)/4, $0x00000008
+DATA eights<>+24(SB)/4, $0x00000008
+DATA eights<>+28(SB)/4, $0x00000008
+GLOBL eights<>(SB), RODATA|NOPTR, $32
+
 // func scattered_dot_f32_1_avx2(n int, at *int32, values *float32, planes int, x *float32, xPlane int, xRow int, sums *float32)
 // Requires: AVX, FMA3
 TEXT ·scattered_dot_f32_1_avx2(SB), NOSPLIT, $0-64
@@ -362,6 +520,62 @@ plane:
 	JNZ         plane
 	INCQ        AX
 	JNZ         element
+	VZEROUPPER
+	RET
+
+// func scattered_at_f32_1_avx2(fours int, at *int32, planes int, w *float32, x *float32, xPlane int, xRow int, y *float32)
+// Requires: AVX, FMA3
+TEXT ·scattered_at_f32_1_avx2(SB), NOSPLIT, $0-64
+	MOVQ fours+0(FP), AX
+	MOVQ at+8(FP), CX
+	MOVQ y+56(FP), DX
+	MOVQ w+24(FP), BX
+	MOVQ x+32(FP), SI
+	MOVQ xPlane+40(FP), DI
+	SHLQ $0x02, DI
+	MOVQ xRow+48(FP), R8
+	SHLQ $0x02, R8
+
+four:
+	MOVLQSX (CX), R8
+	LEAQ    (SI)(R8*4), R8
+	VXORPS  Y0, Y0, Y0
+	MOVLQSX 4(CX), R9
+	LEAQ    (SI)(R9*4), R9
+	VXORPS  Y1, Y1, Y1
+	MOVLQSX 8(CX), R10
+	LEAQ    (SI)(R10*4), R10
+	VXORPS  Y2, Y2, Y2
+	MOVLQSX 12(CX), R11
+	LEAQ    (SI)(R11*4), R11
+	VXORPS  Y3, Y3, Y3
+	MOVQ    BX, R12
+	MOVQ    planes+16(FP), R13
+
+plane:
+	VMOVUPS      (R12), Y4
+	VFMADD231PS  (R8), Y4, Y0
+	VFMADD231PS  (R9), Y4, Y1
+	VFMADD231PS  (R10), Y4, Y2
+	VFMADD231PS  (R11), Y4, Y3
+	ADDQ         DI, R8
+	ADDQ         DI, R9
+	ADDQ         DI, R10
+	ADDQ         DI, R11
+	ADDQ         $0x20, R12
+	DECQ         R13
+	JNZ          plane
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y1
+	VHADDPS      Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VADDPS       (DX), X1, X1
+	VMOVUPS      X1, (DX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, DX
+	DECQ         AX
+	JNZ          four
 	VZEROUPPER
 	RET
 
@@ -440,6 +654,67 @@ plane:
 	JNZ         plane
 	INCQ        AX
 	JNZ         element
+	VZEROUPPER
+	RET
+
+// func scattered_at_f32_2_avx2(fours int, at *int32, planes int, w *float32, x *float32, xPlane int, xRow int, y *float32)
+// Requires: AVX, FMA3
+TEXT ·scattered_at_f32_2_avx2(SB), NOSPLIT, $0-64
+	MOVQ fours+0(FP), AX
+	MOVQ at+8(FP), CX
+	MOVQ y+56(FP), DX
+	MOVQ w+24(FP), BX
+	MOVQ x+32(FP), SI
+	MOVQ xPlane+40(FP), DI
+	SHLQ $0x02, DI
+	MOVQ xRow+48(FP), R8
+	SHLQ $0x02, R8
+
+four:
+	MOVLQSX (CX), R9
+	LEAQ    (SI)(R9*4), R9
+	VXORPS  Y0, Y0, Y0
+	MOVLQSX 4(CX), R10
+	LEAQ    (SI)(R10*4), R10
+	VXORPS  Y1, Y1, Y1
+	MOVLQSX 8(CX), R11
+	LEAQ    (SI)(R11*4), R11
+	VXORPS  Y2, Y2, Y2
+	MOVLQSX 12(CX), R12
+	LEAQ    (SI)(R12*4), R12
+	VXORPS  Y3, Y3, Y3
+	MOVQ    BX, R13
+	MOVQ    planes+16(FP), R14
+
+plane:
+	VMOVUPS      (R13), Y4
+	VFMADD231PS  (R9), Y4, Y0
+	VFMADD231PS  (R10), Y4, Y1
+	VFMADD231PS  (R11), Y4, Y2
+	VFMADD231PS  (R12), Y4, Y3
+	VMOVUPS      32(R13), Y4
+	VFMADD231PS  (R9)(R8*1), Y4, Y0
+	VFMADD231PS  (R10)(R8*1), Y4, Y1
+	VFMADD231PS  (R11)(R8*1), Y4, Y2
+	VFMADD231PS  (R12)(R8*1), Y4, Y3
+	ADDQ         DI, R9
+	ADDQ         DI, R10
+	ADDQ         DI, R11
+	ADDQ         DI, R12
+	ADDQ         $0x40, R13
+	DECQ         R14
+	JNZ          plane
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y1
+	VHADDPS      Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VADDPS       (DX), X1, X1
+	VMOVUPS      X1, (DX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, DX
+	DECQ         AX
+	JNZ          four
 	VZEROUPPER
 	RET
 
@@ -524,6 +799,72 @@ plane:
 	JNZ         plane
 	INCQ        AX
 	JNZ         element
+	VZEROUPPER
+	RET
+
+// func scattered_at_f32_3_avx2(fours int, at *int32, planes int, w *float32, x *float32, xPlane int, xRow int, y *float32)
+// Requires: AVX, FMA3
+TEXT ·scattered_at_f32_3_avx2(SB), NOSPLIT, $0-64
+	MOVQ fours+0(FP), AX
+	MOVQ at+8(FP), CX
+	MOVQ y+56(FP), DX
+	MOVQ w+24(FP), BX
+	MOVQ x+32(FP), SI
+	MOVQ xPlane+40(FP), DI
+	SHLQ $0x02, DI
+	MOVQ xRow+48(FP), R8
+	SHLQ $0x02, R8
+
+four:
+	MOVLQSX (CX), R9
+	LEAQ    (SI)(R9*4), R9
+	VXORPS  Y0, Y0, Y0
+	MOVLQSX 4(CX), R10
+	LEAQ    (SI)(R10*4), R10
+	VXORPS  Y1, Y1, Y1
+	MOVLQSX 8(CX), R11
+	LEAQ    (SI)(R11*4), R11
+	VXORPS  Y2, Y2, Y2
+	MOVLQSX 12(CX), R12
+	LEAQ    (SI)(R12*4), R12
+	VXORPS  Y3, Y3, Y3
+	MOVQ    BX, R13
+	MOVQ    planes+16(FP), R14
+
+plane:
+	VMOVUPS      (R13), Y4
+	VFMADD231PS  (R9), Y4, Y0
+	VFMADD231PS  (R10), Y4, Y1
+	VFMADD231PS  (R11), Y4, Y2
+	VFMADD231PS  (R12), Y4, Y3
+	VMOVUPS      32(R13), Y4
+	VFMADD231PS  (R9)(R8*1), Y4, Y0
+	VFMADD231PS  (R10)(R8*1), Y4, Y1
+	VFMADD231PS  (R11)(R8*1), Y4, Y2
+	VFMADD231PS  (R12)(R8*1), Y4, Y3
+	VMOVUPS      64(R13), Y4
+	VFMADD231PS  (R9)(R8*2), Y4, Y0
+	VFMADD231PS  (R10)(R8*2), Y4, Y1
+	VFMADD231PS  (R11)(R8*2), Y4, Y2
+	VFMADD231PS  (R12)(R8*2), Y4, Y3
+	ADDQ         DI, R9
+	ADDQ         DI, R10
+	ADDQ         DI, R11
+	ADDQ         DI, R12
+	ADDQ         $0x60, R13
+	DECQ         R14
+	JNZ          plane
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y1
+	VHADDPS      Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VADDPS       (DX), X1, X1
+	VMOVUPS      X1, (DX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, DX
+	DECQ         AX
+	JNZ          four
 	VZEROUPPER
 	RET
 
@@ -616,6 +957,78 @@ plane:
 	JNZ         plane
 	INCQ        AX
 	JNZ         element
+	VZEROUPPER
+	RET
+
+// func scattered_at_f32_4_avx2(fours int, at *int32, planes int, w *float32, x *float32, xPlane int, xRow int, y *float32)
+// Requires: AVX, FMA3
+TEXT ·scattered_at_f32_4_avx2(SB), NOSPLIT, $0-64
+	MOVQ fours+0(FP), AX
+	MOVQ at+8(FP), CX
+	MOVQ y+56(FP), DX
+	MOVQ w+24(FP), BX
+	MOVQ x+32(FP), SI
+	MOVQ xPlane+40(FP), DI
+	SHLQ $0x02, DI
+	MOVQ xRow+48(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+
+four:
+	MOVLQSX (CX), R10
+	LEAQ    (SI)(R10*4), R10
+	VXORPS  Y0, Y0, Y0
+	MOVLQSX 4(CX), R11
+	LEAQ    (SI)(R11*4), R11
+	VXORPS  Y1, Y1, Y1
+	MOVLQSX 8(CX), R12
+	LEAQ    (SI)(R12*4), R12
+	VXORPS  Y2, Y2, Y2
+	MOVLQSX 12(CX), R13
+	LEAQ    (SI)(R13*4), R13
+	VXORPS  Y3, Y3, Y3
+	MOVQ    BX, R14
+	MOVQ    planes+16(FP), R15
+
+plane:
+	VMOVUPS      (R14), Y4
+	VFMADD231PS  (R10), Y4, Y0
+	VFMADD231PS  (R11), Y4, Y1
+	VFMADD231PS  (R12), Y4, Y2
+	VFMADD231PS  (R13), Y4, Y3
+	VMOVUPS      32(R14), Y4
+	VFMADD231PS  (R10)(R8*1), Y4, Y0
+	VFMADD231PS  (R11)(R8*1), Y4, Y1
+	VFMADD231PS  (R12)(R8*1), Y4, Y2
+	VFMADD231PS  (R13)(R8*1), Y4, Y3
+	VMOVUPS      64(R14), Y4
+	VFMADD231PS  (R10)(R8*2), Y4, Y0
+	VFMADD231PS  (R11)(R8*2), Y4, Y1
+	VFMADD231PS  (R12)(R8*2), Y4, Y2
+	VFMADD231PS  (R13)(R8*2), Y4, Y3
+	VMOVUPS      96(R14), Y4
+	VFMADD231PS  (R10)(R9*1), Y4, Y0
+	VFMADD231PS  (R11)(R9*1), Y4, Y1
+	VFMADD231PS  (R12)(R9*1), Y4, Y2
+	VFMADD231PS  (R13)(R9*1), Y4, Y3
+	ADDQ         DI, R10
+	ADDQ         DI, R11
+	ADDQ         DI, R12
+	ADDQ         DI, R13
+	ADDQ         $0x80, R14
+	DECQ         R15
+	JNZ          plane
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y1
+	VHADDPS      Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VADDPS       (DX), X1, X1
+	VMOVUPS      X1, (DX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, DX
+	DECQ         AX
+	JNZ          four
 	VZEROUPPER
 	RET
 
@@ -714,6 +1127,83 @@ plane:
 	JNZ         plane
 	INCQ        AX
 	JNZ         element
+	VZEROUPPER
+	RET
+
+// func scattered_at_f32_5_avx2(fours int, at *int32, planes int, w *float32, x *float32, xPlane int, xRow int, y *float32)
+// Requires: AVX, FMA3
+TEXT ·scattered_at_f32_5_avx2(SB), NOSPLIT, $0-64
+	MOVQ fours+0(FP), AX
+	MOVQ at+8(FP), CX
+	MOVQ y+56(FP), DX
+	MOVQ w+24(FP), BX
+	MOVQ x+32(FP), SI
+	MOVQ xPlane+40(FP), DI
+	SHLQ $0x02, DI
+	MOVQ xRow+48(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+
+four:
+	MOVLQSX (CX), R10
+	LEAQ    (SI)(R10*4), R10
+	VXORPS  Y0, Y0, Y0
+	MOVLQSX 4(CX), R11
+	LEAQ    (SI)(R11*4), R11
+	VXORPS  Y1, Y1, Y1
+	MOVLQSX 8(CX), R12
+	LEAQ    (SI)(R12*4), R12
+	VXORPS  Y2, Y2, Y2
+	MOVLQSX 12(CX), R13
+	LEAQ    (SI)(R13*4), R13
+	VXORPS  Y3, Y3, Y3
+	MOVQ    BX, R14
+	MOVQ    planes+16(FP), R15
+
+plane:
+	VMOVUPS      (R14), Y4
+	VFMADD231PS  (R10), Y4, Y0
+	VFMADD231PS  (R11), Y4, Y1
+	VFMADD231PS  (R12), Y4, Y2
+	VFMADD231PS  (R13), Y4, Y3
+	VMOVUPS      32(R14), Y4
+	VFMADD231PS  (R10)(R8*1), Y4, Y0
+	VFMADD231PS  (R11)(R8*1), Y4, Y1
+	VFMADD231PS  (R12)(R8*1), Y4, Y2
+	VFMADD231PS  (R13)(R8*1), Y4, Y3
+	VMOVUPS      64(R14), Y4
+	VFMADD231PS  (R10)(R8*2), Y4, Y0
+	VFMADD231PS  (R11)(R8*2), Y4, Y1
+	VFMADD231PS  (R12)(R8*2), Y4, Y2
+	VFMADD231PS  (R13)(R8*2), Y4, Y3
+	VMOVUPS      96(R14), Y4
+	VFMADD231PS  (R10)(R9*1), Y4, Y0
+	VFMADD231PS  (R11)(R9*1), Y4, Y1
+	VFMADD231PS  (R12)(R9*1), Y4, Y2
+	VFMADD231PS  (R13)(R9*1), Y4, Y3
+	VMOVUPS      128(R14), Y4
+	VFMADD231PS  (R10)(R8*4), Y4, Y0
+	VFMADD231PS  (R11)(R8*4), Y4, Y1
+	VFMADD231PS  (R12)(R8*4), Y4, Y2
+	VFMADD231PS  (R13)(R8*4), Y4, Y3
+	ADDQ         DI, R10
+	ADDQ         DI, R11
+	ADDQ         DI, R12
+	ADDQ         DI, R13
+	ADDQ         $0xa0, R14
+	DECQ         R15
+	JNZ          plane
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y1
+	VHADDPS      Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VADDPS       (DX), X1, X1
+	VMOVUPS      X1, (DX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, DX
+	DECQ         AX
+	JNZ          four
 	VZEROUPPER
 	RET
 
@@ -820,6 +1310,89 @@ plane:
 	JNZ         plane
 	INCQ        AX
 	JNZ         element
+	VZEROUPPER
+	RET
+
+// func scattered_at_f32_6_avx2(fours int, at *int32, planes int, w *float32, x *float32, xPlane int, xRow int, y *float32)
+// Requires: AVX, FMA3
+TEXT ·scattered_at_f32_6_avx2(SB), NOSPLIT, $8-64
+	MOVQ fours+0(FP), AX
+	MOVQ at+8(FP), CX
+	MOVQ y+56(FP), DX
+	MOVQ w+24(FP), BX
+	MOVQ x+32(FP), SI
+	MOVQ xPlane+40(FP), DI
+	SHLQ $0x02, DI
+	MOVQ xRow+48(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R9)(R8*2), R10
+
+four:
+	MOVLQSX (CX), R11
+	LEAQ    (SI)(R11*4), R11
+	VXORPS  Y0, Y0, Y0
+	MOVLQSX 4(CX), R12
+	LEAQ    (SI)(R12*4), R12
+	VXORPS  Y1, Y1, Y1
+	MOVLQSX 8(CX), R13
+	LEAQ    (SI)(R13*4), R13
+	VXORPS  Y2, Y2, Y2
+	MOVLQSX 12(CX), R14
+	LEAQ    (SI)(R14*4), R14
+	VXORPS  Y3, Y3, Y3
+	MOVQ    BX, R15
+	MOVQ    planes+16(FP), BP
+
+plane:
+	VMOVUPS      (R15), Y4
+	VFMADD231PS  (R11), Y4, Y0
+	VFMADD231PS  (R12), Y4, Y1
+	VFMADD231PS  (R13), Y4, Y2
+	VFMADD231PS  (R14), Y4, Y3
+	VMOVUPS      32(R15), Y4
+	VFMADD231PS  (R11)(R8*1), Y4, Y0
+	VFMADD231PS  (R12)(R8*1), Y4, Y1
+	VFMADD231PS  (R13)(R8*1), Y4, Y2
+	VFMADD231PS  (R14)(R8*1), Y4, Y3
+	VMOVUPS      64(R15), Y4
+	VFMADD231PS  (R11)(R8*2), Y4, Y0
+	VFMADD231PS  (R12)(R8*2), Y4, Y1
+	VFMADD231PS  (R13)(R8*2), Y4, Y2
+	VFMADD231PS  (R14)(R8*2), Y4, Y3
+	VMOVUPS      96(R15), Y4
+	VFMADD231PS  (R11)(R9*1), Y4, Y0
+	VFMADD231PS  (R12)(R9*1), Y4, Y1
+	VFMADD231PS  (R13)(R9*1), Y4, Y2
+	VFMADD231PS  (R14)(R9*1), Y4, Y3
+	VMOVUPS      128(R15), Y4
+	VFMADD231PS  (R11)(R8*4), Y4, Y0
+	VFMADD231PS  (R12)(R8*4), Y4, Y1
+	VFMADD231PS  (R13)(R8*4), Y4, Y2
+	VFMADD231PS  (R14)(R8*4), Y4, Y3
+	VMOVUPS      160(R15), Y4
+	VFMADD231PS  (R11)(R10*1), Y4, Y0
+	VFMADD231PS  (R12)(R10*1), Y4, Y1
+	VFMADD231PS  (R13)(R10*1), Y4, Y2
+	VFMADD231PS  (R14)(R10*1), Y4, Y3
+	ADDQ         DI, R11
+	ADDQ         DI, R12
+	ADDQ         DI, R13
+	ADDQ         DI, R14
+	ADDQ         $0xc0, R15
+	DECQ         BP
+	JNZ          plane
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y1
+	VHADDPS      Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VADDPS       (DX), X1, X1
+	VMOVUPS      X1, (DX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, DX
+	DECQ         AX
+	JNZ          four
 	VZEROUPPER
 	RET
 
@@ -932,5 +1505,93 @@ plane:
 	JNZ         plane
 	INCQ        AX
 	JNZ         element
+	VZEROUPPER
+	RET
+
+// func scattered_at_f32_7_avx2(fours int, at *int32, planes int, w *float32, x *float32, xPlane int, xRow int, y *float32)
+// Requires: AVX, FMA3
+TEXT ·scattered_at_f32_7_avx2(SB), NOSPLIT, $8-64
+	MOVQ fours+0(FP), AX
+	MOVQ at+8(FP), CX
+	MOVQ y+56(FP), DX
+	MOVQ w+24(FP), BX
+	MOVQ x+32(FP), SI
+	MOVQ xPlane+40(FP), DI
+	SHLQ $0x02, DI
+	MOVQ xRow+48(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R9)(R8*2), R10
+
+four:
+	MOVLQSX (CX), R11
+	LEAQ    (SI)(R11*4), R11
+	VXORPS  Y0, Y0, Y0
+	MOVLQSX 4(CX), R12
+	LEAQ    (SI)(R12*4), R12
+	VXORPS  Y1, Y1, Y1
+	MOVLQSX 8(CX), R13
+	LEAQ    (SI)(R13*4), R13
+	VXORPS  Y2, Y2, Y2
+	MOVLQSX 12(CX), R14
+	LEAQ    (SI)(R14*4), R14
+	VXORPS  Y3, Y3, Y3
+	MOVQ    BX, R15
+	MOVQ    planes+16(FP), BP
+
+plane:
+	VMOVUPS      (R15), Y4
+	VFMADD231PS  (R11), Y4, Y0
+	VFMADD231PS  (R12), Y4, Y1
+	VFMADD231PS  (R13), Y4, Y2
+	VFMADD231PS  (R14), Y4, Y3
+	VMOVUPS      32(R15), Y4
+	VFMADD231PS  (R11)(R8*1), Y4, Y0
+	VFMADD231PS  (R12)(R8*1), Y4, Y1
+	VFMADD231PS  (R13)(R8*1), Y4, Y2
+	VFMADD231PS  (R14)(R8*1), Y4, Y3
+	VMOVUPS      64(R15), Y4
+	VFMADD231PS  (R11)(R8*2), Y4, Y0
+	VFMADD231PS  (R12)(R8*2), Y4, Y1
+	VFMADD231PS  (R13)(R8*2), Y4, Y2
+	VFMADD231PS  (R14)(R8*2), Y4, Y3
+	VMOVUPS      96(R15), Y4
+	VFMADD231PS  (R11)(R9*1), Y4, Y0
+	VFMADD231PS  (R12)(R9*1), Y4, Y1
+	VFMADD231PS  (R13)(R9*1), Y4, Y2
+	VFMADD231PS  (R14)(R9*1), Y4, Y3
+	VMOVUPS      128(R15), Y4
+	VFMADD231PS  (R11)(R8*4), Y4, Y0
+	VFMADD231PS  (R12)(R8*4), Y4, Y1
+	VFMADD231PS  (R13)(R8*4), Y4, Y2
+	VFMADD231PS  (R14)(R8*4), Y4, Y3
+	VMOVUPS      160(R15), Y4
+	VFMADD231PS  (R11)(R10*1), Y4, Y0
+	VFMADD231PS  (R12)(R10*1), Y4, Y1
+	VFMADD231PS  (R13)(R10*1), Y4, Y2
+	VFMADD231PS  (R14)(R10*1), Y4, Y3
+	VMOVUPS      192(R15), Y4
+	VFMADD231PS  (R11)(R9*2), Y4, Y0
+	VFMADD231PS  (R12)(R9*2), Y4, Y1
+	VFMADD231PS  (R13)(R9*2), Y4, Y2
+	VFMADD231PS  (R14)(R9*2), Y4, Y3
+	ADDQ         DI, R11
+	ADDQ         DI, R12
+	ADDQ         DI, R13
+	ADDQ         DI, R14
+	ADDQ         $0xe0, R15
+	DECQ         BP
+	JNZ          plane
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y1
+	VHADDPS      Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VADDPS       (DX), X1, X1
+	VMOVUPS      X1, (DX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, DX
+	DECQ         AX
+	JNZ          four
 	VZEROUPPER
 	RET

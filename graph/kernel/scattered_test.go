@@ -216,6 +216,83 @@ func poolOf[T Float](g ConvGeom, dy []T) Pooled[T] {
 	return p
 }
 
+// TestConvAt compares with a convolution at all places.
+func TestConvAt(t *testing.T) {
+	team := NewTeam(2)
+	defer team.Close()
+	for _, g := range convCases() {
+		g = g.withDefaults()
+		if newScattered(goTiling[float32](), &g) == nil {
+			continue
+		}
+		t.Run(fmt.Sprintf("%+v", g), func(t *testing.T) {
+			for _, tl := range tilings[float32]() {
+				testConvAt(t, team, tl, g)
+			}
+			testConvAt(t, team, goTiling[float64](), g)
+		})
+	}
+}
+
+func testConvAt[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom) {
+	t.Helper()
+	var terms []ConvTerm[T]
+	want, bias := make([]float64, g.ySize()), fill(make([]T, g.OutC), 9)
+	for k := range 2 {
+		term := ConvTerm[T]{fill(make([]T, g.xSize()), uint64(1+k)), fill(make([]T, g.wSize()), uint64(3+k))}
+		eachProduct(g, func(yi, wi, xi int) { want[yi] += float64(term.W[wi]) * float64(term.X[xi]) })
+		terms = append(terms, term)
+	}
+	const each = 21
+	size := g.OH * g.OW
+	places, open := make([]int64, g.N*g.OutC*each), fill(make([]T, g.N*g.OutC*each), 7)
+	for i := range places {
+		places[i] = int64(i/each*size + i*i%size)
+	}
+	open[0] = T(math.NaN())
+	c := newConvAt(tl, g, len(terms))
+	for _, gate := range [][]T{nil, open} {
+		y := newGuarded[T](len(places))
+		if err := c.Run(team, terms, bias, places, gate, y.s); err != nil {
+			t.Fatal(err)
+		}
+		for i, got := range y.s {
+			w := want[places[i]] + float64(bias[i/each%g.OutC])
+			if gate != nil && !(gate[i] > 0) {
+				w = 0
+			}
+			if !nearSum(got, w, 4*g.C*g.KH*g.KW) {
+				t.Fatalf("%s, gate %v: element %d is %v, want %v", tl.name, gate != nil, i, got, w)
+			}
+		}
+		y.check(t, tl.name)
+		if allocs := steadyAllocs(5, func() { _ = c.Run(team, terms, bias, places, gate, y.s) }); allocs != 0 {
+			t.Errorf("%v allocations", allocs)
+		}
+	}
+	places[len(places)-1] = -1
+	if err := c.Run(team, terms, bias, places, nil, make([]T, len(places))); err == nil {
+		t.Error("a place outside is taken")
+	}
+}
+
+// TestPooledByLine: the rule for places gives what the table has, at the bounds too.
+func TestPooledByLine(t *testing.T) {
+	for _, g := range append(convCases(), ConvGeom{N: 1, C: 1, H: 1026, W: 1025, OutC: 1, KH: 5, KW: 5}, ConvGeom{N: 1, C: 1, H: 5, W: 200000, OutC: 1, KH: 5, KW: 5}) {
+		g = g.withDefaults()
+		s := newScattered(tilings[float32]()[0], &g)
+		if s == nil || !s.byLine {
+			continue
+		}
+		for i, want := range s.places {
+			down := float32(math.Floor(float64((float32(i) + 0.5) * s.line[0])))
+			if got := int32(float32(i)*s.line[1] + down*s.line[2]); got != want {
+				t.Fatalf("%+v: place %d is %d, want %d", g, i, got, want)
+			}
+		}
+	}
+}
+
 // TestPooledStrays: places outside of their plane are an error, and nothing is
 // read or written there.
 func TestPooledStrays(t *testing.T) {

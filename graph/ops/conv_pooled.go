@@ -42,16 +42,20 @@ func (b *Builder) PooledConvGrad(n, m *graph.Node) []*graph.Value {
 	if b.Err != nil || err != nil || c.isVolume() || n.Inputs[slot] != m.Outputs[0] || n.Inputs[1-slot] == m.Outputs[0] {
 		return nil
 	}
-	fits := kernel.PooledFits[float32]
-	if dy.DType == onnx.Float64 {
-		fits = kernel.PooledFits[float64]
-	}
-	if !fits(c.geom(), dy.Shape[2:].Size()) {
+	if !pooledFits(dy.DType, c, dy.Shape) {
 		return nil
 	}
 	in := append(values{}, n.Inputs...)
 	in[slot] = dy
 	return b.Own("Pooled"+n.Op, len(n.Outputs), append(in, m.Inputs[1]), n.Attrs...)
+}
+
+// pooledFits tells whether kernels take planes of c's result pooled to a shape.
+func pooledFits(dt onnx.DType, c *conv, pooled graph.Shape) bool {
+	if dt == onnx.Float64 {
+		return kernel.PooledFits[float64](c.geom(), pooled[2:].Size())
+	}
+	return kernel.PooledFits[float32](c.geom(), pooled[2:].Size())
 }
 
 // inferPooled checks a node whose input slot is a pooled dy and the last its
@@ -120,8 +124,7 @@ func pooledCall[T kernel.Float](c *Call, slotDY int, geometry func(*graph.Node) 
 		return kernel.ConvGeom{}, kernel.Pooled[T]{}, err
 	}
 	dy := kernel.Pooled[T]{Elements: slot[T](c.In, slotDY), Places: onnx.Of[int64](c.In[2])}
-	planes := g.batch * g.channels
-	if g.isVolume() || planes == 0 || !kernel.PooledFits[T](g.geom(), len(dy.Elements)/planes) {
+	if g.isVolume() || !pooledFits(c.In[slotDY].DType, g, c.In[slotDY].Shape) {
 		err = fmt.Errorf("this convolution does not take its gradient pooled; spread it by MaxPoolGrad")
 	}
 	return g.geom(), dy, err

@@ -37,7 +37,17 @@ var _ = addCases(
 		Attrs: convAttrs([]int64{2, 1}, one2, nopad, onnx.AttrInt("rectify", 1))},
 )
 
+var _ = addCases(
+	Case{Op: "ConvAt", Domain: ops.Domain, In: []input{normal(2, 1, 8, 8), normal(3, 1, 5, 5), placesIn(6, 64, 16, 2, 3, 4, 4), normal(2, 3, 4, 4), normal(3)}, Diff: []int{0, 1, 4},
+		Attrs: convAttrs(one2, one2, []int64{2, 2, 2, 2})},
+	Case{Op: "ConvAt", Domain: ops.Domain, Name: "two pairs, everywhere", In: []input{normal(2, 6, 8, 8), normal(4, 6, 5, 5), placesIn(8, 16, 4, 2, 4, 2, 2), omit, omit, normal(2, 6, 8, 8), normal(4, 6, 5, 5)},
+		Diff: []int{0, 1, 5, 6}},
+)
+
 var _ = addMistakes([]mistake{
+	{Case{Op: "ConvAt", Domain: ops.Domain, In: []input{normal(2, 1, 8, 8), normal(3, 1, 5, 5), placesIn(6, 16, 4, 2, 3, 2, 2), omit, omit, normal(2, 1, 8, 8), normal(3, 1, 3, 3)}}, "pair 1 is not like pair 0"},
+	{Case{Op: "ConvAt", Domain: ops.Domain, In: []input{normal(2, 1, 8, 8), normal(3, 1, 5, 5), placesIn(6, 16, 4, 2, 3, 2, 2), omit, normal(4)}}, "want [3]"},
+	{Case{Op: "ConvAt", Domain: ops.Domain, In: []input{normal(2, 1, 8, 8), normal(3, 1, 5, 5), placesIn(4, 16, 4, 2, 2, 2, 2)}}, "want indices"},
 	{Case{Op: "ConvMaxPool", Domain: ops.Domain, In: []input{normal(28, 1, 3, 9), normal(2, 1, 3, 3)}}, "no window of 2 by 2"},
 	{Case{Op: "PooledConvGradWeight", Domain: ops.Domain, In: []input{normal(2, 1, 8, 8), normal(3, 3, 4, 4), placesIn(9, 64, 16, 3, 3, 4, 4)}, Attrs: attrs(kernelOf(5, 5))}, "want [2 3 4 4]"},
 	{Case{Op: "PooledConvGradInput", Domain: ops.Domain, In: []input{normal(2, 3, 4, 4), normal(3, 1, 5, 5), placesIn(6, 64, 9, 2, 3, 3, 3)}, Attrs: attrs(inputShape(2, 1, 8, 8))}, "want [2 3 4 4]"},

@@ -16,6 +16,8 @@ func init() {
 			Forward: kernels(runMaxPool[float32], runMaxPool[float64])},
 		Op{Domain: Domain, Name: "MaxPoolGrad", Infer: inferMaxPoolGrad, Body: maxPoolGradBody, Grad: gradMaxPoolGrad,
 			Forward: kernels(runMaxPoolGrad[float32], runMaxPoolGrad[float64])},
+		Op{Domain: Domain, Name: "MaxPoolPick", Infer: inferMaxPoolPick, Body: maxPoolPickBody, Grad: gradMaxPoolPick,
+			Forward: kernels(runMaxPoolPick[float32], runMaxPoolPick[float64])},
 		Op{Name: "AveragePool", Since: []int{7, 10, 11, 19, 22}, Axes: axesWindow, Infer: inferAveragePool, Grad: gradAveragePool,
 			Forward: kernels(runAveragePool[float32], runAveragePool[float64])},
 		Op{Domain: Domain, Name: "AveragePoolGrad", Infer: inferAveragePoolGrad, Body: averagePoolGradBody, Grad: gradAveragePoolGrad,
@@ -253,9 +255,70 @@ func maxPoolGradBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
 
 // gradMaxPoolGrad takes what lies at the indices.
 func gradMaxPoolGrad(b *Builder, n *graph.Node, d []*graph.Value) ([]*graph.Value, error) {
-	dy, places := n.Inputs[0], n.Inputs[1]
-	picked := b.OpA("GatherElements", []*onnx.Attr{onnx.AttrInt("axis", 0)}, b.flat(d[0]), b.flat(places))
-	return []*graph.Value{b.Reshape(picked, dy.Shape...), nil}, nil
+	return []*graph.Value{b.maxPoolPick(d[0], n.Inputs[1]), nil}, nil
+}
+
+// MaxPoolPick(x, indices) is what lies in x at the indices, which name places in
+// the same image and channel.
+
+func (b *Builder) maxPoolPick(x, places *graph.Value) *graph.Value {
+	return b.Own("MaxPoolPick", 1, []*graph.Value{x, places})[0]
+}
+
+func inferMaxPoolPick(n *graph.Node) error {
+	if err := arity(n, 2, 2, 1); err != nil {
+		return err
+	}
+	if err := wantType(n, 0, floats...); err != nil {
+		return err
+	}
+	if err := wantType(n, 1, onnx.Int64); err != nil {
+		return err
+	}
+	x, places := n.Inputs[0].Shape, n.Inputs[1].Shape
+	if len(x) < 3 || len(places) != len(x) || !slices.Equal(x[:2], places[:2]) {
+		return fmt.Errorf("images %v with indices %v: want one rank, batch and number of channels", []int(x), []int(places))
+	}
+	return setOutput(n, 0, n.Inputs[0].DType, places)
+}
+
+func maxPoolPickBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
+	x, places := n.Inputs[0], n.Inputs[1]
+	picked := b.OpA("GatherElements", []*onnx.Attr{onnx.AttrInt("axis", 0)}, b.flat(x), b.flat(places))
+	return []*graph.Value{b.Reshape(picked, places.Shape...)}, nil
+}
+
+func gradMaxPoolPick(b *Builder, n *graph.Node, dy []*graph.Value) ([]*graph.Value, error) {
+	return []*graph.Value{b.maxPoolGrad(dy[0], n.Inputs[1], n.Inputs[0].Shape), nil}, nil
+}
+
+func runMaxPoolPick[T kernel.Float](c *Call) (func() error, error) {
+	x, places, y := slot[T](c.In, 0), onnx.Of[int64](c.In[1]), slot[T](c.Out, 0)
+	images := c.Out[0].Shape[0] * c.Out[0].Shape[1]
+	if images == 0 {
+		return func() error { return nil }, nil
+	}
+	size, pooled := len(x)/images, len(y)/images
+	var strays atomic.Int64
+	pick := eachPlane(c.Team, images, pooled, func(image int) {
+		from, first := x[image*size:(image+1)*size], int64(image*size)
+		for i := image * pooled; i < (image+1)*pooled; i++ {
+			at := places[i] - first
+			if uint64(at) >= uint64(len(from)) {
+				strays.Add(1)
+				continue
+			}
+			y[i] = from[at]
+		}
+	})
+	return func() error {
+		strays.Store(0)
+		pick()
+		if n := strays.Load(); n > 0 {
+			return fmt.Errorf("%d of the indices lie outside of their image", n)
+		}
+		return nil
+	}, nil
 }
 
 func runMaxPoolGrad[T kernel.Float](c *Call) (func() error, error) {

@@ -56,6 +56,7 @@ var _ = addCases(
 	Case{Op: "MaxPool", Name: "three axes, ties", In: []input{coins(2, 2, 5, 4, 6)}, NOut: 2,
 		Attrs: attrs(kernelOf(3, 2, 3))},
 
+	Case{Op: "MaxPoolPick", Domain: ops.Domain, In: []input{normal(2, 3, 3, 3), placesIn(6, 9, 4, 2, 3, 2, 2)}, Diff: []int{0}},
 	Case{Op: "MaxPoolGrad", Domain: ops.Domain, In: []input{normal(2, 3, 2, 2), placesIn(6, 9, 4, 2, 3, 2, 2)}, Diff: []int{0},
 		Attrs: attrs(inputShape(2, 3, 3, 3))},
 	Case{Op: "MaxPoolGrad", Domain: ops.Domain, Name: "one axis", In: []input{normal(2, 2, 5), placesIn(4, 7, 5, 2, 2, 5)}, Diff: []int{0},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"github.com/unprune/unprune/onnx"
 	"github.com/unprune/unprune/unprune"
 )
 
@@ -69,20 +70,35 @@ func (u SSD) Unlearn(ctx context.Context, t *unprune.Task) error {
 // batch-mean loss, eval mode.
 func importance(ctx context.Context, t *unprune.Task, name string, rows []int, batch int) (unprune.Vector, error) {
 	w := t.Engine.Weights()
-	sum := make(unprune.Vector, w.Params())
+	sum, parts := make(unprune.Vector, w.Params()), w.Parts()
 	batches := unprune.Batches(rows, batch)
 	for i, index := range batches {
 		grads, err := t.Engine.Gradient(ctx, unprune.Term{Data: t.Data, Index: index, Weight: 1, Eval: true})
 		if err != nil {
 			return nil, err
 		}
-		for j, x := range w.Flatten(grads) {
-			sum[j] += float64(x * x)
+		for _, p := range parts {
+			addSquares(p.Of(sum), grads[p.Name])
 		}
 		t.Report(name, i+1, len(batches))
 	}
 	sum.Scale(1 / float64(len(batches)))
 	return sum, nil
+}
+
+// addSquares adds the squares of a gradient, nil for none.
+func addSquares(sum unprune.Vector, g *onnx.Tensor) {
+	switch {
+	case g == nil:
+	case g.DType == onnx.Float64:
+		for i, x := range onnx.Of[float64](g) {
+			sum[i] += float64(x * x)
+		}
+	default:
+		for i, x := range onnx.Of[float32](g) {
+			sum[i] += float64(x) * float64(x)
+		}
+	}
 }
 
 // Info describes SSD.
