@@ -64,3 +64,23 @@ func BenchmarkConv(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkConvMaxPool times LeNet-5's convolutions with their pooling.
+func BenchmarkConvMaxPool(b *testing.B) {
+	for _, g := range []ConvGeom{
+		{N: 128, C: 1, H: 28, W: 28, OutC: 6, KH: 5, KW: 5, PadT: 2, PadL: 2, PadB: 2, PadR: 2},
+		{N: 128, C: 6, H: 14, W: 14, OutC: 16, KH: 5, KW: 5},
+	} {
+		g = g.withDefaults()
+		b.Run(fmt.Sprintf("%dx%dx%d-%d", g.C, g.H, g.W, g.OutC), func(b *testing.B) {
+			x, w, bias := fill(make([]float32, g.xSize()), 1), fill(make([]float32, g.wSize()), 2), fill(make([]float32, g.OutC), 3)
+			size := g.N * g.OutC * (g.OH / 2) * (g.OW / 2)
+			y, places := make([]float32, size), make([]int64, size)
+			k := NewConvMaxPool[float32](g, ConvOptions{Activation: Rectifier})
+			for b.Loop() {
+				k.Run(nil, x, w, bias, y, places)
+			}
+			b.ReportMetric(2e-9*float64(g.wSize()*g.N*g.OH*g.OW)*float64(b.N)/b.Elapsed().Seconds(), "GFLOP/s")
+		})
+	}
+}

@@ -35,9 +35,9 @@ type Reduce[T Float] struct {
 	terms    int // product of reduced
 	count    int // elements per output
 	part     int // a row is taken in parts of at most so many elements
-	segment  int // reduced rows (parts of rows) per unit
+	segment  int // reduced rows (parts of rows) per unit and output
 	segments int
-	group    int // outputs per unit, 1 if there are several segments
+	group    int // outputs per unit
 
 	partials []float64 // [outputs][segments], or [outputs][segments][inner]
 	max      *Reduce[T]
@@ -51,6 +51,9 @@ type walkDim struct{ size, stride int }
 
 // walk is the offset of element i of the axes.
 func walk(dims []walkDim, i int) int {
+	if len(dims) == 1 {
+		return i * dims[0].stride
+	}
 	at := 0
 	for _, d := range dims {
 		at += i % d.size * d.stride
@@ -127,13 +130,17 @@ func (r *Reduce[T]) layOut(axes []mergedAxis) {
 }
 
 // splitRows gives a unit several outputs if they are small, or a segment of the
-// parts that one output is made of.
+// parts that outputs are made of. Rows of neighbouring outputs lie side by side and
+// are read in that order.
 func (r *Reduce[T]) splitRows() {
 	r.part = max(1, min(r.inner, unitSize))
 	pieces := r.terms * ceilDiv(r.inner, r.part)
-	r.segment = max(1, unitSize/r.part)
-	r.segments = max(1, ceilDiv(pieces, r.segment))
 	r.group = 1
+	if r.terms > 1 {
+		r.group = max(1, min(r.outputs, unitSize/r.part))
+	}
+	r.segment = max(1, unitSize/(r.group*r.part))
+	r.segments = max(1, ceilDiv(pieces, r.segment))
 	if r.segments == 1 {
 		r.group = max(1, unitSize/max(1, pieces*r.part))
 	} else {
@@ -184,28 +191,28 @@ func (r *Reduce[T]) Run(t *Team, y, x []T) {
 	r.y, r.x = nil, nil
 }
 
-// rowUnit reduces a group of outputs, or one segment of one output.
+// rowUnit reduces one segment of a group of outputs.
 func (r *Reduce[T]) rowUnit(w *Worker, unit int) {
-	if r.segments > 1 {
-		r.partials[unit] = r.rowSegment(w, unit/r.segments, unit%r.segments)
-		return
-	}
-	for out := unit * r.group; out < min((unit+1)*r.group, r.outputs); out++ {
-		r.y[out] = r.finish(r.rowSegment(w, out, 0), out)
-	}
-}
-
-func (r *Reduce[T]) rowSegment(w *Worker, out, segment int) float64 {
-	base := walk(r.kept, out)
+	first, segment := unit/r.segments*r.group, unit%r.segments
+	acc := w.Float64(2, min(r.group, r.outputs-first)) // slot 0 may be row's
+	Fill(acc, r.start())
 	parts := ceilDiv(r.inner, r.part)
-	acc := r.start()
 	for piece := segment * r.segment; piece < min((segment+1)*r.segment, r.terms*parts); piece++ {
 		lo := piece % parts * r.part
-		hi := min(lo+r.part, r.inner)
-		at := base + walk(r.reduced, piece/parts)
-		acc = r.join(acc, r.row(w, r.x[at+lo:at+hi], out))
+		n := min(r.part, r.inner-lo)
+		at := lo + walk(r.reduced, piece/parts)
+		for i := range acc {
+			from := at + walk(r.kept, first+i)
+			acc[i] = r.join(acc[i], r.row(w, r.x[from:from+n], first+i))
+		}
 	}
-	return acc
+	for i, v := range acc {
+		if r.segments > 1 {
+			r.partials[(first+i)*r.segments+segment] = v
+		} else {
+			r.y[first+i] = r.finish(v, first+i)
+		}
+	}
 }
 
 // row reduces neighbouring elements that belong to one output.

@@ -468,22 +468,50 @@ TEXT ·scattered_dot_f32_1_avx2(SB), NOSPLIT, $0-64
 	SHLQ $0x02, R9
 	NEGQ AX
 
-plane:
+pair:
+	CMPQ    BX, $0x02
+	JL      single
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	MOVQ    AX, R9
+
+element2:
+	MOVLQSX      (CX)(R9*4), R10
+	LEAQ         (SI)(R10*4), R10
+	LEAQ         (R10)(R8*1), R11
+	VBROADCASTSS (DX)(R9*4), Y2
+	VFMADD231PS  (R10), Y2, Y0
+	VFMADD231PS  (R11), Y2, Y1
+	INCQ         R9
+	JNZ          element2
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	ADDQ         R8, SI
+	ADDQ         R8, SI
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x02, BX
+	JMP          pair
+
+single:
+	TESTQ   BX, BX
+	JZ      done
 	VMOVUPS (DI), Y0
 	MOVQ    AX, R9
 
-element:
+element1:
 	MOVLQSX      (CX)(R9*4), R10
 	LEAQ         (SI)(R10*4), R10
 	VBROADCASTSS (DX)(R9*4), Y1
 	VFMADD231PS  (R10), Y1, Y0
 	INCQ         R9
-	JNZ          element
+	JNZ          element1
 	VMOVUPS      Y0, (DI)
 	ADDQ         R8, SI
-	ADDQ         $0x20, DI
+	ADDQ         $0x00000020, DI
 	DECQ         BX
-	JNZ          plane
+	JMP          single
+
+done:
 	VZEROUPPER
 	RET
 
@@ -596,25 +624,59 @@ TEXT ·scattered_dot_f32_2_avx2(SB), NOSPLIT, $0-64
 	SHLQ $0x02, R9
 	NEGQ AX
 
-plane:
+pair:
+	CMPQ    BX, $0x02
+	JL      single
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), Y2
+	VMOVUPS 96(DI), Y3
+	MOVQ    AX, R10
+
+element2:
+	MOVLQSX      (CX)(R10*4), R11
+	LEAQ         (SI)(R11*4), R11
+	LEAQ         (R11)(R8*1), R12
+	VBROADCASTSS (DX)(R10*4), Y4
+	VFMADD231PS  (R11), Y4, Y0
+	VFMADD231PS  (R11)(R9*1), Y4, Y1
+	VFMADD231PS  (R12), Y4, Y2
+	VFMADD231PS  (R12)(R9*1), Y4, Y3
+	INCQ         R10
+	JNZ          element2
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	ADDQ         R8, SI
+	ADDQ         R8, SI
+	ADDQ         $0x00000080, DI
+	SUBQ         $0x02, BX
+	JMP          pair
+
+single:
+	TESTQ   BX, BX
+	JZ      done
 	VMOVUPS (DI), Y0
 	VMOVUPS 32(DI), Y1
 	MOVQ    AX, R10
 
-element:
+element1:
 	MOVLQSX      (CX)(R10*4), R11
 	LEAQ         (SI)(R11*4), R11
 	VBROADCASTSS (DX)(R10*4), Y2
 	VFMADD231PS  (R11), Y2, Y0
 	VFMADD231PS  (R11)(R9*1), Y2, Y1
 	INCQ         R10
-	JNZ          element
+	JNZ          element1
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, 32(DI)
 	ADDQ         R8, SI
-	ADDQ         $0x40, DI
+	ADDQ         $0x00000040, DI
 	DECQ         BX
-	JNZ          plane
+	JMP          single
+
+done:
 	VZEROUPPER
 	RET
 
@@ -735,13 +797,51 @@ TEXT ·scattered_dot_f32_3_avx2(SB), NOSPLIT, $0-64
 	SHLQ $0x02, R9
 	NEGQ AX
 
-plane:
+pair:
+	CMPQ    BX, $0x02
+	JL      single
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), Y2
+	VMOVUPS 96(DI), Y3
+	VMOVUPS 128(DI), Y4
+	VMOVUPS 160(DI), Y5
+	MOVQ    AX, R10
+
+element2:
+	MOVLQSX      (CX)(R10*4), R11
+	LEAQ         (SI)(R11*4), R11
+	LEAQ         (R11)(R8*1), R12
+	VBROADCASTSS (DX)(R10*4), Y6
+	VFMADD231PS  (R11), Y6, Y0
+	VFMADD231PS  (R11)(R9*1), Y6, Y1
+	VFMADD231PS  (R11)(R9*2), Y6, Y2
+	VFMADD231PS  (R12), Y6, Y3
+	VFMADD231PS  (R12)(R9*1), Y6, Y4
+	VFMADD231PS  (R12)(R9*2), Y6, Y5
+	INCQ         R10
+	JNZ          element2
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	ADDQ         R8, SI
+	ADDQ         R8, SI
+	ADDQ         $0x000000c0, DI
+	SUBQ         $0x02, BX
+	JMP          pair
+
+single:
+	TESTQ   BX, BX
+	JZ      done
 	VMOVUPS (DI), Y0
 	VMOVUPS 32(DI), Y1
 	VMOVUPS 64(DI), Y2
 	MOVQ    AX, R10
 
-element:
+element1:
 	MOVLQSX      (CX)(R10*4), R11
 	LEAQ         (SI)(R11*4), R11
 	VBROADCASTSS (DX)(R10*4), Y3
@@ -749,14 +849,16 @@ element:
 	VFMADD231PS  (R11)(R9*1), Y3, Y1
 	VFMADD231PS  (R11)(R9*2), Y3, Y2
 	INCQ         R10
-	JNZ          element
+	JNZ          element1
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, 32(DI)
 	VMOVUPS      Y2, 64(DI)
 	ADDQ         R8, SI
-	ADDQ         $0x60, DI
+	ADDQ         $0x00000060, DI
 	DECQ         BX
-	JNZ          plane
+	JMP          single
+
+done:
 	VZEROUPPER
 	RET
 
@@ -886,14 +988,58 @@ TEXT ·scattered_dot_f32_4_avx2(SB), NOSPLIT, $0-64
 	LEAQ (R9)(R9*2), R10
 	NEGQ AX
 
-plane:
+pair:
+	CMPQ    BX, $0x02
+	JL      single
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), Y2
+	VMOVUPS 96(DI), Y3
+	VMOVUPS 128(DI), Y4
+	VMOVUPS 160(DI), Y5
+	VMOVUPS 192(DI), Y6
+	VMOVUPS 224(DI), Y7
+	MOVQ    AX, R11
+
+element2:
+	MOVLQSX      (CX)(R11*4), R12
+	LEAQ         (SI)(R12*4), R12
+	LEAQ         (R12)(R8*1), R13
+	VBROADCASTSS (DX)(R11*4), Y8
+	VFMADD231PS  (R12), Y8, Y0
+	VFMADD231PS  (R12)(R9*1), Y8, Y1
+	VFMADD231PS  (R12)(R9*2), Y8, Y2
+	VFMADD231PS  (R12)(R10*1), Y8, Y3
+	VFMADD231PS  (R13), Y8, Y4
+	VFMADD231PS  (R13)(R9*1), Y8, Y5
+	VFMADD231PS  (R13)(R9*2), Y8, Y6
+	VFMADD231PS  (R13)(R10*1), Y8, Y7
+	INCQ         R11
+	JNZ          element2
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	ADDQ         R8, SI
+	ADDQ         R8, SI
+	ADDQ         $0x00000100, DI
+	SUBQ         $0x02, BX
+	JMP          pair
+
+single:
+	TESTQ   BX, BX
+	JZ      done
 	VMOVUPS (DI), Y0
 	VMOVUPS 32(DI), Y1
 	VMOVUPS 64(DI), Y2
 	VMOVUPS 96(DI), Y3
 	MOVQ    AX, R11
 
-element:
+element1:
 	MOVLQSX      (CX)(R11*4), R12
 	LEAQ         (SI)(R12*4), R12
 	VBROADCASTSS (DX)(R11*4), Y4
@@ -902,15 +1048,17 @@ element:
 	VFMADD231PS  (R12)(R9*2), Y4, Y2
 	VFMADD231PS  (R12)(R10*1), Y4, Y3
 	INCQ         R11
-	JNZ          element
+	JNZ          element1
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, 32(DI)
 	VMOVUPS      Y2, 64(DI)
 	VMOVUPS      Y3, 96(DI)
 	ADDQ         R8, SI
-	ADDQ         $0x80, DI
+	ADDQ         $0x00000080, DI
 	DECQ         BX
-	JNZ          plane
+	JMP          single
+
+done:
 	VZEROUPPER
 	RET
 
@@ -1050,7 +1198,57 @@ TEXT ·scattered_dot_f32_5_avx2(SB), NOSPLIT, $0-64
 	LEAQ (R9)(R9*2), R10
 	NEGQ AX
 
-plane:
+pair:
+	CMPQ    BX, $0x02
+	JL      single
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), Y2
+	VMOVUPS 96(DI), Y3
+	VMOVUPS 128(DI), Y4
+	VMOVUPS 160(DI), Y5
+	VMOVUPS 192(DI), Y6
+	VMOVUPS 224(DI), Y7
+	VMOVUPS 256(DI), Y8
+	VMOVUPS 288(DI), Y9
+	MOVQ    AX, R11
+
+element2:
+	MOVLQSX      (CX)(R11*4), R12
+	LEAQ         (SI)(R12*4), R12
+	LEAQ         (R12)(R8*1), R13
+	VBROADCASTSS (DX)(R11*4), Y10
+	VFMADD231PS  (R12), Y10, Y0
+	VFMADD231PS  (R12)(R9*1), Y10, Y1
+	VFMADD231PS  (R12)(R9*2), Y10, Y2
+	VFMADD231PS  (R12)(R10*1), Y10, Y3
+	VFMADD231PS  (R12)(R9*4), Y10, Y4
+	VFMADD231PS  (R13), Y10, Y5
+	VFMADD231PS  (R13)(R9*1), Y10, Y6
+	VFMADD231PS  (R13)(R9*2), Y10, Y7
+	VFMADD231PS  (R13)(R10*1), Y10, Y8
+	VFMADD231PS  (R13)(R9*4), Y10, Y9
+	INCQ         R11
+	JNZ          element2
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	VMOVUPS      Y8, 256(DI)
+	VMOVUPS      Y9, 288(DI)
+	ADDQ         R8, SI
+	ADDQ         R8, SI
+	ADDQ         $0x00000140, DI
+	SUBQ         $0x02, BX
+	JMP          pair
+
+single:
+	TESTQ   BX, BX
+	JZ      done
 	VMOVUPS (DI), Y0
 	VMOVUPS 32(DI), Y1
 	VMOVUPS 64(DI), Y2
@@ -1058,7 +1256,7 @@ plane:
 	VMOVUPS 128(DI), Y4
 	MOVQ    AX, R11
 
-element:
+element1:
 	MOVLQSX      (CX)(R11*4), R12
 	LEAQ         (SI)(R12*4), R12
 	VBROADCASTSS (DX)(R11*4), Y5
@@ -1068,16 +1266,18 @@ element:
 	VFMADD231PS  (R12)(R10*1), Y5, Y3
 	VFMADD231PS  (R12)(R9*4), Y5, Y4
 	INCQ         R11
-	JNZ          element
+	JNZ          element1
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, 32(DI)
 	VMOVUPS      Y2, 64(DI)
 	VMOVUPS      Y3, 96(DI)
 	VMOVUPS      Y4, 128(DI)
 	ADDQ         R8, SI
-	ADDQ         $0xa0, DI
+	ADDQ         $0x000000a0, DI
 	DECQ         BX
-	JNZ          plane
+	JMP          single
+
+done:
 	VZEROUPPER
 	RET
 
@@ -1226,7 +1426,63 @@ TEXT ·scattered_dot_f32_6_avx2(SB), NOSPLIT, $0-64
 	LEAQ (R10)(R9*2), R11
 	NEGQ AX
 
-plane:
+pair:
+	CMPQ    BX, $0x02
+	JL      single
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), Y2
+	VMOVUPS 96(DI), Y3
+	VMOVUPS 128(DI), Y4
+	VMOVUPS 160(DI), Y5
+	VMOVUPS 192(DI), Y6
+	VMOVUPS 224(DI), Y7
+	VMOVUPS 256(DI), Y8
+	VMOVUPS 288(DI), Y9
+	VMOVUPS 320(DI), Y10
+	VMOVUPS 352(DI), Y11
+	MOVQ    AX, R12
+
+element2:
+	MOVLQSX      (CX)(R12*4), R13
+	LEAQ         (SI)(R13*4), R13
+	LEAQ         (R13)(R8*1), R14
+	VBROADCASTSS (DX)(R12*4), Y12
+	VFMADD231PS  (R13), Y12, Y0
+	VFMADD231PS  (R13)(R9*1), Y12, Y1
+	VFMADD231PS  (R13)(R9*2), Y12, Y2
+	VFMADD231PS  (R13)(R10*1), Y12, Y3
+	VFMADD231PS  (R13)(R9*4), Y12, Y4
+	VFMADD231PS  (R13)(R11*1), Y12, Y5
+	VFMADD231PS  (R14), Y12, Y6
+	VFMADD231PS  (R14)(R9*1), Y12, Y7
+	VFMADD231PS  (R14)(R9*2), Y12, Y8
+	VFMADD231PS  (R14)(R10*1), Y12, Y9
+	VFMADD231PS  (R14)(R9*4), Y12, Y10
+	VFMADD231PS  (R14)(R11*1), Y12, Y11
+	INCQ         R12
+	JNZ          element2
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	VMOVUPS      Y8, 256(DI)
+	VMOVUPS      Y9, 288(DI)
+	VMOVUPS      Y10, 320(DI)
+	VMOVUPS      Y11, 352(DI)
+	ADDQ         R8, SI
+	ADDQ         R8, SI
+	ADDQ         $0x00000180, DI
+	SUBQ         $0x02, BX
+	JMP          pair
+
+single:
+	TESTQ   BX, BX
+	JZ      done
 	VMOVUPS (DI), Y0
 	VMOVUPS 32(DI), Y1
 	VMOVUPS 64(DI), Y2
@@ -1235,7 +1491,7 @@ plane:
 	VMOVUPS 160(DI), Y5
 	MOVQ    AX, R12
 
-element:
+element1:
 	MOVLQSX      (CX)(R12*4), R13
 	LEAQ         (SI)(R13*4), R13
 	VBROADCASTSS (DX)(R12*4), Y6
@@ -1246,7 +1502,7 @@ element:
 	VFMADD231PS  (R13)(R9*4), Y6, Y4
 	VFMADD231PS  (R13)(R11*1), Y6, Y5
 	INCQ         R12
-	JNZ          element
+	JNZ          element1
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, 32(DI)
 	VMOVUPS      Y2, 64(DI)
@@ -1254,9 +1510,11 @@ element:
 	VMOVUPS      Y4, 128(DI)
 	VMOVUPS      Y5, 160(DI)
 	ADDQ         R8, SI
-	ADDQ         $0xc0, DI
+	ADDQ         $0x000000c0, DI
 	DECQ         BX
-	JNZ          plane
+	JMP          single
+
+done:
 	VZEROUPPER
 	RET
 
@@ -1415,7 +1673,69 @@ TEXT ·scattered_dot_f32_7_avx2(SB), NOSPLIT, $0-64
 	LEAQ (R10)(R9*2), R11
 	NEGQ AX
 
-plane:
+pair:
+	CMPQ    BX, $0x02
+	JL      single
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), Y2
+	VMOVUPS 96(DI), Y3
+	VMOVUPS 128(DI), Y4
+	VMOVUPS 160(DI), Y5
+	VMOVUPS 192(DI), Y6
+	VMOVUPS 224(DI), Y7
+	VMOVUPS 256(DI), Y8
+	VMOVUPS 288(DI), Y9
+	VMOVUPS 320(DI), Y10
+	VMOVUPS 352(DI), Y11
+	VMOVUPS 384(DI), Y12
+	VMOVUPS 416(DI), Y13
+	MOVQ    AX, R12
+
+element2:
+	MOVLQSX      (CX)(R12*4), R13
+	LEAQ         (SI)(R13*4), R13
+	LEAQ         (R13)(R8*1), R14
+	VBROADCASTSS (DX)(R12*4), Y14
+	VFMADD231PS  (R13), Y14, Y0
+	VFMADD231PS  (R13)(R9*1), Y14, Y1
+	VFMADD231PS  (R13)(R9*2), Y14, Y2
+	VFMADD231PS  (R13)(R10*1), Y14, Y3
+	VFMADD231PS  (R13)(R9*4), Y14, Y4
+	VFMADD231PS  (R13)(R11*1), Y14, Y5
+	VFMADD231PS  (R13)(R10*2), Y14, Y6
+	VFMADD231PS  (R14), Y14, Y7
+	VFMADD231PS  (R14)(R9*1), Y14, Y8
+	VFMADD231PS  (R14)(R9*2), Y14, Y9
+	VFMADD231PS  (R14)(R10*1), Y14, Y10
+	VFMADD231PS  (R14)(R9*4), Y14, Y11
+	VFMADD231PS  (R14)(R11*1), Y14, Y12
+	VFMADD231PS  (R14)(R10*2), Y14, Y13
+	INCQ         R12
+	JNZ          element2
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	VMOVUPS      Y8, 256(DI)
+	VMOVUPS      Y9, 288(DI)
+	VMOVUPS      Y10, 320(DI)
+	VMOVUPS      Y11, 352(DI)
+	VMOVUPS      Y12, 384(DI)
+	VMOVUPS      Y13, 416(DI)
+	ADDQ         R8, SI
+	ADDQ         R8, SI
+	ADDQ         $0x000001c0, DI
+	SUBQ         $0x02, BX
+	JMP          pair
+
+single:
+	TESTQ   BX, BX
+	JZ      done
 	VMOVUPS (DI), Y0
 	VMOVUPS 32(DI), Y1
 	VMOVUPS 64(DI), Y2
@@ -1425,7 +1745,7 @@ plane:
 	VMOVUPS 192(DI), Y6
 	MOVQ    AX, R12
 
-element:
+element1:
 	MOVLQSX      (CX)(R12*4), R13
 	LEAQ         (SI)(R13*4), R13
 	VBROADCASTSS (DX)(R12*4), Y7
@@ -1437,7 +1757,7 @@ element:
 	VFMADD231PS  (R13)(R11*1), Y7, Y5
 	VFMADD231PS  (R13)(R10*2), Y7, Y6
 	INCQ         R12
-	JNZ          element
+	JNZ          element1
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, 32(DI)
 	VMOVUPS      Y2, 64(DI)
@@ -1446,9 +1766,11 @@ element:
 	VMOVUPS      Y5, 160(DI)
 	VMOVUPS      Y6, 192(DI)
 	ADDQ         R8, SI
-	ADDQ         $0xe0, DI
+	ADDQ         $0x000000e0, DI
 	DECQ         BX
-	JNZ          plane
+	JMP          single
+
+done:
 	VZEROUPPER
 	RET
 

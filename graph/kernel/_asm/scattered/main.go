@@ -181,7 +181,8 @@ func ordering() Mem {
 	return table
 }
 
-// dot writes scattered_dot_f32_{rows}_avx2.
+// dot writes scattered_dot_f32_{rows}_avx2, which goes through the elements once for
+// every two planes.
 func dot(rows int) {
 	TEXT(fmt.Sprintf("scattered_dot_f32_%d_avx2", rows), NOSPLIT,
 		"func(n int, at *int32, values *float32, planes int, x *float32, xPlane, xRow int, sums *float32)")
@@ -191,30 +192,49 @@ func dot(rows int) {
 	planes, x, sums := Load(Param("planes"), GP64()), Load(Param("x"), GP64()), Load(Param("sums"), GP64())
 	xPlane, xRow := elements("xPlane"), strideOf("xRow", rows)
 	NEGQ(n)
-	acc := make([]reg.VecVirtual, rows)
-	Label("plane")
-	for r := range acc {
-		acc[r] = YMM()
-		VMOVUPS(Mem{Base: sums, Disp: 4 * lanes * r}, acc[r])
+	some := func(count int) {
+		acc := make([]reg.VecVirtual, count*rows)
+		for r := range acc {
+			acc[r] = YMM()
+			VMOVUPS(Mem{Base: sums, Disp: 4 * lanes * r}, acc[r])
+		}
+		i, value := GP64(), YMM()
+		MOVQ(n, i)
+		element := fmt.Sprintf("element%d", count)
+		Label(element)
+		from := []reg.Register{GP64(), GP64()}[:count]
+		MOVLQSX(Mem{Base: at, Index: i, Scale: 4}, from[0])
+		LEAQ(Mem{Base: x, Index: from[0], Scale: 4}, from[0])
+		if count > 1 {
+			LEAQ(Mem{Base: from[0], Index: xPlane, Scale: 1}, from[1])
+		}
+		VBROADCASTSS(Mem{Base: values, Index: i, Scale: 4}, value)
+		for r := range acc {
+			VFMADD231PS(xRow.at(from[r/rows], r%rows), value, acc[r])
+		}
+		INCQ(i)
+		JNZ(LabelRef(element))
+		for r := range acc {
+			VMOVUPS(acc[r], Mem{Base: sums, Disp: 4 * lanes * r})
+		}
+		for range count {
+			ADDQ(xPlane, x)
+		}
+		ADDQ(U32(4*lanes*rows*count), sums)
 	}
-	i, from, value := GP64(), GP64(), YMM()
-	MOVQ(n, i)
-	Label("element")
-	MOVLQSX(Mem{Base: at, Index: i, Scale: 4}, from)
-	LEAQ(Mem{Base: x, Index: from, Scale: 4}, from)
-	VBROADCASTSS(Mem{Base: values, Index: i, Scale: 4}, value)
-	for r := range acc {
-		VFMADD231PS(xRow.at(from, r), value, acc[r])
-	}
-	INCQ(i)
-	JNZ(LabelRef("element"))
-	for r := range acc {
-		VMOVUPS(acc[r], Mem{Base: sums, Disp: 4 * lanes * r})
-	}
-	ADDQ(xPlane, x)
-	ADDQ(Imm(uint64(4*lanes*rows)), sums)
+	Label("pair")
+	CMPQ(planes, Imm(2))
+	JL(LabelRef("single"))
+	some(2)
+	SUBQ(Imm(2), planes)
+	JMP(LabelRef("pair"))
+	Label("single")
+	TESTQ(planes, planes)
+	JZ(LabelRef("done"))
+	some(1)
 	DECQ(planes)
-	JNZ(LabelRef("plane"))
+	JMP(LabelRef("single"))
+	Label("done")
 	VZEROUPPER()
 	RET()
 }
