@@ -118,14 +118,17 @@ func poolBeside[T Float](y []T, index []int32, x []T, line, images, cols, first,
 
 // number writes x + first.
 func number(y []int64, x []int32, first int64) {
-	done := 0
-	if vecInUse.number != nil && len(y) >= 8 {
-		done = len(y) &^ 7
-		_ = x[done-1]
-		vecInUse.number(&y[0], &x[0], done, first)
+	if vecInUse.number == nil || len(y) < 8 {
+		for i := range y {
+			y[i] = first + int64(x[i])
+		}
+		return
 	}
-	for i := done; i < len(y); i++ {
-		y[i] = first + int64(x[i])
+	whole, last := len(y)&^7, len(y)-8
+	_ = x[len(y)-1]
+	vecInUse.number(&y[0], &x[0], whole, first)
+	if whole < len(y) { // some of the last 8 once more
+		vecInUse.number(&y[last], &x[last], 8, first)
 	}
 }
 

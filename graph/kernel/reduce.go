@@ -37,7 +37,8 @@ type Reduce[T Float] struct {
 	part     int // a row is taken in parts of at most so many elements
 	segment  int // reduced rows (parts of rows) per unit and output
 	segments int
-	group    int // outputs per unit
+	group    int  // outputs per unit
+	short    bool // sums of short rows: foldShort
 
 	partials []float64 // [outputs][segments], or [outputs][segments][inner]
 	max      *Reduce[T]
@@ -129,6 +130,9 @@ func (r *Reduce[T]) layOut(axes []mergedAxis) {
 	}
 }
 
+// dearRow is up to which length sums of single rows are dear.
+const dearRow = 64
+
 // splitRows gives a unit several outputs if they are small, or a segment of the
 // parts that outputs are made of. Rows of neighbouring outputs lie side by side and
 // are read in that order.
@@ -140,6 +144,10 @@ func (r *Reduce[T]) splitRows() {
 		r.group = max(1, min(r.outputs, unitSize/r.part))
 	}
 	r.segment = max(1, unitSize/(r.group*r.part))
+	r.short = (r.kind == ReduceSum || r.kind == ReduceMean) && r.inner <= dearRow && r.terms > 1 && len(r.kept) == 1 && r.kept[0].stride == r.inner
+	if r.short {
+		r.segment = min(r.segment, 64) // as columnRows
+	}
 	r.segments = max(1, ceilDiv(pieces, r.segment))
 	if r.segments == 1 {
 		r.group = max(1, unitSize/max(1, pieces*r.part))
@@ -197,7 +205,10 @@ func (r *Reduce[T]) rowUnit(w *Worker, unit int) {
 	acc := w.Float64(2, min(r.group, r.outputs-first)) // slot 0 may be row's
 	Fill(acc, r.start())
 	parts := ceilDiv(r.inner, r.part)
-	for piece := segment * r.segment; piece < min((segment+1)*r.segment, r.terms*parts); piece++ {
+	if r.short {
+		r.foldShort(w, acc, first, segment)
+	}
+	for piece := segment * r.segment; piece < min((segment+1)*r.segment, r.terms*parts) && !r.short; piece++ {
 		lo := piece % parts * r.part
 		n := min(r.part, r.inner-lo)
 		at := lo + walk(r.reduced, piece/parts)
@@ -212,6 +223,20 @@ func (r *Reduce[T]) rowUnit(w *Worker, unit int) {
 		} else {
 			r.y[first+i] = r.finish(v, first+i)
 		}
+	}
+}
+
+// foldShort adds up the rows of neighbouring outputs, all at once, before each is
+// summed.
+func (r *Reduce[T]) foldShort(w *Worker, acc []float64, first, segment int) {
+	block := scratchOf[T](w, 0, len(acc)*r.inner)
+	clear(block)
+	for piece := segment * r.segment; piece < min((segment+1)*r.segment, r.terms); piece++ {
+		at := walk(r.reduced, piece) + first*r.inner
+		Add(block, block, r.x[at:at+len(block)])
+	}
+	for i := range acc {
+		acc[i] = float64(Sum(block[i*r.inner : (i+1)*r.inner]))
 	}
 }
 

@@ -150,10 +150,7 @@ func (s *scattered[T]) lay(x []T, image int, laid []T) {
 		s.eachRow(x, laid, func(x, laid []T) { copy(laid, x) })
 		return
 	}
-	rows, cols := g.H, g.W
-	if s.width == g.W { // rows follow each other
-		rows, cols = 1, g.H*g.W
-	}
+	rows, cols := s.runs()
 	for h := range rows {
 		s.tiling.transposeWhole(g.C, cols, x[h*g.W:], g.H*g.W, laid[((h+g.PadT)*s.width+g.PadL)*scatteredLanes:], scatteredLanes)
 	}
@@ -170,11 +167,20 @@ func (s *scattered[T]) unlay(w *Worker, image int, laid []T) {
 	size := s.height * s.width
 	planes := scratchOf[T](w, slotC, scatteredLanes*size)
 	s.tiling.transpose(size, scatteredLanes, laid, scatteredLanes, planes, size)
+	rows, cols := s.runs()
 	for c := range g.C {
-		for h := range g.H {
-			copy(x[(c*g.H+h)*g.W:][:g.W], planes[c*size+(h+g.PadT)*s.width+g.PadL:])
+		for h := range rows {
+			copy(x[c*g.H*g.W+h*cols:][:cols], planes[c*size+(h+g.PadT)*s.width+g.PadL:])
 		}
 	}
+}
+
+// runs is a plane of x as rows, all one if they follow each other laid out too.
+func (s *scattered[T]) runs() (rows, cols int) {
+	if g := &s.geom; s.width != g.W {
+		return g.H, g.W
+	}
+	return 1, s.geom.H * s.geom.W
 }
 
 // eachRow calls f with each row of x and its place between the padding.
