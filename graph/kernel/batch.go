@@ -4,18 +4,40 @@ package kernel
 // images smaller than a vector still fill it.
 type batch struct {
 	images, pixels int
-	picks          [][]pick // for each 16 pixels
+	vectors        []vector // for each 16 pixels
 	out            []int32  // where each pixel goes, from the first image on; nil: to its own number
+}
+
+// A vector is how 16 pixels are read: by picks that begin base elements into the
+// source. Vectors that read alike have them in common.
+type vector struct {
+	picks []pick
+	base  int
 }
 
 // newBatch works out how the pixels of images that lie imageSize elements
 // apart are read.
 func newBatch(s *sampling, images, imageSize int) batch {
 	b := batch{images: images, pixels: images * s.rows * s.cols}
+	// After so many vectors pixels begin at the same column again.
+	period := s.cols / gcd(s.cols, pickLanes)
 	for first := 0; first < b.pixels; first += pickLanes {
-		b.picks = append(b.picks, s.picks(first, b.pixels, imageSize))
+		if v := len(b.vectors) - period; v >= 0 && s.inside(v*pickLanes, b.pixels) && s.inside(first, b.pixels) {
+			like := b.vectors[v]
+			like.base += s.place(first, imageSize) - s.place(v*pickLanes, imageSize)
+			b.vectors = append(b.vectors, like)
+			continue
+		}
+		b.vectors = append(b.vectors, vector{picks: s.picks(first, b.pixels, imageSize)})
 	}
 	return b
+}
+
+func gcd(a, b int) int {
+	for b > 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // send works out where pixels go: place gives the place in an image's plane,

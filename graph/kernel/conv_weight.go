@@ -76,7 +76,10 @@ func newConvGradWeight[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Con
 	perBatch := min(max(cg.chunk/(g.OH*g.OW), 1), max(g.N, 1))
 	cg.batches = ceilDiv(g.N, perBatch)
 	cg.whole = newBatch(&s, perBatch, g.C*g.H*g.W)
-	cg.rest = newBatch(&s, g.N-max(cg.batches-1, 0)*perBatch, g.C*g.H*g.W)
+	cg.rest = cg.whole
+	if last := g.N - max(cg.batches-1, 0)*perBatch; last < perBatch {
+		cg.rest = newBatch(&s, last, g.C*g.H*g.W)
+	}
 	cg.chunk = min(cg.chunk, roundUp(cg.whole.pixels, pickLanes))
 
 	fit := min(sampleElements/cg.chunk, resultElements/max(cg.outs, 1)) / cg.taps
@@ -183,7 +186,8 @@ func (cg *ConvGradWeight[T]) sample(w *Worker, b *batch, number, q, count, plane
 	samples := scratchOf[T](w, slotA, planes*cg.taps*cg.chunk)
 	base := (number*cg.whole.images*g.C + plane) * g.H * g.W
 	for at := 0; at < count; at += pickLanes {
-		cg.tiling.window(b.picks[(q+at)/pickLanes], cg.x, base, planes, g.H*g.W,
+		v := &b.vectors[(q+at)/pickLanes]
+		cg.tiling.window(v.picks, cg.x, base+v.base, planes, g.H*g.W,
 			samples[at:], cg.chunk, cg.taps*cg.chunk)
 	}
 	return samples

@@ -18,9 +18,12 @@ func newImplicit[T Float](c correlation[T], s *sampling, place func(pixel int) i
 	perBatch := min(imagesPerBatch(s.rows*s.cols), max(im.images, 1))
 	im.batches = ceilDiv(im.images, perBatch)
 	im.whole = newBatch(s, perBatch, im.srcImage)
-	im.rest = newBatch(s, im.images-max(im.batches-1, 0)*perBatch, im.srcImage)
 	im.whole.send(s, im.dstImage, place)
-	im.rest.send(s, im.dstImage, place)
+	im.rest = im.whole
+	if last := im.images - max(im.batches-1, 0)*perBatch; last < perBatch {
+		im.rest = newBatch(s, last, im.srcImage)
+		im.rest.send(s, im.dstImage, place)
+	}
 	im.width = panelWidth(im.whole.pixels, im.tiling.cols)
 	im.panels = im.batches * ceilDiv(im.whole.pixels, im.width)
 	im.planes = even(im.channels, max(maxDepth/max(im.taps, 1), 1))
@@ -97,7 +100,8 @@ func (im *implicit[T]) sample(b *block[T], channel, planes int) {
 		base := number*im.whole.images*im.srcImage + (b.group*im.channels+channel)*im.srcPlane
 		panel := b.packed[(p-b.p0)*width*im.planes*im.taps:]
 		for q := q0; q < q1; q += pickLanes {
-			im.tiling.window(batch.picks[q/pickLanes], im.src, base, planes, im.srcPlane,
+			v := &batch.vectors[q/pickLanes]
+			im.tiling.window(v.picks, im.src, base+v.base, planes, im.srcPlane,
 				panel[q-q0:], width, im.taps*width)
 		}
 	}

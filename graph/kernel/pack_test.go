@@ -81,7 +81,7 @@ func TestWindow(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 300 {
 		s := sampling{
-			planeH: 1 + rng.IntN(12), planeW: 1 + rng.IntN(20), rows: 1 + rng.IntN(8), cols: 1 + rng.IntN(20),
+			planeH: 1 + rng.IntN(24), planeW: 1 + rng.IntN(20), rows: 1 + rng.IntN(16), cols: 1 + rng.IntN(20),
 			stepH: 1 + rng.IntN(3), stepW: 1 + rng.IntN(4), originH: -rng.IntN(4), originW: -rng.IntN(4),
 		}
 		for range 1 + rng.IntN(12) {
@@ -100,12 +100,12 @@ func testWindow(t *testing.T, tl *tiling[float32], s *sampling, images, planes i
 	src := newGuarded[float32](base + images*planes*plane)
 	fill(src.s, 1)
 	batch := newBatch(s, images, planes*plane)
-	for v, picks := range batch.picks {
+	for v, vec := range batch.vectors {
 		dstRow := pickLanes + 3
 		dstPlane := len(s.taps)*dstRow + 2
 		got := newGuarded[float32]((planes-1)*dstPlane + (len(s.taps)-1)*dstRow + pickLanes)
 		want := newGuarded[float32](len(got.s))
-		tl.window(picks, src.s, base, planes, plane, got.s, dstRow, dstPlane)
+		tl.window(vec.picks, src.s, base+vec.base, planes, plane, got.s, dstRow, dstPlane)
 		for p := range planes {
 			for n, tp := range s.taps {
 				for lane := range pickLanes {

@@ -86,6 +86,28 @@ func (s *sampling) picks(first, end, imageSize int) []pick {
 	return list
 }
 
+// inside tells whether pixels first to first+15 are before end, of one image, and
+// read no row outside of its plane.
+func (s *sampling) inside(first, end int) bool {
+	last := first + pickLanes - 1
+	if last >= end || first/(s.rows*s.cols) != last/(s.rows*s.cols) {
+		return false
+	}
+	top, bottom := s.originH+first/s.cols%s.rows*s.stepH, s.originH+last/s.cols%s.rows*s.stepH
+	for _, t := range s.taps {
+		if top+t.h < 0 || bottom+t.h >= s.planeH {
+			return false
+		}
+	}
+	return true
+}
+
+// place is where a pixel itself lies in images imageSize elements apart.
+func (s *sampling) place(pixel, imageSize int) int {
+	image, row, col := pixel/(s.rows*s.cols), pixel/s.cols%s.rows, pixel%s.cols
+	return image*imageSize + (s.originH+row*s.stepH)*s.planeW + s.originW + col*s.stepW
+}
+
 // reads works out what each tap of 16 pixels reads.
 func (s *sampling) reads(first, end, imageSize int) []reads {
 	var pixels [pickLanes]struct{ image, h, w int }
