@@ -3,6 +3,7 @@ package exec
 import (
 	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/kernel"
@@ -22,7 +23,9 @@ func (state constants) fixed(v *graph.Value) bool {
 // constant weights of the convolution before it:
 //
 //	factor = scale / sqrt(var + epsilon)   w' = w factor   b' = (b - mean) factor + bias
-func foldNorm(b *ops.Builder, n *graph.Node, state constants) error {
+//
+// Weights that only the convolution reads change where they are, if own has them.
+func foldNorm(b *ops.Builder, n *graph.Node, state constants, own owned) error {
 	conv := n.Inputs[0].Producer()
 	if conv == nil || conv.Domain != "" || conv.Op != "Conv" || len(n.Outputs) > 1 || n.Int("training_mode", 0) != 0 ||
 		len(n.Inputs[0].Uses()) != 1 || slices.Contains(b.G.Outputs, n.Inputs[0]) {
@@ -37,12 +40,14 @@ func foldNorm(b *ops.Builder, n *graph.Node, state constants) error {
 			return nil
 		}
 	}
+	alone := len(w.Uses()) == 1 && !slices.Contains(b.G.Outputs, w)
+	inPlace := alone && own[memoryOf(w)] == 1
 	var folded [2]*onnx.Tensor
 	switch w.DType {
 	case onnx.Float32:
-		folded = foldedWeights[float32](conv, n)
+		folded = foldedWeights[float32](conv, n, inPlace)
 	case onnx.Float64:
-		folded = foldedWeights[float64](conv, n)
+		folded = foldedWeights[float64](conv, n, inPlace)
 	default:
 		return nil
 	}
@@ -58,15 +63,38 @@ func foldNorm(b *ops.Builder, n *graph.Node, state constants) error {
 	if err := b.G.RemoveNode(conv); err != nil {
 		return err
 	}
-	if len(w.Uses()) == 0 {
+	if alone {
 		return b.G.RemoveInit(w)
 	}
 	return nil
 }
 
-// foldedWeights are the new weights and biases, their factors and offsets worked
-// out in float64.
-func foldedWeights[T kernel.Float](conv, norm *graph.Node) [2]*onnx.Tensor {
+// owned counts, for a program that owns the constants of its graph, how many are in
+// the same memory. One that does not has none.
+type owned map[unsafe.Pointer]int
+
+func ownedBy(g *graph.Graph) owned {
+	own := owned{}
+	for _, v := range g.Inits {
+		own[memoryOf(v)]++
+	}
+	return own
+}
+
+// memoryOf is where the elements of a constant of a float type are; nil for others.
+func memoryOf(v *graph.Value) unsafe.Pointer {
+	switch s := v.Const.Data.(type) {
+	case []float32:
+		return unsafe.Pointer(unsafe.SliceData(s))
+	case []float64:
+		return unsafe.Pointer(unsafe.SliceData(s))
+	}
+	return nil
+}
+
+// foldedWeights are the new weights, in the place of the old ones if that is
+// asked for, and biases, their factors and offsets worked out in float64.
+func foldedWeights[T kernel.Float](conv, norm *graph.Node, inPlace bool) [2]*onnx.Tensor {
 	vector := func(v *graph.Value) []T {
 		if v == nil {
 			return nil
@@ -76,7 +104,10 @@ func foldedWeights[T kernel.Float](conv, norm *graph.Node) [2]*onnx.Tensor {
 	w, bias := vector(conv.Inputs[1]), vector(conv.Input(2))
 	scale, shift, mean, variance := vector(norm.Inputs[1]), vector(norm.Inputs[2]), vector(norm.Inputs[3]), vector(norm.Inputs[4])
 	epsilon, row := norm.Float("epsilon", 1e-5), len(w)/max(len(scale), 1)
-	newW, newBias := make([]T, len(w)), make([]T, len(scale))
+	newW, newBias := w, make([]T, len(scale))
+	if !inPlace {
+		newW = make([]T, len(w))
+	}
 	for c := range scale {
 		factor := float64(scale[c]) / math.Sqrt(float64(variance[c])+epsilon)
 		kernel.Scale(newW[c*row:(c+1)*row], T(factor), w[c*row:(c+1)*row])

@@ -87,6 +87,46 @@ func TestFold(t *testing.T) {
 	}
 }
 
+// TestFoldInPlace: a program that owns the constants folds into weights where they
+// are, unless something else reads them.
+func TestFoldInPlace(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		share func(g *graph.Graph) // gives the weights another reader
+		moved bool
+	}{
+		{"alone", func(*graph.Graph) {}, true},
+		{"read twice", func(g *graph.Graph) {
+			b := ops.NewBuilder(g)
+			g.AddOutput(b.Op("Conv", g.Value("x"), g.Value("w")))
+		}, false},
+		{"an output", func(g *graph.Graph) { g.AddOutput(g.Value("w")) }, false},
+		{"memory read twice", func(g *graph.Graph) {
+			b := ops.NewBuilder(g)
+			g.AddOutput(b.Op("Conv", g.Value("x"), g.AddInit("twin", g.Value("w").Const)))
+		}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := normalised(t, true, "")
+			tt.share(g)
+			w := onnx.Of[float32](g.Value("w").Const)
+			before := slices.Clone(w)
+			want := map[string][]float32{}
+			apart := compiled(t, g, nil)
+			for _, v := range g.Outputs {
+				want[v.Name] = slices.Clone(run(t, apart, v.Name))
+			}
+			p := compiledWith(t, g, Options{Own: true})
+			for _, v := range g.Outputs {
+				near(t, v.Name, run(t, p, v.Name), want[v.Name])
+			}
+			if moved := !slices.Equal(w, before); moved != tt.moved {
+				t.Errorf("the weights were changed where they are: %v, want %v", moved, tt.moved)
+			}
+		})
+	}
+}
+
 // TestRectifiedVolume: a convolution over three axes rectifies its result too.
 func TestRectifiedVolume(t *testing.T) {
 	g := graph.New("volume", 17)
@@ -232,7 +272,12 @@ func TestKeepsPooled(t *testing.T) {
 
 func compiled(t *testing.T, g *graph.Graph, state map[string]*onnx.Tensor) *Program {
 	t.Helper()
-	p, err := Compile(g, Options{State: state})
+	return compiledWith(t, g, Options{State: state})
+}
+
+func compiledWith(t *testing.T, g *graph.Graph, o Options) *Program {
+	t.Helper()
+	p, err := Compile(g, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // fuse joins nodes that one kernel computes in fewer passes over memory.
-func fuse(g *graph.Graph, state constants) error {
+func fuse(g *graph.Graph, state constants, own owned) error {
 	b := ops.NewBuilder(g)
 	for _, n := range slices.Clone(g.Nodes) {
 		var err error
@@ -26,7 +26,7 @@ func fuse(g *graph.Graph, state constants) error {
 		case name{"", "ReduceMean"}:
 			err = dropReduction(b, n)
 		case name{"", "BatchNormalization"}:
-			err = foldNorm(b, n, state)
+			err = foldNorm(b, n, state, own)
 		case name{"", "ReduceSum"}:
 			err = sumPooled(b, n)
 		case name{"", "MaxPool"}:

@@ -42,7 +42,7 @@ func BenchmarkLoad(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := exec.Compile(g, exec.Options{Team: team}); err != nil {
+		if _, err := exec.Compile(g, exec.Options{Team: team, Own: true}); err != nil {
 			b.Fatal(err)
 		}
 	}

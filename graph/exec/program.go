@@ -28,6 +28,12 @@ type Options struct {
 	// Winograd says where convolutions may use Winograd's transforms; the zero
 	// value is wherever they are faster.
 	Winograd kernel.Winograd
+
+	// Own says that nothing but the program uses the memory of the graph's
+	// constants from here on. Weights into which something is folded then change
+	// where they are instead of being copied. The graph is of no more use, nor is
+	// any other with the same constants.
+	Own bool
 }
 
 // A Program is a compiled graph with its memory.
@@ -46,8 +52,9 @@ type step struct {
 	run   func() error
 }
 
-// Compile plans memory and prepares every node. The graph is not changed and
-// must not be changed while the program is used.
+// Compile plans memory and prepares every node. The graph is not changed, unless
+// the program owns its constants, and must not be changed while the program is
+// used.
 func Compile(g *graph.Graph, o Options) (*Program, error) {
 	g = g.Clone()
 	g.Source = nil // a program is not written
@@ -57,7 +64,11 @@ func Compile(g *graph.Graph, o Options) (*Program, error) {
 	if err := lower(g); err != nil {
 		return nil, err
 	}
-	if err := fuse(g, o.State); err != nil {
+	var own owned
+	if o.Own {
+		own = ownedBy(g)
+	}
+	if err := fuse(g, o.State, own); err != nil {
 		return nil, err
 	}
 	if err := placeBeside(g); err != nil {

@@ -305,7 +305,7 @@ func (b *bench) load() error {
 	if err != nil {
 		return err
 	}
-	_, err = exec.Compile(g, exec.Options{Team: b.a.team(b.a.threads), Winograd: b.a.winograd()})
+	_, err = exec.Compile(g, exec.Options{Team: b.a.team(b.a.threads), Winograd: b.a.winograd(), Own: true})
 	return err
 }
 

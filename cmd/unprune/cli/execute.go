@@ -25,7 +25,7 @@ func (a *app) runNative(ctx context.Context, im *pass.Model, feeds tensors) (ten
 	if err != nil {
 		return nil, err
 	}
-	return a.runGraph(ctx, g, feeds)
+	return a.runGraph(ctx, g, feeds, false)
 }
 
 // fitted is the graph for inputs of these extents. What the file leaves open
@@ -48,9 +48,10 @@ func fitted(g *graph.Graph, feeds tensors) (*graph.Graph, error) {
 	return pass.Bind(g, feeds)
 }
 
-// runGraph computes all outputs of a graph whose extents are known.
-func (a *app) runGraph(ctx context.Context, g *graph.Graph, feeds tensors) (tensors, error) {
-	p, err := exec.Compile(g, exec.Options{Team: a.team(a.threads), Winograd: a.winograd(), State: feeds})
+// runGraph computes all outputs of a graph whose extents are known. own says that
+// nothing else uses the graph's constants any more.
+func (a *app) runGraph(ctx context.Context, g *graph.Graph, feeds tensors, own bool) (tensors, error) {
+	p, err := exec.Compile(g, exec.Options{Team: a.team(a.threads), Winograd: a.winograd(), State: feeds, Own: own})
 	if err != nil {
 		return nil, err
 	}

@@ -162,7 +162,7 @@ func (a *app) checkGradient(ctx context.Context, o gradientOptions, im *pass.Mod
 			feeds[in.Name] = p.Tensor()
 		}
 	}
-	native, err := a.runGraph(ctx, g, feeds)
+	native, err := a.runGraph(ctx, g, feeds, false)
 	if err != nil {
 		return brokenf("%s does not run: %w", o.output, err)
 	}

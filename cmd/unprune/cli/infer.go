@@ -90,5 +90,9 @@ func (a *app) inferOn(ctx context.Context, path string, m *onnx.Model, o inferOp
 	if err != nil {
 		return nil, err
 	}
-	return a.runNative(ctx, im, feeds)
+	g, err := fitted(im.Graph, feeds)
+	if err != nil {
+		return nil, err
+	}
+	return a.runGraph(ctx, g, feeds, true)
 }
