@@ -3,7 +3,6 @@ package onnx
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -121,7 +120,7 @@ func (x *externalFiles) read(entries []*pb.StringStringEntryProto, t *Tensor, n 
 		return nil, err
 	}
 	raw := make([]byte, r.length)
-	if _, err := io.ReadFull(io.NewSectionReader(f, r.offset, r.length), raw); err != nil {
+	if err := readAt(f, raw, r.offset); err != nil {
 		return nil, formatErrorf("%q cannot be read: %v", r.location, withoutPath(err))
 	}
 	t.External = r.location

@@ -58,7 +58,7 @@ func lift(f io.ReaderAt, size, from int64) (*lifted, error) {
 func (l *lifted) put(f io.ReaderAt, p *pb.ModelProto) error {
 	for i, r := range l.raw {
 		raw := make([]byte, r.length)
-		if _, err := f.ReadAt(raw, r.offset); err != nil {
+		if err := readAt(f, raw, r.offset); err != nil {
 			return formatErrorf("the elements of %s cannot be read: %v", element("graph.initializer", i, p.Graph.Initializer[i].GetName()), withoutPath(err))
 		}
 		p.Graph.Initializer[i].RawData = raw

@@ -1,10 +1,13 @@
 package onnx
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
 
 	"github.com/unprune/unprune/onnx/internal/pb"
 )
@@ -35,7 +38,7 @@ func read(f io.ReaderAt, size int64, root *os.Root) (*Model, error) {
 		return nil, err
 	}
 	b := make([]byte, size)
-	if _, err := io.ReadFull(io.NewSectionReader(f, 0, size), b); err != nil {
+	if err := readAt(f, b, 0); err != nil {
 		return nil, formatErrorf("cannot be read: %v", withoutPath(err))
 	}
 	return Decode(b, root)
@@ -58,4 +61,21 @@ func openModel(path string) (*os.File, int64, error) {
 		return nil, 0, fmt.Errorf("onnx: %w", err)
 	}
 	return f, info.Size(), nil
+}
+
+// readPart is how many bytes are worth a thread.
+const readPart = 1 << 18
+
+// readAt fills b with what is in f from offset on. Copying it takes most of the
+// time of a load, so threads share what is long.
+func readAt(f io.ReaderAt, b []byte, offset int64) error {
+	parts := max(min(len(b)/readPart, runtime.GOMAXPROCS(0)), 1)
+	errs := make([]error, parts)
+	var threads sync.WaitGroup
+	for i := range parts {
+		lo, hi := i*len(b)/parts, (i+1)*len(b)/parts
+		threads.Go(func() { _, errs[i] = f.ReadAt(b[lo:hi], offset+int64(lo)) })
+	}
+	threads.Wait()
+	return cmp.Or(errs...)
 }
