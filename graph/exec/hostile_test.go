@@ -2,6 +2,7 @@ package exec_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -72,6 +73,43 @@ func TestUnusableInput(t *testing.T) {
 		}
 		if _, err := exec.Compile(g, exec.Options{}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("error %v, want %q", err, tt.want)
+		}
+	}
+}
+
+// TestUnusableTotal: values that are within bounds each, but need more memory
+// together than any machine has, are refused before memory is taken.
+func TestUnusableTotal(t *testing.T) {
+	const large = 1<<31 - 1
+	for name, build := range map[string]func(g *onnx.Graph, i string){
+		"inputs": func(g *onnx.Graph, i string) {
+			g.Inputs = append(g.Inputs, onnx.NewValueInfo("in"+i, onnx.Float32, onnx.FixedDim(1), onnx.FixedDim(large)))
+		},
+		"values": func(g *onnx.Graph, i string) {
+			g.Nodes = append(g.Nodes, &onnx.Node{OpType: "Expand", Inputs: []string{"x", "extent"}, Outputs: []string{"y" + i}})
+			g.Outputs = append(g.Outputs, &onnx.ValueInfo{Name: "y" + i})
+		},
+	} {
+		g := &onnx.Graph{
+			Name:         "total",
+			Inputs:       []*onnx.ValueInfo{onnx.NewValueInfo("x", onnx.Float32, onnx.FixedDim(1), onnx.FixedDim(1))},
+			Outputs:      []*onnx.ValueInfo{{Name: "y"}},
+			Nodes:        []*onnx.Node{{OpType: "Relu", Inputs: []string{"x"}, Outputs: []string{"y"}}},
+			Initializers: []*onnx.Tensor{{Name: "extent", DType: onnx.Int64, Shape: []int{2}, Data: []int64{1, large}}},
+		}
+		for i := range 10000 { // 80 TB
+			build(g, strconv.Itoa(i))
+		}
+		im, err := pass.Import(&onnx.Model{IRVersion: 10, Opsets: []onnx.OpsetID{{Version: 23}}, Graph: g})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bound, err := pass.Specialise(im.Graph, pass.Target{Batch: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := exec.Compile(bound, exec.Options{}); err == nil || !strings.Contains(err.Error(), "GB of memory") {
+			t.Errorf("%s: error %v, want one that says how much memory they take", name, err)
 		}
 	}
 }

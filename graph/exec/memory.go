@@ -13,6 +13,10 @@ import (
 
 const alignment = 64 // bytes: one cache line, one AVX-512 register
 
+// maxMemory bounds the bytes that a program takes for its values, where the system
+// does not say how many there are.
+const maxMemory = 1 << 40
+
 // A block is one stretch of memory that one or more values live in: a value,
 // its views under other shapes, and results computed in place.
 type block struct {
@@ -29,6 +33,7 @@ type layout struct {
 	arena  []byte
 	step   map[*graph.Node]int
 	last   map[*graph.Value]int
+	apart  []*graph.Value // with memory of their own: inputs that were given none, strings
 }
 
 const never = int(^uint(0) >> 1) // a block with this end is never reused
@@ -75,11 +80,31 @@ func plan(g *graph.Graph, given map[string]*onnx.Tensor, into map[string]string)
 			l.place(g, op, n, i, j, out, into)
 		}
 	}
-	l.pack()
-	return l, nil
+	return l, l.allocate(l.pack())
 }
 
-// root gives an input or initializer memory that is never reused.
+// allocate takes memory for an arena of the given size and for what stays apart
+// from it. What a model file asks for beyond the machine's memory is an
+// error, not an attempt that ends the process.
+func (l *layout) allocate(arena int) error {
+	total := arena
+	for _, v := range l.apart {
+		total += l.of[v].size
+	}
+	if most := cmp.Or(systemMemory(), maxMemory); total > most {
+		return fmt.Errorf("exec: the values take %.1f GB of memory at once, and there are %.1f GB at most", float64(total)/1e9, float64(most)/1e9)
+	}
+	for _, v := range l.apart {
+		t := onnx.NewTensor(v.DType, v.Shape...)
+		t.Name = v.Name
+		l.of[v].fixed = t
+	}
+	l.arena = aligned(arena)
+	return nil
+}
+
+// root gives an input or initializer memory that is never reused; an input without
+// memory gets it in the end.
 func (l *layout) root(v *graph.Value, given *onnx.Tensor) error {
 	b := &block{offset: -1, end: never}
 	switch {
@@ -98,8 +123,8 @@ func (l *layout) root(v *graph.Value, given *onnx.Tensor) error {
 		if err := cmp.Or(ops.CheckType(v.DType), ops.CheckSize(v.Shape)); err != nil {
 			return fmt.Errorf("exec: input %q: %w", v.Name, err)
 		}
-		b.fixed = onnx.NewTensor(v.DType, v.Shape...)
-		b.fixed.Name = v.Name
+		b.size = memorySize(v)
+		l.apart = append(l.apart, v)
 	}
 	l.of[v] = b
 	return nil
@@ -107,7 +132,6 @@ func (l *layout) root(v *graph.Value, given *onnx.Tensor) error {
 
 // place decides where output j of node n, out, lives.
 func (l *layout) place(g *graph.Graph, op *ops.Op, n *graph.Node, step, j int, out *graph.Value, into map[string]string) {
-	size := out.Shape.Size() * max(out.DType.Size(), 1)
 	if name, ok := into[out.Name]; ok && slices.Contains(g.Outputs, out) {
 		if in := g.Value(name); in != nil && overwrites(op, n, j, in) && l.last[in] <= step {
 			l.of[out] = l.of[in]
@@ -130,12 +154,22 @@ func (l *layout) place(g *graph.Graph, op *ops.Op, n *graph.Node, step, j int, o
 			}
 		}
 	}
-	b := &block{size: size, first: step, offset: -1}
-	l.blocks = append(l.blocks, b)
+	b := &block{size: memorySize(out), first: step, offset: -1}
 	l.share(out, b)
 	if out.DType == onnx.String {
-		b.fixed = onnx.NewTensor(out.DType, out.Shape...)
+		l.apart = append(l.apart, out)
+		return
 	}
+	l.blocks = append(l.blocks, b)
+}
+
+// memorySize is how many bytes v takes, without the characters of strings.
+func memorySize(v *graph.Value) int {
+	size := v.DType.Size()
+	if v.DType == onnx.String {
+		size = int(unsafe.Sizeof(""))
+	}
+	return v.Shape.Size() * size
 }
 
 // overwrites reports whether output j of n may be written over the memory of
@@ -160,8 +194,9 @@ func (l *layout) share(v *graph.Value, b *block) {
 }
 
 // pack gives every block an offset in one arena: the largest first, each at
-// the lowest place that no block alive at the same time has taken.
-func (l *layout) pack() {
+// the lowest place that no block alive at the same time has taken. It returns the
+// arena's size in bytes.
+func (l *layout) pack() int {
 	order := slices.Clone(l.blocks)
 	slices.SortStableFunc(order, func(a, b *block) int {
 		if a.size != b.size {
@@ -172,9 +207,6 @@ func (l *layout) pack() {
 	var placed []*block // by offset
 	total := 0
 	for _, b := range order {
-		if b.fixed != nil {
-			continue
-		}
 		size := (b.size + alignment - 1) / alignment * alignment
 		at := 0
 		for _, p := range placed {
@@ -191,7 +223,7 @@ func (l *layout) pack() {
 		i, _ := slices.BinarySearchFunc(placed, b, func(p, q *block) int { return cmp.Compare(p.offset, q.offset) })
 		placed = slices.Insert(placed, i, b)
 	}
-	l.arena = aligned(total)
+	return total
 }
 
 // aligned allocates n bytes that start at a multiple of alignment.
