@@ -11,10 +11,17 @@ type Pooled[T Float] struct {
 	Places   []int64
 }
 
+// pooledPlane bounds the planes of dy, and of x with its padding, that are taken
+// pooled: the elements do not tell how large they are.
+const pooledPlane = 1 << 20
+
 // PooledFits tells whether gradients of the convolution g can be computed from a
 // Pooled with so many elements a plane, in less time than from dy.
 func PooledFits[T Float](g ConvGeom, elements int) bool {
 	g = g.withDefaults()
+	if max(g.OH, g.H+g.PadT+g.PadB) > pooledPlane/max(g.OW, g.W+g.PadL+g.PadR, 1) {
+		return false
+	}
 	s := newScattered(tilings[T]()[0], &g)
 	return s != nil && s.pays(elements, len(s.places))
 }
