@@ -11,7 +11,9 @@ func (g *Graph) SetInput(n *Node, slot int, v *Value) {
 		n.Inputs = append(n.Inputs, nil)
 	}
 	if old := n.Inputs[slot]; old != nil {
-		old.uses = slices.DeleteFunc(old.uses, func(u Use) bool { return u.Node == n && u.Slot == slot })
+		if i := slices.Index(old.uses, Use{n, slot}); i >= 0 {
+			old.uses = slices.Delete(old.uses, i, i+1)
+		}
 	}
 	n.Inputs[slot] = v
 	if v != nil {
