@@ -6,115 +6,275 @@ package kernel
 //	squares = sum over n of dw[n]^2    total = sum over n of dw[n]
 //
 // where dw[n] is ConvGradWeight of image n alone. No dw[n] is ever in memory as a
-// whole: a unit owns a block of the weights and goes through the images.
+// whole: a tile of it is computed in registers and added to both sums.
+//
+// The pixels of some images are laid out by channels; then each unit computes a
+// block of the weights, one kernel element after the other, from the pixels of
+// x that the element reads and those of dy that it reaches: zeros around x take
+// no time. Of few channels, the kernel elements become channels themselves.
 type ConvSampleSquares[T Float] struct {
-	grad  *ConvGradWeight[T] // one image at a time
-	parts int                // that the images are cut into
-	sums  []T                // [part][2][weights] when parts > 1
+	geom   ConvGeom
+	tiling *tiling[T]
 
-	scattered *scatteredSquares[T] // instead, where dy lets it; nil: it never does
+	channels int // of x, per group
+	outs     int // of dy, per group
+	pixels   int // of a channel of x
+	next     int // pixels of x from one pixel of dy to the next
+	line     int // and from one line to the next
+	taps     []squaresTap
+	samples  batch // of x, where kernel elements are channels
+	strips   int   // of rows channels of x, per group
+	width    int   // of a panel of channels of dy
+	panels   int   // per group
+	block    int   // strips that a unit owns
+	images   int   // that are laid out at once
+	hot      int   // of them, those whose share of a tile stays near
 
-	squares, total []T
-	body, add      func(w *Worker, unit int)
+	winograd  *winogradSquares[T]  // instead of the rest, where that is faster
+	scattered *scatteredSquares[T] // likewise, where dy lets it; nil: it never does
+
+	srcX, srcDY, squares, total []T
+	common                      *Worker // memory that all units share
+	group                       int     // of images that is laid out
+	load, multiply, put         func(w *Worker, unit int)
 }
 
+// squaresTap is what one kernel element reads: a rectangle of pixels of x, which
+// begins at pixel x, against one of dy.
+type squaresTap struct{ height, width, x, dy int }
+
 const (
-	// momentElements bounds the gradient that a unit holds with its two sums.
-	momentElements = 24 << 10
-	// momentStrip is how many of them are squared at once.
-	momentStrip = 1 << 10
+	// groupElements bounds what is laid out of the images of a group.
+	groupElements = 512 << 10
+	// hotElements bounds what a tile reads of some images.
+	hotElements = 4 << 10
+	// blockStrips is how many strips of channels a unit owns.
+	blockStrips = 8
 )
 
 // NewConvSampleSquares prepares the sums for the convolution with geometry g.
-func NewConvSampleSquares[T Float](g ConvGeom) *ConvSampleSquares[T] {
-	return newConvSampleSquares(tilings[T]()[0], g)
+func NewConvSampleSquares[T Float](g ConvGeom, opt ConvOptions) *ConvSampleSquares[T] {
+	return newConvSampleSquares(tilings[T]()[0], g, opt)
 }
 
-func newConvSampleSquares[T Float](tl *tiling[T], g ConvGeom) *ConvSampleSquares[T] {
+func newConvSampleSquares[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *ConvSampleSquares[T] {
 	g = g.withDefaults()
-	s := g.forward()
-	cg := &ConvGradWeight[T]{
-		Geom: g, tiling: tl, channels: g.C / g.Group, outs: g.OutC / g.Group, taps: len(s.taps), batches: g.N,
+	s, l := g.forward(), tl.squares
+	if useWinogradSquares(tl, &g, &s, opt.Winograd) {
+		return &ConvSampleSquares[T]{geom: g, winograd: newWinogradSquares(tl, &g, &s)}
 	}
-	cg.width = panelWidth(cg.outs, tl.cols)
-	cg.whole = newBatch(&s, 1, g.C*g.H*g.W)
-	cg.chunk = min(max(dyElements/max(cg.outs, 1)&^(pickLanes-1), 64), maxChunk, roundUp(cg.whole.pixels, pickLanes))
-	fit := min(sampleElements/cg.chunk, momentElements/max(cg.outs, 1)) / cg.taps
-	cg.planes = even(cg.channels, max(fit, 1))
 	q := &ConvSampleSquares[T]{
-		grad: cg, parts: min(ceilDiv(enoughUnits, cg.blocks()), max(g.N, 1)), scattered: newScatteredSquares(tl, &g),
+		geom: g, tiling: tl, channels: g.C / g.Group, outs: g.OutC / g.Group,
+		pixels: g.H * g.W, next: g.StrideW, line: g.StrideH * g.W, scattered: newScatteredSquares(tl, &g),
 	}
-	if q.parts > 1 {
-		q.sums = alignedSlice[T](q.parts * 2 * g.wSize())
+	if q.channels < l.tileRows {
+		q.samples = newBatch(&s, 1, 0)
+		q.channels, q.pixels, q.next, q.line = q.channels*len(s.taps), g.OH*g.OW, 1, g.OW
+		q.taps = []squaresTap{{height: g.OH, width: g.OW}}
+	} else {
+		for _, t := range s.taps {
+			q.taps = append(q.taps, newSquaresTap(&s, t))
+		}
 	}
-	q.body, q.add = q.unit, q.addParts
+	q.strips = ceilDiv(q.channels, l.tileRows)
+	q.width = even(ceilDiv(q.outs, l.lanes), len(l.tiles)) * l.lanes
+	q.panels = ceilDiv(q.outs, q.width)
+	q.block = even(q.strips, blockStrips)
+	q.images = even(g.N, max(groupElements/(g.Group*(q.strips*q.xImage()+q.panels*q.dyImage())), 1))
+	q.hot = max(hotElements/(q.xImage()+q.dyImage()), 1)
+	q.load, q.multiply, q.put = q.loadUnit, q.multiplyUnit, q.putUnit
 	return q
+}
+
+// newSquaresTap finds the pixels of dy for which t reads a pixel of x.
+func newSquaresTap(s *sampling, t tap) squaresTap {
+	first := func(origin, step int) int { return max(ceilDiv(-origin, step), 0) }
+	end := func(origin, step, plane, most int) int { return min(ceilDiv(plane-origin, step), most) }
+	originH, originW := s.originH+t.h, s.originW+t.w
+	oh, ow := first(originH, s.stepH), first(originW, s.stepW)
+	return squaresTap{
+		height: end(originH, s.stepH, s.planeH, s.rows) - oh,
+		width:  end(originW, s.stepW, s.planeW, s.cols) - ow,
+		x:      (originH+oh*s.stepH)*s.planeW + originW + ow*s.stepW,
+		dy:     oh*s.cols + ow,
+	}
+}
+
+// xImage and dyImage are the elements of a strip of x and of a panel of dy of one
+// image, as [pixel][channel].
+func (q *ConvSampleSquares[T]) xImage() int  { return q.pixels * squaresRow }
+func (q *ConvSampleSquares[T]) dyImage() int { return q.geom.OH * q.geom.OW * q.width }
+
+// laidOut is the memory of the images that are laid out, of x as
+// [group][strip][image] and of dy as [group][panel][image].
+func (q *ConvSampleSquares[T]) laidOut() (x, dy []T) {
+	return scratchOf[T](q.common, slotTiles, q.geom.Group*q.strips*q.images*q.xImage()),
+		scratchOf[T](q.common, slotWeights, q.geom.Group*q.panels*q.images*q.dyImage())
+}
+
+// sums are those of the squares, each row followed by those of the gradients, as
+// [group][panel][channel of x][kernel element][2][channel of dy].
+func (q *ConvSampleSquares[T]) sums() []T {
+	return scratchOf[T](q.common, slotSums, q.geom.Group*q.panels*q.panelSums())
+}
+
+func (q *ConvSampleSquares[T]) panelSums() int {
+	return q.strips * q.tiling.squares.tileRows * len(q.taps) * 2 * q.width
 }
 
 // Run computes both sums.
 func (q *ConvSampleSquares[T]) Run(t *Team, x, dy, squares, total []T) {
-	cg := q.grad
-	need(len(x), cg.Geom.xSize(), "x")
-	need(len(dy), cg.Geom.ySize(), "dy")
-	need(len(squares), cg.Geom.wSize(), "squares")
-	need(len(total), cg.Geom.wSize(), "total")
+	g := &q.geom
+	need(len(x), g.xSize(), "x")
+	need(len(dy), g.ySize(), "dy")
+	need(len(squares), g.wSize(), "squares")
+	need(len(total), g.wSize(), "total")
 	if q.scattered.run(t, x, dy, squares, total) {
 		return
 	}
-	cg.x, cg.dy, q.squares, q.total = x, dy, squares, total
-	t.For(cg.blocks()*q.parts, q.body)
-	if q.parts > 1 {
-		t.For(unitsOf(cg.Geom.wSize()), q.add)
+	if q.winograd != nil {
+		q.winograd.run(t, x, dy, squares, total)
+		return
 	}
-	cg.x, cg.dy, q.squares, q.total = nil, nil, nil, nil
+	q.srcX, q.srcDY, q.squares, q.total = x, dy, squares, total
+	q.common = t.borrow()
+	q.laidOut()
+	clear(q.sums())
+	units := g.Group * q.panels * ceilDiv(q.strips, q.block)
+	for q.group = range ceilDiv(g.N, q.images) {
+		t.For(ceilDiv(q.loads(), q.loadsPerUnit()), q.load)
+		t.For(units, q.multiply)
+	}
+	t.For(units, q.put)
+	t.giveBack(q.common)
+	q.srcX, q.srcDY, q.squares, q.total, q.common = nil, nil, nil, nil, nil
 }
 
-// addParts adds the parts of some elements in order.
-func (q *ConvSampleSquares[T]) addParts(_ *Worker, unit int) {
-	size := q.grad.Geom.wSize()
-	lo, hi := unitRange(unit, size)
-	for i, dst := range [][]T{q.squares, q.total} {
-		copy(dst[lo:hi], q.sums[i*size+lo:])
-		for part := 1; part < q.parts; part++ {
-			from := (2*part + i) * size
-			Add(dst[lo:hi], dst[lo:hi], q.sums[from+lo:from+hi])
+// count is how many images are laid out.
+func (q *ConvSampleSquares[T]) count() int { return min(q.images, q.geom.N-q.group*q.images) }
+
+// xLoads is how many pieces an image's x is laid out in: strips, or whole groups
+// of channels where kernel elements are channels.
+func (q *ConvSampleSquares[T]) xLoads() int {
+	if q.samples.images > 0 {
+		return q.geom.Group
+	}
+	return q.geom.Group * q.strips
+}
+
+// loads is how many pieces are laid out, and loadsPerUnit how many by a unit.
+func (q *ConvSampleSquares[T]) loads() int {
+	return q.count() * (q.xLoads() + q.geom.Group*q.panels)
+}
+
+func (q *ConvSampleSquares[T]) loadsPerUnit() int {
+	return max(hotElements/max(q.xImage(), q.dyImage()), 1)
+}
+
+func (q *ConvSampleSquares[T]) loadUnit(w *Worker, unit int) {
+	x, dy := q.laidOut()
+	perImage := q.xLoads() + q.geom.Group*q.panels
+	for at := unit * q.loadsPerUnit(); at < min((unit+1)*q.loadsPerUnit(), q.loads()); at++ {
+		image, piece := at/perImage, at%perImage
+		switch panel := piece - q.xLoads(); {
+		case panel >= 0:
+			q.loadDY(image, panel, dy[(panel*q.images+image)*q.dyImage():][:q.dyImage()])
+		case q.samples.images > 0:
+			q.sample(w, image, piece, x[(piece*q.strips*q.images+image)*q.xImage():])
+		default:
+			q.loadX(image, piece, x[(piece*q.images+image)*q.xImage():][:q.xImage()])
 		}
 	}
 }
 
-// unit sums one part of the images for one block of the weights.
-func (q *ConvSampleSquares[T]) unit(w *Worker, unit int) {
-	cg := q.grad
-	blocks := cg.blocks()
-	block, part := unit%blocks, unit/blocks
-	perGroup := blocks / cg.Geom.Group
-	group, channel := block/perGroup, block%perGroup*cg.planes
-	planes := min(cg.planes, cg.channels-channel)
-	rows := planes * cg.taps
-
-	all := scratchOf[T](w, slotC, 3*rows*cg.outs+momentStrip)
-	result, squares, total, strip := all[:rows*cg.outs], all[rows*cg.outs:2*rows*cg.outs], all[2*rows*cg.outs:3*rows*cg.outs], all[3*rows*cg.outs:]
-	clear(squares)
-	clear(total)
-	for n := part * cg.batches / q.parts; n < (part+1)*cg.batches/q.parts; n++ {
-		flags := 0
-		for at := 0; at < cg.whole.pixels; at += cg.chunk {
-			count := min(cg.chunk, cg.whole.pixels-at)
-			samples := cg.sample(w, &cg.whole, n, at, count, group*cg.channels+channel, planes)
-			cg.multiply(samples, cg.gradients(w, n, at, count, group*cg.outs), rows, count, result, flags)
-			flags = addC
-		}
-		addMoments(squares, total, result, strip)
+// loadDY lays out a panel.
+func (q *ConvSampleSquares[T]) loadDY(image, panel int, dst []T) {
+	size := q.geom.OH * q.geom.OW
+	o := panel % q.panels * q.width
+	outs := min(q.width, q.outs-o)
+	if outs < q.width {
+		clear(dst)
 	}
-	k, size := cg.channels*cg.taps, cg.Geom.wSize()
-	toSquares, toTotal := q.squares, q.total
-	if q.parts > 1 {
-		toSquares, toTotal = q.sums[2*part*size:], q.sums[(2*part+1)*size:]
-	}
-	first := group*cg.outs*k + channel*cg.taps
-	cg.tiling.transpose(rows, cg.outs, squares, cg.outs, toSquares[first:], k)
-	cg.tiling.transpose(rows, cg.outs, total, cg.outs, toTotal[first:], k)
+	from := (q.group*q.images+image)*q.geom.OutC + panel/q.panels*q.outs + o
+	q.tiling.transpose(outs, size, q.srcDY[from*size:], size, dst, q.width)
 }
+
+// loadX lays out a strip.
+func (q *ConvSampleSquares[T]) loadX(image, strip int, dst []T) {
+	rows := q.tiling.squares.tileRows
+	c := strip % q.strips * rows
+	channels := min(rows, q.channels-c)
+	if channels < rows {
+		clear(dst)
+	}
+	from := (q.group*q.images+image)*q.geom.C + strip/q.strips*q.channels + c
+	q.tiling.transpose(channels, q.pixels, q.srcX[from*q.pixels:], q.pixels, dst, squaresRow)
+}
+
+// sample lays out all strips of a group of channels.
+func (q *ConvSampleSquares[T]) sample(w *Worker, image, group int, dst []T) {
+	g, rows := &q.geom, q.tiling.squares.tileRows
+	planes, taps := g.C/g.Group, g.KH*g.KW
+	samples := scratchOf[T](w, slotA, q.strips*rows*pickLanes)
+	clear(samples)
+	base := ((q.group*q.images+image)*g.C + group*planes) * g.H * g.W
+	for at, v := range q.samples.vectors {
+		q.tiling.window(v.picks, q.srcX, base+v.base, planes, g.H*g.W, samples, pickLanes, taps*pickLanes)
+		pixel := at * pickLanes
+		for strip := range q.strips {
+			q.tiling.transpose(rows, min(pickLanes, q.pixels-pixel), samples[strip*rows*pickLanes:], pickLanes,
+				dst[strip*q.images*q.xImage()+pixel*squaresRow:], squaresRow)
+		}
+	}
+}
+
+// unit returns what a unit owns: a panel of a group, and strips of channels.
+func (q *ConvSampleSquares[T]) unit(unit int) (panel, first, end int) {
+	blocks := ceilDiv(q.strips, q.block)
+	return unit / blocks, unit % blocks * q.block, min((unit%blocks+1)*q.block, q.strips)
+}
+
+// multiplyUnit adds the images that are laid out.
+func (q *ConvSampleSquares[T]) multiplyUnit(_ *Worker, unit int) {
+	x, dy := q.laidOut()
+	l, count := q.tiling.squares, q.count()
+	panel, first, end := q.unit(unit)
+	tile := l.tiles[min(q.width, roundUp(q.outs-panel%q.panels*q.width, l.lanes))/l.lanes-1]
+	row := len(q.taps) * 2 * q.width
+	for strip := first; strip < end; strip++ {
+		x := x[(panel/q.panels*q.strips+strip)*q.images*q.xImage():]
+		sums := q.sums()[panel*q.panelSums()+strip*l.tileRows*row:]
+		for image := 0; image < count; image += q.hot {
+			x, dy := x[image*q.xImage():], dy[(panel*q.images+image)*q.dyImage():]
+			for i, t := range q.taps {
+				if t.height <= 0 || t.width <= 0 {
+					continue
+				}
+				tile(min(q.hot, count-image), t.height, t.width,
+					x[t.x*squaresRow:], q.next*squaresRow, (q.line-t.width*q.next)*squaresRow, q.xImage(),
+					dy[t.dy*q.width:], q.width, (q.geom.OW-t.width)*q.width, q.dyImage(),
+					sums[i*2*q.width:], row)
+			}
+		}
+	}
+}
+
+// putUnit brings the sums of a block into the order of the weights.
+func (q *ConvSampleSquares[T]) putUnit(_ *Worker, unit int) {
+	panel, first, end := q.unit(unit)
+	rows, taps := q.tiling.squares.tileRows, len(q.taps)
+	c, k := first*rows, q.channels*taps
+	channels := min(end*rows, q.channels) - c
+	o := panel % q.panels * q.width
+	outs := min(q.width, q.outs-o)
+	sums := q.sums()[panel*q.panelSums()+c*taps*2*q.width:]
+	to := (panel/q.panels*q.outs+o)*k + c*taps
+	q.tiling.transpose(channels*taps, outs, sums, 2*q.width, q.squares[to:], k)
+	q.tiling.transpose(channels*taps, outs, sums[roundUp(outs, q.tiling.squares.lanes):], 2*q.width, q.total[to:], k)
+}
+
+// momentStrip is how many elements addMoments squares at once.
+const momentStrip = 1 << 10
 
 // addMoments adds the squares of g to squares and g to total, a strip at a time
 // so that all stays near.

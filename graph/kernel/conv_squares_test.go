@@ -11,16 +11,19 @@ func TestConvSampleSquares(t *testing.T) {
 	for _, g := range convCases() {
 		g = g.withDefaults()
 		t.Run(fmt.Sprintf("%+v", g), func(t *testing.T) {
-			for _, tl := range tilings[float32]() {
-				testConvSampleSquares(t, team, tl, g)
+			for _, wish := range []Winograd{WinogradNever, WinogradWhereFits} {
+				opt := ConvOptions{Winograd: wish}
+				for _, tl := range tilings[float32]() {
+					testConvSampleSquares(t, team, tl, g, opt)
+				}
+				testConvSampleSquares(t, team, tilings[float64]()[0], g, opt)
 			}
-			testConvSampleSquares(t, team, tilings[float64]()[0], g)
 		})
 	}
 }
 
 // testConvSampleSquares compares with the gradient of one image at a time.
-func testConvSampleSquares[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom) {
+func testConvSampleSquares[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom, opt ConvOptions) {
 	t.Helper()
 	x, dy := newGuarded[T](g.xSize()), newGuarded[T](g.ySize())
 	squares, total := newGuarded[T](g.wSize()), newGuarded[T](g.wSize())
@@ -33,7 +36,11 @@ func testConvSampleSquares[T Float](t *testing.T, team *Team, tl *tiling[T], g C
 	eachProduct(g, func(yi, wi, xi int) {
 		single[yi/(g.OutC*g.OH*g.OW)][wi] += float64(x.s[xi]) * float64(dy.s[yi])
 	})
-	newConvSampleSquares(tl, g).Run(team, x.s, dy.s, squares.s, total.s)
+	newConvSampleSquares(tl, g, opt).Run(team, x.s, dy.s, squares.s, total.s)
+	terms := g.N * g.OH * g.OW
+	if opt.Winograd != WinogradNever {
+		terms *= 36 // as in testConv
+	}
 	for i := range g.wSize() {
 		wantSquare, wantTotal, scale := 0.0, 0.0, 0.0
 		for n := range single {
@@ -42,10 +49,10 @@ func testConvSampleSquares[T Float](t *testing.T, team *Team, tl *tiling[T], g C
 			wantTotal += v
 			scale = max(scale, v*v)
 		}
-		if !nearSum(total.s[i], wantTotal, g.N*g.OH*g.OW) {
+		if !nearSum(total.s[i], wantTotal, terms) {
 			t.Fatalf("%s: total %d is %v, want %v", tl.name, i, total.s[i], wantTotal)
 		}
-		if !nearSum(squares.s[i], wantSquare, 2*g.N*g.OH*g.OW*max(1, int(scale))) {
+		if !nearSum(squares.s[i], wantSquare, 2*terms*max(1, int(scale))) {
 			t.Fatalf("%s: square %d is %v, want %v", tl.name, i, squares.s[i], wantSquare)
 		}
 	}
@@ -57,7 +64,7 @@ func TestConvSampleSquaresSameBitsOnAnyTeam(t *testing.T) {
 	for _, g := range steadyGeoms {
 		g = g.withDefaults()
 		x, dy := fill(make([]float32, g.xSize()), 1), fill(make([]float32, g.ySize()), 3)
-		k := NewConvSampleSquares[float32](g)
+		k := NewConvSampleSquares[float32](g, ConvOptions{})
 		run := func(team *Team) [][]float32 {
 			squares, total := make([]float32, g.wSize()), make([]float32, g.wSize())
 			k.Run(team, x, dy, squares, total)

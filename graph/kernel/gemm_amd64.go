@@ -719,6 +719,66 @@ func linked_dot_f32_avx2(taps int, links []int32, x []float32, y []float32, dst 
 //go:noescape
 func beside_taps_f32_avx2(channels int, links []int32, w []float32, taps int, x []float32, bias []float32, y []float32, low float32, high float32)
 
+// A tile of the gradients of images > 0; height and width are above zero too. See squaresTile.
+//
+//go:noescape
+func squares_tile_f32_4x16_avx512(images int, height int, width int, x []float32, xNext int, xSkip int, xImage int, dy []float32, dyNext int, dySkip int, dyImage int, sums []float32, sumsRow int)
+
+// A tile of the gradients of images > 0; height and width are above zero too. See squaresTile.
+//
+//go:noescape
+func squares_tile_f32_4x32_avx512(images int, height int, width int, x []float32, xNext int, xSkip int, xImage int, dy []float32, dyNext int, dySkip int, dyImage int, sums []float32, sumsRow int)
+
+// A tile of the gradients of images > 0; height and width are above zero too. See squaresTile.
+//
+//go:noescape
+func squares_tile_f32_4x48_avx512(images int, height int, width int, x []float32, xNext int, xSkip int, xImage int, dy []float32, dyNext int, dySkip int, dyImage int, sums []float32, sumsRow int)
+
+// The products of n > 0 matrices of k > 0 tiles; see squaresProducts.
+//
+//go:noescape
+func squares_products_f32_8x16_avx512(n int, k int, x []float32, xNext int, xArea int, dy []float32, dyNext int, dyArea int, dst []float32, dstArea int)
+
+// The products of n > 0 matrices of k > 0 tiles; see squaresProducts.
+//
+//go:noescape
+func squares_products_f32_8x32_avx512(n int, k int, x []float32, xNext int, xArea int, dy []float32, dyNext int, dyArea int, dst []float32, dstArea int)
+
+// The products of n > 0 matrices of k > 0 tiles; see squaresProducts.
+//
+//go:noescape
+func squares_products_f32_8x48_avx512(n int, k int, x []float32, xNext int, xArea int, dy []float32, dyNext int, dyArea int, dst []float32, dstArea int)
+
+// Transforms n > 0 tiles of vectors and adds the results; see squaresLoops.
+//
+//go:noescape
+func squares_sum_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, sums []float32)
+
+// A tile of the gradients of images > 0; height and width are above zero too. See squaresTile.
+//
+//go:noescape
+func squares_tile_f32_3x8_avx2(images int, height int, width int, x []float32, xNext int, xSkip int, xImage int, dy []float32, dyNext int, dySkip int, dyImage int, sums []float32, sumsRow int)
+
+// A tile of the gradients of images > 0; height and width are above zero too. See squaresTile.
+//
+//go:noescape
+func squares_tile_f32_3x16_avx2(images int, height int, width int, x []float32, xNext int, xSkip int, xImage int, dy []float32, dyNext int, dySkip int, dyImage int, sums []float32, sumsRow int)
+
+// The products of n > 0 matrices of k > 0 tiles; see squaresProducts.
+//
+//go:noescape
+func squares_products_f32_4x8_avx2(n int, k int, x []float32, xNext int, xArea int, dy []float32, dyNext int, dyArea int, dst []float32, dstArea int)
+
+// The products of n > 0 matrices of k > 0 tiles; see squaresProducts.
+//
+//go:noescape
+func squares_products_f32_4x16_avx2(n int, k int, x []float32, xNext int, xArea int, dy []float32, dyNext int, dyArea int, dst []float32, dstArea int)
+
+// Transforms n > 0 tiles of vectors and adds the results; see squaresLoops.
+//
+//go:noescape
+func squares_sum_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, sums []float32)
+
 // Runs n rounds of 12 independent vector multiply-adds.
 func peak_f32_avx512(n int)
 

@@ -322,7 +322,7 @@ func TestScatteredIsChosen(t *testing.T) {
 func TestScatteredSameBitsAndNoAllocation(t *testing.T) {
 	g := (ConvGeom{N: 21, C: 3, H: 17, W: 18, OutC: 10, KH: 5, KW: 5, PadT: 2, PadL: 1, PadB: 2, PadR: 1}).withDefaults()
 	x, w, dy := fill(make([]float32, g.xSize()), 1), fill(make([]float32, g.wSize()), 2), scatter(fill(make([]float32, g.ySize()), 3))
-	input, weight, squares := NewConvGradInput[float32](g, ConvOptions{}), NewConvGradWeight[float32](g, ConvOptions{}), NewConvSampleSquares[float32](g)
+	input, weight, squares := NewConvGradInput[float32](g, ConvOptions{}), NewConvGradWeight[float32](g, ConvOptions{}), NewConvSampleSquares[float32](g, ConvOptions{})
 	pooled, pooledInput, pooledWeight := poolOf(g, dy), NewPooledGradInput[float32](g), NewPooledGradWeight[float32](g)
 	results := func() [][]float32 {
 		return [][]float32{

@@ -11,7 +11,7 @@ func availableTilings() []*tiling[float32] {
 			name: "8x48_avx512", rows: 8, cols: 48, lanes: 8, tiles: avx512Tiles,
 			copyRows: copyRowsAVX512, transpose: avx512Transposes.transpose, window: window_f32_avx512,
 			copyWhole: copyRowsAVX512, transposeWhole: avx512Transposes.transpose,
-			winograd: &avx512Winograd, direct: &avx512Direct, scattered: &avx2Scattered, linked: linked_f32_avx512, linkedDot: linked_dot_f32_avx512,
+			winograd: &avx512Winograd, direct: &avx512Direct, scattered: &avx2Scattered, squares: &avx512Squares, linked: linked_f32_avx512, linkedDot: linked_dot_f32_avx512,
 			besideTaps: beside_taps_f32_avx512,
 		})
 	}
@@ -20,7 +20,7 @@ func availableTilings() []*tiling[float32] {
 			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles, strips: gemm_strips_f32_6x16_avx2,
 			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, window: window_f32_avx2,
 			copyWhole: copyWholeAVX2, transposeWhole: avx2Wholes.transpose,
-			winograd: &avx2Winograd, direct: &avx2Direct, scattered: &avx2Scattered, linked: linked_f32_avx2, linkedDot: linked_dot_f32_avx2,
+			winograd: &avx2Winograd, direct: &avx2Direct, scattered: &avx2Scattered, squares: &avx2Squares, linked: linked_f32_avx2, linkedDot: linked_dot_f32_avx2,
 			besideTaps: beside_taps_f32_avx2,
 		})
 	}

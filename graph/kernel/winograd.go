@@ -41,8 +41,8 @@ type winogradLoops[T Float] struct {
 	input    tileTransform[T] // Bᵀ: 6x6 to 6x6
 	weight   tileTransform[T] // G: 3x3 to 6x6
 	mirror   tileTransform[T] // G, of a kernel read backwards
-	gradient tileTransform[T] // of results to 6x6: 4x4 by A
-	sum      tileTransform[T] // Gᵀ: 6x6 to 3x3
+	gradient tileTransform[T] // of results to 6x6: 4x4 by A, with the norms of G
+	sum      tileTransform[T] // Gᵀ without them: 6x6 to 3x3
 
 	// output is Aᵀ, 6x6 to 4x4, then adds a vector of biases and raises what
 	// lies below floor.
@@ -52,16 +52,17 @@ type winogradLoops[T Float] struct {
 // newGoWinograd makes the twins of the generated transforms.
 func newGoWinograd[T Float]() *winogradLoops[T] {
 	const lanes = 8
-	input, weight, gradient := winogradMatrices[T]()
+	input, weight, result := winogradMatrices[T]()
+	gradient, sum := gradientMatrices[T]()
 	l := &winogradLoops[T]{
 		lanes:    lanes,
 		input:    goTileTransform(input, lanes),
 		weight:   goTileTransform(weight, packedRow),
 		mirror:   goTileTransform(mirrored(weight), packedRow),
 		gradient: goTileTransform(gradient, lanes),
-		sum:      goTileTransform(transposed(weight), lanes),
+		sum:      goTileTransform(sum, lanes),
 	}
-	output := goTileTransform(transposed(gradient), lanes)
+	output := goTileTransform(transposed(result), lanes)
 	l.output = func(n int, src []T, srcNext, srcRow, srcCol int, dst []T, dstNext, dstRow, dstCol int, bias []T, floor T) {
 		output(n, src, srcNext, srcRow, srcCol, dst, dstNext, dstRow, dstCol)
 		for t := range n {
@@ -81,7 +82,7 @@ func newGoWinograd[T Float]() *winogradLoops[T] {
 // winogradMatrices returns Bᵀ, G and A. The row of point p is, in Bᵀ, the
 // product of (x - q) over the other points q, as a polynomial; in G and A, the
 // powers of p, in G divided by the product of (p - q).
-func winogradMatrices[T Float]() (input, weight, gradient [][]T) {
+func winogradMatrices[T Float]() (input, weight, result [][]T) {
 	points := []float64{0, winogradNear, -winogradNear, winogradFar, -winogradFar}
 	for i, p := range points {
 		input = append(input, append(othersPolynomial[T](points, i), 0))
@@ -92,12 +93,30 @@ func winogradMatrices[T Float]() (input, weight, gradient [][]T) {
 			}
 		}
 		weight = append(weight, []T{T(1 / norm), T(p / norm), T(p * p / norm)})
-		gradient = append(gradient, []T{1, T(p), T(p * p), T(p * p * p)})
+		result = append(result, []T{1, T(p), T(p * p), T(p * p * p)})
 	}
 	input = append(input, othersPolynomial[T](points, -1))
 	weight = append(weight, []T{0, 0, 1})
-	gradient = append(gradient, []T{0, 0, 0, 1})
-	return input, weight, gradient
+	result = append(result, []T{0, 0, 0, 1})
+	return input, weight, result
+}
+
+// gradientMatrices returns A and Gᵀ for the gradient by the kernel, where A is
+// applied to each tile and G to each product: A has the divisors of G's rows, and
+// what is left of G are powers.
+func gradientMatrices[T Float]() (gradient, sum [][]T) {
+	_, weight, result := winogradMatrices[float64]()
+	var powers [][]T
+	for i, row := range result {
+		norm := weight[i][0]
+		if i == len(result)-1 {
+			norm = 1 // the point at infinity
+		}
+		gradient = append(gradient, []T{T(norm * row[0]), T(norm * row[1]), T(norm * row[2]), T(norm * row[3])})
+		powers = append(powers, []T{T(row[0]), T(row[1]), T(row[2])})
+	}
+	powers[len(powers)-1] = []T{0, 0, 1}
+	return gradient, transposed(powers)
 }
 
 // othersPolynomial is the product of (x - p) over all points but number but,

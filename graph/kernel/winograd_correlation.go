@@ -40,18 +40,22 @@ func useWinograd[T Float](c *correlation[T], s *sampling, wish Winograd) bool {
 		return false
 	}
 	t := newTiles(c.images, s.rows, s.cols)
-	return wish == WinogradWhereFits || winogradPays(c.tiling, &t, c.m, c.channels, c.products(s))
+	return wish == WinogradWhereFits || winogradPays(c.tiling, &t, c.m, c.channels, weightTransform, c.products(s))
 }
+
+// weightTransform is how many products take the time of transforming the
+// kernel of a pair of channels.
+const weightTransform = 400
 
 // winogradPays weighs the products that a plain sum takes against those of the
 // tiles and the transforms, which take the time of so many products per tile
-// and channel, and per weight.
-func winogradPays[T Float](tl *tiling[T], t *tiles, outs, channels, plain int) bool {
-	const perTile, perWeight = 300, 400
+// and channel, and per pair of channels.
+func winogradPays[T Float](tl *tiling[T], t *tiles, outs, channels, perPair, plain int) bool {
+	const perTile = 300
 	_, single := any(tl).(*tiling[float32])
 	lanes := tl.winograd.lanes
 	vectors := roundUp(outs, lanes) + roundUp(channels, lanes)
-	cost := t.lines()*t.perLine*(tileArea*outs*channels+perTile*vectors) + perWeight*outs*channels
+	cost := t.lines()*t.perLine*(tileArea*outs*channels+perTile*vectors) + perPair*outs*channels
 	return single && 10*cost < 9*plain
 }
 

@@ -15,7 +15,8 @@ func transformsOf[T Float](l *winogradLoops[T]) []struct {
 	matrix [][]float64
 	lanes  int
 } {
-	input, weight, gradient := winogradMatrices[float64]()
+	input, weight, result := winogradMatrices[float64]()
+	gradient, sum := gradientMatrices[float64]()
 	bias := make([]T, l.lanes)
 	output := func(n int, src []T, srcNext, srcRow, srcCol int, dst []T, dstNext, dstRow, dstCol int) {
 		l.output(n, src, srcNext, srcRow, srcCol, dst, dstNext, dstRow, dstCol, bias, T(math.Inf(-1)))
@@ -30,8 +31,8 @@ func transformsOf[T Float](l *winogradLoops[T]) []struct {
 		{"weight", l.weight, weight, packedRow},
 		{"mirror", l.mirror, mirrored(weight), packedRow},
 		{"gradient", l.gradient, gradient, l.lanes},
-		{"sum", l.sum, transposed(weight), l.lanes},
-		{"output", output, transposed(gradient), l.lanes},
+		{"sum", l.sum, sum, l.lanes},
+		{"output", output, transposed(result), l.lanes},
 	}
 }
 
@@ -66,22 +67,25 @@ func TestTileTransforms(t *testing.T) {
 	}
 }
 
-// TestWinogradMatrices checks the identity that makes the algorithm exact.
+// TestWinogradMatrices checks the identity that makes the algorithm exact, for
+// convolutions and for gradients by their weights.
 func TestWinogradMatrices(t *testing.T) {
-	input, weight, gradient := winogradMatrices[float64]()
+	input, weight, result := winogradMatrices[float64]()
+	gradient, sum := gradientMatrices[float64]()
 	for out := range tileOut {
 		for in := range tileIn {
 			for tap := range 3 {
-				sum := 0.0
+				forward, backward := 0.0, 0.0
 				for e := range tileIn {
-					sum += gradient[e][out] * weight[e][tap] * input[e][in]
+					forward += result[e][out] * weight[e][tap] * input[e][in]
+					backward += gradient[e][out] * sum[tap][e] * input[e][in]
 				}
 				want := 0.0
 				if in == out+tap {
 					want = 1
 				}
-				if math.Abs(sum-want) > 1e-15 {
-					t.Errorf("input %d times tap %d counts %v times in result %d, want %v", in, tap, sum, out, want)
+				if math.Abs(forward-want) > 1e-15 || math.Abs(backward-want) > 1e-15 {
+					t.Errorf("input %d times tap %d counts %v times in result %d, %v times in the gradient, want %v", in, tap, forward, out, backward, want)
 				}
 			}
 		}
@@ -121,6 +125,43 @@ func TestWinogradError(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWinogradSquaresError states the price for the sums of squared gradients of
+// single samples, within the same bounds.
+func TestWinogradSquaresError(t *testing.T) {
+	for _, l := range []layer{
+		{"channels16", 4, 16, 32, 16, 3, 1, 1, 1},
+		{"channels64", 3, 64, 16, 64, 3, 1, 1, 1},
+		{"channels128", 3, 128, 8, 128, 3, 1, 1, 1},
+	} {
+		t.Run(l.name, func(t *testing.T) {
+			g := l.geom()
+			rng := rand.New(rand.NewPCG(1, 2))
+			x, dy := normal[float64](rng, g.xSize()), normal[float64](rng, g.ySize())
+			for i := range x {
+				x[i] = max(x[i], 0)
+			}
+			want := squaresOfConv(g, WinogradNever, widen(narrow(x)), widen(narrow(dy)))
+			plain := squaresOfConv(g, WinogradNever, narrow(x), narrow(dy))
+			fast := squaresOfConv(g, WinogradWhereFits, narrow(x), narrow(dy))
+			for i, what := range []string{"squares", "total"} {
+				plainRMS, _ := errorOf(plain[i], want[i])
+				rms, worst := errorOf(fast[i], want[i])
+				t.Logf("%-7s: error %.1e (plain %.1e), largest %.1e of the largest result", what, rms, plainRMS, worst)
+				if rms > 2e-6 || worst > 5e-6 {
+					t.Errorf("%s: error %.2e with transforms, %.2e without; largest %.2e", what, rms, plainRMS, worst)
+				}
+			}
+		})
+	}
+}
+
+// squaresOfConv computes both sums of ConvSampleSquares.
+func squaresOfConv[T Float](g ConvGeom, wish Winograd, x, dy []T) [2][]T {
+	squares, total := make([]T, g.wSize()), make([]T, g.wSize())
+	NewConvSampleSquares[T](g, ConvOptions{Winograd: wish}).Run(nil, x, dy, squares, total)
+	return [2][]T{squares, total}
 }
 
 // allOfConv computes y, dx and dw.
@@ -166,6 +207,20 @@ func TestWinogradChoice(t *testing.T) {
 		}
 		if _, got := NewConv[float64](g, ConvOptions{}).method.(*winograd[float64]); got {
 			t.Errorf("%s: uses transforms in float64", c.layer.name)
+		}
+	}
+}
+
+// TestWinogradSquaresChoice: transforming a gradient back pays from images of 7
+// by 7 on.
+func TestWinogradSquaresChoice(t *testing.T) {
+	for size, want := range map[int]bool{4: false, 6: false, 7: true, 8: true, 32: true} {
+		g := layer{"", 64, 128, size, 128, 3, 1, 1, 1}.geom()
+		if got := NewConvSampleSquares[float32](g, ConvOptions{}).winograd != nil; got != want {
+			t.Errorf("images of %d by %d: uses transforms: %v, want %v", size, size, got, want)
+		}
+		if NewConvSampleSquares[float32](g, ConvOptions{Winograd: WinogradNever}).winograd != nil {
+			t.Errorf("images of %d by %d: uses transforms when told not to", size, size)
 		}
 	}
 }

@@ -33,7 +33,7 @@ func useWinogradGrad[T Float](tl *tiling[T], g *ConvGeom, s *sampling, wish Wino
 		return false
 	}
 	t := newTiles(g.N, g.OH, g.OW)
-	return wish == WinogradWhereFits || winogradPays(tl, &t, g.OutC, g.C, 9*g.C*g.ySize())
+	return wish == WinogradWhereFits || winogradPays(tl, &t, g.OutC, g.C, weightTransform, 9*g.C*g.ySize())
 }
 
 func newWinogradGradWeight[T Float](tl *tiling[T], g *ConvGeom, s *sampling) *winogradGradWeight[T] {

@@ -78,7 +78,7 @@ func runConvSampleSquares[T kernel.Float](c *Call) (func() error, error) {
 	}
 	size := geometry.weight().Size()
 	x, dy, squares, total := slot[T](c.In, 0), slot[T](c.In, 1), orScratch[T](c.Out, 0, size), orScratch[T](c.Out, 1, size)
-	k := kernel.NewConvSampleSquares[T](geometry.geom())
+	k := kernel.NewConvSampleSquares[T](geometry.geom(), kernel.ConvOptions{Winograd: c.Winograd})
 	return func() error {
 		k.Run(c.Team, x, dy, squares, total)
 		return nil

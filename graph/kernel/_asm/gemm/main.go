@@ -1,6 +1,6 @@
 // Command gemm writes the assembly of package kernel's matrix products, of the
-// packing that feeds them, of Winograd's transforms and of depthwise
-// convolutions.
+// packing that feeds them, of Winograd's transforms, of gradients of single
+// samples and of depthwise convolutions.
 package main
 
 import (
@@ -47,6 +47,8 @@ func main() {
 	direct(&avx2{}, 6, 4, 3)
 	depthwise(avx512{})
 	depthwise(&avx2{})
+	squares(avx512{}, 4, 8, 3)
+	squares(&avx2{}, 3, 4, 2)
 	peak(avx512{})
 	peak(&avx2{})
 	Generate()

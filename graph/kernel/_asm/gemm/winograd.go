@@ -20,7 +20,7 @@ const (
 type matrix [][]float64
 
 // winogradMatrices are the matrices that package kernel derives in the same way.
-func winogradMatrices() (input, weight, gradient matrix) {
+func winogradMatrices() (input, weight, result matrix) {
 	points := []float64{0, near, -near, far, -far}
 	for i, p := range points {
 		input = append(input, append(polynomial(points, i), 0))
@@ -31,12 +31,27 @@ func winogradMatrices() (input, weight, gradient matrix) {
 			}
 		}
 		weight = append(weight, []float64{1 / n, p / n, p * p / n})
-		gradient = append(gradient, []float64{1, p, p * p, p * p * p})
+		result = append(result, []float64{1, p, p * p, p * p * p})
 	}
 	input = append(input, polynomial(points, -1))
 	weight = append(weight, []float64{0, 0, 1})
-	gradient = append(gradient, []float64{0, 0, 0, 1})
-	return input, weight, gradient
+	result = append(result, []float64{0, 0, 0, 1})
+	return input, weight, result
+}
+
+// gradientMatrices are those of the gradient by the weights.
+func gradientMatrices() (gradient, sum matrix) {
+	_, weight, result := winogradMatrices()
+	last := len(result) - 1
+	var powers matrix
+	for i, row := range result[:last] {
+		var scaled []float64
+		for _, v := range row {
+			scaled = append(scaled, weight[i][0]*v)
+		}
+		gradient, powers = append(gradient, scaled), append(powers, row[:3])
+	}
+	return append(gradient, result[last]), append(powers, weight[last]).transposed()
 }
 
 // polynomial is the product of (x - p) over all points but one.
@@ -78,13 +93,14 @@ func (m matrix) mirrored() matrix {
 
 // winograd writes the transforms of tiles for one instruction set.
 func winograd(set vectorSet) {
-	input, weight, gradient := winogradMatrices()
+	input, weight, result := winogradMatrices()
+	gradient, sum := gradientMatrices()
 	tileTransform(set, "winograd_input", input, false)
 	tileTransform(set, "winograd_weight", weight, false)
 	tileTransform(set, "winograd_mirror", weight.mirrored(), false)
 	tileTransform(set, "winograd_gradient", gradient, false)
-	tileTransform(set, "winograd_sum", weight.transposed(), false)
-	tileTransform(set, "winograd_output", gradient.transposed(), true)
+	tileTransform(set, "winograd_sum", sum, false)
+	tileTransform(set, "winograd_output", result.transposed(), true)
 }
 
 // tileTransform writes {name}_f32_{set}: dst = m src m^T for n tiles, a vector
@@ -111,39 +127,15 @@ func tileTransform(set vectorSet, name string, m matrix, finish bool) {
 		set.load(Mem{Base: Load(Param("bias").Base(), GP64())}, bias, false)
 		broadcastParam("floor", floor)
 	}
-	size := set.lanes() * 4
-	half := Mem{Base: GP64()}
-	LEAQ(AllocLocal(rows*cols*size+64), half.Base)
-	ADDQ(Imm(63), half.Base)
-	ANDQ(I8(-64), half.Base)
+	half := c.alignedHalf()
 
 	Label("tile")
-	from, to := GP64(), GP64()
-	MOVQ(src, from)
-	for j := range cols {
-		var x []VecVirtual
-		for i := range cols {
-			v := set.vector()
-			set.load(srcRow.at(from, i), v, false)
-			x = append(x, v)
-		}
-		for i, y := range c.apply(x) {
-			set.store(y, half.Offset((i*cols+j)*size), false)
-		}
-		if j < cols-1 {
-			ADDQ(srcCol, from)
-		}
-	}
+	c.columns(src, srcCol, srcRow, half)
+	to := GP64()
 	MOVQ(dst, to)
 	dstRow := bytes("dstRow")
 	for i := range rows {
-		var x []VecVirtual
-		for j := range cols {
-			v := set.vector()
-			set.load(half.Offset((i*cols+j)*size), v, false)
-			x = append(x, v)
-		}
-		for j, y := range c.apply(x) {
+		for j, y := range c.apply(c.line(half, i)) {
 			if finish {
 				VADDPS(bias, y, y)
 				VMAXPS(y, floor, y) // this order keeps a NaN
@@ -168,6 +160,48 @@ type combiner struct {
 	set    vectorSet
 	m      matrix
 	values map[float32]Op
+}
+
+// alignedHalf is memory for the columns of a tile that are transformed.
+func (c *combiner) alignedHalf() Mem {
+	half := Mem{Base: GP64()}
+	LEAQ(AllocLocal(len(c.m)*len(c.m[0])*c.set.lanes()*4+64), half.Base)
+	ADDQ(Imm(63), half.Base)
+	ANDQ(I8(-64), half.Base)
+	return half
+}
+
+// columns transforms the columns of the tile at src.
+func (c *combiner) columns(src, srcCol Register, srcRow stride, half Mem) {
+	cols, size := len(c.m[0]), c.set.lanes()*4
+	from := GP64()
+	MOVQ(src, from)
+	for j := range cols {
+		var x []VecVirtual
+		for i := range cols {
+			v := c.set.vector()
+			c.set.load(srcRow.at(from, i), v, false)
+			x = append(x, v)
+		}
+		for i, y := range c.apply(x) {
+			c.set.store(y, half.Offset((i*cols+j)*size), false)
+		}
+		if j < cols-1 {
+			ADDQ(srcCol, from)
+		}
+	}
+}
+
+// line loads line i of what columns made.
+func (c *combiner) line(half Mem, i int) []VecVirtual {
+	cols, size := len(c.m[0]), c.set.lanes()*4
+	var x []VecVirtual
+	for j := range cols {
+		v := c.set.vector()
+		c.set.load(half.Offset((i*cols+j)*size), v, false)
+		x = append(x, v)
+	}
+	return x
 }
 
 // constants makes the matrix's elements ready: in registers where there are

@@ -1,0 +1,164 @@
+package kernel
+
+import (
+	"fmt"
+	"testing"
+)
+
+// TestSquaresLoops compares every loop with a plain sum.
+func TestSquaresLoops(t *testing.T) {
+	for _, tl := range tilings[float32]() {
+		t.Run("f32_"+tl.name, func(t *testing.T) { testSquaresLoops(t, tl.squares) })
+	}
+	t.Run("f64_go", func(t *testing.T) { testSquaresLoops(t, goTiling[float64]().squares) })
+}
+
+func testSquaresLoops[T Float](t *testing.T, l *squaresLoops[T]) {
+	for vectors := 1; vectors <= len(l.tiles); vectors++ {
+		for _, images := range []int{1, 2, 3, 4} {
+			for _, size := range [][2]int{{1, 1}, {1, 4}, {3, 3}, {2, 9}} {
+				testSquaresTile(t, l, vectors, images, size[0], size[1])
+			}
+		}
+		for _, k := range []int{1, 3, 4, 9} {
+			testSquaresProducts(t, l, vectors, k)
+		}
+	}
+	testSquaresSum(t, l)
+}
+
+func testSquaresTile[T Float](t *testing.T, l *squaresLoops[T], vectors, images, height, width int) {
+	name := fmt.Sprintf("%d vectors, %d images of %dx%d", vectors, images, height, width)
+	cols := vectors * l.lanes
+	xNext, xSkip, dyNext, dySkip := squaresRow+1, 3, cols+1, 5
+	xLine, dyLine := width*xNext+xSkip, width*dyNext+dySkip
+	xImage, dyImage, sumsRow := height*xLine+2, height*dyLine+7, 2*cols+3
+	x := newGuarded[T]((images-1)*xImage + (height-1)*xLine + (width-1)*xNext + l.tileRows)
+	dy := newGuarded[T]((images-1)*dyImage + (height-1)*dyLine + (width-1)*dyNext + cols)
+	sums := newGuarded[T]((l.tileRows-1)*sumsRow + 2*cols)
+	fill(x.s, 1)
+	fill(dy.s, 2)
+	fill(sums.s, 3)
+	before := clone(sums.s)
+	l.tiles[vectors-1](images, height, width, x.s, xNext, xSkip, xImage, dy.s, dyNext, dySkip, dyImage, sums.s, sumsRow)
+	for at, got := range sums.s {
+		i, j := at/sumsRow, at%sumsRow
+		want := float64(before[at])
+		for image := range images {
+			g := 0.0
+			for p := range height * width {
+				g += float64(x.s[image*xImage+p/width*xLine+p%width*xNext+i]) * float64(dy.s[image*dyImage+p/width*dyLine+p%width*dyNext+j%cols])
+			}
+			switch {
+			case j < cols:
+				want += g * g
+			case j < 2*cols:
+				want += g
+			}
+		}
+		if !nearSum(got, want, images*height*width*10) {
+			t.Fatalf("%s: row %d, element %d is %v, want %v", name, i, j, got, want)
+		}
+	}
+	x.check(t, name+" x")
+	dy.check(t, name+" dy")
+	sums.check(t, name+" sums")
+}
+
+func testSquaresProducts[T Float](t *testing.T, l *squaresLoops[T], vectors, k int) {
+	const n = 3
+	name := fmt.Sprintf("%d vectors, %d terms", vectors, k)
+	cols := vectors * l.lanes
+	xNext, dyNext := l.productRows+2, cols+1
+	xArea, dyArea, dstArea := k*xNext+5, k*dyNext+3, l.productRows*cols+9
+	x := newGuarded[T]((n-1)*xArea + (k-1)*xNext + l.productRows)
+	dy := newGuarded[T]((n-1)*dyArea + (k-1)*dyNext + cols)
+	dst := newGuarded[T]((n-1)*dstArea + l.productRows*cols)
+	fill(x.s, 1)
+	fill(dy.s, 2)
+	l.products[vectors-1](n, k, x.s, xNext, xArea, dy.s, dyNext, dyArea, dst.s, dstArea)
+	for at, got := range dst.s {
+		e, i, j := at/dstArea, at%dstArea/cols, at%dstArea%cols
+		if i >= l.productRows {
+			if got == got {
+				t.Fatalf("%s: wrote between products, at %d", name, at)
+			}
+			continue
+		}
+		want := 0.0
+		for p := range k {
+			want += float64(x.s[e*xArea+p*xNext+i]) * float64(dy.s[e*dyArea+p*dyNext+j])
+		}
+		if !nearSum(got, want, k) {
+			t.Fatalf("%s: element (%d, %d) of product %d is %v, want %v", name, i, j, e, got, want)
+		}
+	}
+	x.check(t, name+" x")
+	dy.check(t, name+" dy")
+	dst.check(t, name+" products")
+}
+
+// testSquaresSum compares with winogradLoops.sum's matrix.
+func testSquaresSum[T Float](t *testing.T, l *squaresLoops[T]) {
+	const n = 3
+	_, m := gradientMatrices[float64]()
+	col := l.lanes + 1
+	row, next := tileIn*col, tileIn*tileIn*col+2
+	src, sums := newGuarded[T](n*next), newGuarded[T](n*9*2*l.lanes)
+	fill(src.s, 1)
+	fill(sums.s, 2)
+	before := clone(sums.s)
+	l.sum(n, src.s, next, row, col, sums.s)
+	for at, got := range sums.s {
+		tile, element, which, lane := at/(18*l.lanes), at/(2*l.lanes)%9, at/l.lanes%2, at%l.lanes
+		g := 0.0
+		for k := range tileArea {
+			g += m[element/3][k/tileIn] * m[element%3][k%tileIn] * float64(src.s[tile*next+k/tileIn*row+k%tileIn*col+lane])
+		}
+		want := float64(before[at]) + g
+		if which == 0 {
+			want = float64(before[at]) + g*g
+		}
+		if !nearSum(got, want, 1000) {
+			t.Fatalf("tile %d, element %d, sum %d, lane %d is %v, want %v", tile, element, which, lane, got, want)
+		}
+	}
+	src.check(t, "src")
+	sums.check(t, "sums")
+}
+
+// BenchmarkSquaresLoops times the loops with everything in the first cache.
+func BenchmarkSquaresLoops(b *testing.B) {
+	for _, tl := range tilings[float32]() {
+		l := tl.squares
+		vectors := len(l.tiles)
+		width := vectors * l.lanes
+		// Different places within a page, so that no store meets a load.
+		x, dy, sums := fill(make([]float32, 1<<15), 1)[16:], fill(make([]float32, 1<<15), 2)[400:], make([]float32, 1<<15)[700:]
+		for _, size := range [][2]int{{3, 3}, {4, 4}, {8, 8}} {
+			h, w := size[0], size[1]
+			const images = 12
+			b.Run(fmt.Sprintf("%s/tile%dx%d", tl.name, h, w), func(b *testing.B) {
+				for b.Loop() {
+					l.tiles[vectors-1](images, h, w, x, squaresRow, 0, h*w*squaresRow, dy, width, 0, h*w*width, sums, 18*width)
+				}
+				reportGFLOPS(b, images*2*h*w*l.tileRows*width)
+			})
+		}
+		for _, k := range []int{1, 4, 16} {
+			b.Run(fmt.Sprintf("%s/products%d", tl.name, k), func(b *testing.B) {
+				for b.Loop() {
+					l.products[vectors-1](tileArea, k, x, l.lanes, k*l.lanes, dy, width, k*width, sums, l.productRows*width)
+				}
+				reportGFLOPS(b, tileArea*2*k*l.productRows*width)
+			})
+		}
+		b.Run(tl.name+"/sum", func(b *testing.B) {
+			n := l.productRows
+			for b.Loop() {
+				l.sum(n, x, width, 6*n*width, n*width, sums)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/tile")
+		})
+	}
+}
