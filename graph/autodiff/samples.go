@@ -47,15 +47,20 @@ type samples struct {
 	params  []*graph.Value
 	readers [][]reader                    // per parameter
 	totals  map[*graph.Value]*graph.Value // gradients that came with the squares
+	norms   map[*graph.Node]map[int]moments
 	batch   int
 }
+
+// moments are sums over samples of squared gradients and of gradients.
+type moments struct{ squares, total *graph.Value }
 
 func newSamples(g *graph.Graph, o CurvatureOptions) (*samples, error) {
 	logits, params, err := begin(g, o.Logits, o.Params, o.State)
 	if err != nil {
 		return nil, err
 	}
-	s := &samples{b: ops.NewBuilder(g), params: params, totals: map[*graph.Value]*graph.Value{}, batch: logits.Shape[0]}
+	s := &samples{b: ops.NewBuilder(g), params: params, totals: map[*graph.Value]*graph.Value{},
+		norms: map[*graph.Node]map[int]moments{}, batch: logits.Shape[0]}
 	losses := crossEntropies(s.b, logits, "none")
 	if s.b.Err != nil {
 		return nil, s.b.Err
@@ -149,10 +154,10 @@ func (s *samples) squares(r reader, p, dy *graph.Value) *graph.Value {
 		return squares
 	case n.Op == "Conv" && r.slot == 2:
 		return s.channels(dy)
-	case n.Op == "BatchNormalization" && r.slot == 1:
-		return s.channels(b.Mul(dy, s.normalized(n)))
-	case n.Op == "BatchNormalization" && r.slot == 2:
-		return s.channels(dy)
+	case n.Op == "BatchNormalization" && r.slot <= 2:
+		m := s.norm(n, dy)
+		s.totals[p] = m[r.slot].total
+		return m[r.slot].squares
 	}
 	return nil
 }
@@ -208,12 +213,14 @@ func (s *samples) channels(dy *graph.Value) *graph.Value {
 	return s.sumOfSquares(s.b.ReduceSum(dy, false, rest(dy)[1:]...))
 }
 
-// normalized is (x - mean)/sqrt(var + epsilon) of a normalisation with running
-// statistics: the node itself with scale one and shift zero.
-func (s *samples) normalized(n *graph.Node) *graph.Value {
-	in := slices.Clone(n.Inputs)
-	in[1], in[2] = ones(s.b, in[1]), s.b.Zeros(in[2])
-	return s.copyOf(n, in)
+// norm is what scale and bias, slots 1 and 2, of a normalisation with running
+// statistics have: both come at once.
+func (s *samples) norm(n *graph.Node, dy *graph.Value) map[int]moments {
+	if s.norms[n] == nil {
+		scaleSquares, scaleTotal, biasSquares, biasTotal := s.b.BatchNormSampleSquares(n, dy)
+		s.norms[n] = map[int]moments{1: {scaleSquares, scaleTotal}, 2: {biasSquares, biasTotal}}
+	}
+	return s.norms[n]
 }
 
 // copyOf is the output of n with other inputs.

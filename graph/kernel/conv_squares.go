@@ -101,8 +101,9 @@ func newSquaresTap(s *sampling, t tap) squaresTap {
 }
 
 // xImage and dyImage are the elements of a strip of x and of a panel of dy of one
-// image, as [pixel][channel].
-func (q *ConvSampleSquares[T]) xImage() int  { return q.pixels * squaresRow }
+// image, as [pixel][channel]; behind a strip is room for what transposeWhole
+// writes too much.
+func (q *ConvSampleSquares[T]) xImage() int  { return (q.pixels + 1) * squaresRow }
 func (q *ConvSampleSquares[T]) dyImage() int { return q.geom.OH * q.geom.OW * q.width }
 
 // laidOut is the memory of the images that are laid out, of x as
@@ -203,12 +204,12 @@ func (q *ConvSampleSquares[T]) loadDY(image, panel int, dst []T) {
 func (q *ConvSampleSquares[T]) loadX(image, strip int, dst []T) {
 	rows := q.tiling.squares.tileRows
 	c := strip % q.strips * rows
-	channels := min(rows, q.channels-c)
+	channels := min(squaresRow, q.channels-c) // more than a tile reads: four are moved faster than three
 	if channels < rows {
 		clear(dst)
 	}
 	from := (q.group*q.images+image)*q.geom.C + strip/q.strips*q.channels + c
-	q.tiling.transpose(channels, q.pixels, q.srcX[from*q.pixels:], q.pixels, dst, squaresRow)
+	q.tiling.transposeWhole(channels, q.pixels, q.srcX[from*q.pixels:], q.pixels, dst, squaresRow) // in order: a pixel mends what the one before wrote too much
 }
 
 // sample lays out all strips of a group of channels.

@@ -26,7 +26,9 @@ type BatchNorm[T Float] struct {
 	running                                   BatchNormRunning[T]
 	mean, invStd, y, x, dy, dx, dScale, dBias []T
 
-	train, infer, trainGrad, inferGrad func(*Worker, int)
+	moments [4][]T // SampleSquares' results
+
+	train, infer, trainGrad, inferGrad, sampleSquares func(*Worker, int)
 }
 
 // BatchNormParams are the learnt parameters, one number per channel.
@@ -40,6 +42,7 @@ type BatchNormRunning[T Float] struct{ Mean, Var, NewMean, NewVar []T }
 func NewBatchNorm[T Float](spec BatchNormSpec) *BatchNorm[T] {
 	b := &BatchNorm[T]{spec: spec}
 	b.train, b.infer, b.trainGrad, b.inferGrad = b.trainUnit, b.inferUnit, b.trainGradUnit, b.inferGradUnit
+	b.sampleSquares = b.sampleSquaresUnit
 	b.together = 1
 	if spec.Spatial < shortRow && spec.Channels*spec.Spatial >= wideRow || spec.Spatial <= tinyRow && spec.Channels >= manyChannels {
 		b.together = max(wideRow/max(spec.Spatial, 1), 1)
@@ -81,6 +84,16 @@ func (b *BatchNorm[T]) TrainGrad(t *Team, dx, dScale, dBias, dy, x, scale, mean,
 func (b *BatchNorm[T]) InferGrad(t *Team, dx, dScale, dBias, dy, x, scale, mean, variance []T) {
 	b.dx, b.dScale, b.dBias, b.dy, b.x, b.params.Scale, b.mean, b.running.Var = dx, dScale, dBias, dy, x, scale, mean, variance
 	t.For(b.units(), b.inferGrad)
+	b.release()
+}
+
+// SampleSquares sums, over the images, the squares of what one image alone gives
+// as gradients of scale and bias of Infer, and these gradients themselves.
+func (b *BatchNorm[T]) SampleSquares(t *Team, scaleSquares, scaleTotal, biasSquares, biasTotal, dy, x, mean, variance []T) {
+	b.moments = [4][]T{scaleSquares, scaleTotal, biasSquares, biasTotal}
+	b.dy, b.x, b.mean, b.running.Var = dy, x, mean, variance
+	t.For(b.units(), b.sampleSquares)
+	b.moments = [4][]T{}
 	b.release()
 }
 
@@ -223,4 +236,28 @@ func (b *BatchNorm[T]) gradSums(x, dy *channel[T], c int, invStd float64) (bias,
 	scale *= invStd
 	b.dBias[c], b.dScale[c] = T(bias), T(scale)
 	return bias, scale
+}
+
+// sampleSquaresUnit goes through the images once for all of its channels.
+func (b *BatchNorm[T]) sampleSquaresUnit(w *Worker, unit int) {
+	s := &b.spec
+	first := unit * b.together
+	last := min(first+b.together, s.Channels)
+	sums := w.Float64(0, 4*(last-first))
+	clear(sums)
+	for i := range s.N {
+		for c := first; c < last; c++ {
+			at := (i*s.Channels + c) * s.Spatial
+			x, dy := b.x[at:at+s.Spatial], b.dy[at:at+s.Spatial]
+			scale, bias := float64(Dot(x, dy, b.mean[c]))*b.inverse(c), float64(Sum(dy))
+			for j, v := range [4]float64{scale * scale, scale, bias * bias, bias} {
+				sums[4*(c-first)+j] += v
+			}
+		}
+	}
+	for c := first; c < last; c++ {
+		for j, dst := range b.moments {
+			dst[c] = T(sums[4*(c-first)+j])
+		}
+	}
 }

@@ -14,6 +14,8 @@ func init() {
 			Forward: kernels(runBatchNorm[float32], runBatchNorm[float64])},
 		Op{Domain: Domain, Name: "BatchNormalizationInferenceGrad", Infer: inferBatchNormGrad, Body: batchNormInferenceGradBody, InPlace: []int{0},
 			Forward: kernels(runBatchNormInferenceGrad[float32], runBatchNormInferenceGrad[float64])},
+		Op{Domain: Domain, Name: "BatchNormalizationSampleSquares", Infer: inferBatchNormSampleSquares, Body: batchNormSampleSquaresBody,
+			Forward: kernels(runBatchNormSampleSquares[float32], runBatchNormSampleSquares[float64])},
 		Op{Domain: Domain, Name: "BatchNormalizationTraining", Infer: inferBatchNormTraining,
 			Body: batchNormTrainingBody, Grad: gradBatchNormTraining, InPlace: []int{0}, Updates: []Update{{1, 3}, {2, 4}},
 			Forward: kernels(runBatchNormTraining[float32], runBatchNormTraining[float64])},
@@ -163,6 +165,77 @@ func batchNormGrads[T kernel.Float](c *Call, grad func(k *kernel.BatchNorm[T], t
 	k := kernel.NewBatchNorm[T](spec)
 	return func() error {
 		grad(k, c.Team, dx, dscale, dbias, dy, x, scale, mean, spread)
+		return nil
+	}, nil
+}
+
+// BatchNormalizationSampleSquares(dy, x, mean, var) returns sums over the batch
+// of squared gradients of single samples by the scale of a BatchNormalization
+// with running statistics, and of these gradients, and then the same by the bias.
+
+// BatchNormSampleSquares appends these sums for n, given the gradient dy of its
+// output.
+func (b *Builder) BatchNormSampleSquares(n *graph.Node, dy *graph.Value) (scaleSquares, scaleTotal, biasSquares, biasTotal *graph.Value) {
+	out := b.Own("BatchNormalizationSampleSquares", 4, []*graph.Value{dy, n.Inputs[0], n.Inputs[3], n.Inputs[4]}, keepAttrs(n, "epsilon")...)
+	if b.Err != nil {
+		return nil, nil, nil, nil
+	}
+	return out[0], out[1], out[2], out[3]
+}
+
+func inferBatchNormSampleSquares(n *graph.Node) error {
+	if err := floatInputs(n, 4, 4, 4); err != nil {
+		return err
+	}
+	x := n.Inputs[1]
+	if err := channelsOf(n, x, 2, 3); err != nil {
+		return err
+	}
+	if err := wantShape(n, 0, x.Shape...); err != nil {
+		return err
+	}
+	if perChannelCount(x.Shape) == 0 {
+		return fmt.Errorf("input %q of shape %v is empty", x.Name, []int(x.Shape))
+	}
+	for i := range n.Outputs {
+		if err := setOutput(n, i, x.DType, x.Shape[1:2]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// batchNormSampleSquaresBody: with z = (x - mean) * invstd, a sample's gradients
+// are sum(dy*z) and sum(dy) over the places of its channels.
+func batchNormSampleSquaresBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
+	epsilon, err := epsilonOf(n)
+	if err != nil {
+		return nil, err
+	}
+	dy, x := n.Inputs[0], n.Inputs[1]
+	sp, axes := len(x.Shape)-2, channelReduction(x)[1:]
+	z := b.Mul(b.Sub(x, b.perChannel(n.Inputs[2], sp)), b.perChannel(b.inverseRoot(n.Inputs[3], epsilon), sp))
+	var out []*graph.Value
+	for _, v := range []*graph.Value{b.Mul(dy, z), dy} {
+		single := b.ReduceSum(v, false, axes...)
+		out = append(out, b.ReduceSum(b.Mul(single, single), false, 0), b.ReduceSum(single, false, 0))
+	}
+	return out, b.Err
+}
+
+func runBatchNormSampleSquares[T kernel.Float](c *Call) (func() error, error) {
+	spec, err := batchNormSpec(c.Node, c.In[1].Shape)
+	if err != nil {
+		return nil, err
+	}
+	dy, x, mean, vari := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.In, 2), slot[T](c.In, 3)
+	var out [4][]T
+	for i := range out {
+		out[i] = orScratch[T](c.Out, i, spec.Channels)
+	}
+	k := kernel.NewBatchNorm[T](spec)
+	return func() error {
+		k.SampleSquares(c.Team, out[0], out[1], out[2], out[3], dy, x, mean, vari)
 		return nil
 	}, nil
 }
