@@ -44,7 +44,8 @@
 // convolution and its input gradient are correlations (correlation.go),
 // computed either as one product whose right side is laid out on the fly
 // (implicit.go, sample.go) or, for small images, pixel by pixel (pixelwise.go),
-// or by Winograd's transforms (winograd.go, which states their error). Of images
+// or by Winograd's transforms (winograd.go, which states their error). Gradients
+// of single samples are only ever in registers (conv_squares.go). Of images
 // that lie side by side already, [N/16 H W C 16], conv_beside.go is the
 // convolution.
 //
