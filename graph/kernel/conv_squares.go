@@ -23,12 +23,12 @@ type ConvSampleSquares[T Float] struct {
 	line     int // and from one line to the next
 	taps     []squaresTap
 	samples  batch // of x, where kernel elements are channels
-	strips   int   // of rows channels of x, per group
+	strips   int   // of tileRows channels of x, per group
 	width    int   // of a panel of channels of dy
 	panels   int   // per group
 	block    int   // strips that a unit owns
 	images   int   // that are laid out at once
-	hot      int   // of them, those whose share of a tile stays near
+	hot      int   // of them, those whose share of a tile stays near; at least the two of a tile
 
 	winograd  *winogradSquares[T]  // instead of the rest, where that is faster
 	scattered *scatteredSquares[T] // likewise, where dy lets it; nil: it never does
@@ -47,7 +47,7 @@ const (
 	// groupElements bounds what is laid out of the images of a group.
 	groupElements = 512 << 10
 	// hotElements bounds what a tile reads of some images.
-	hotElements = 4 << 10
+	hotElements = 8 << 10
 	// blockStrips is how many strips of channels a unit owns.
 	blockStrips = 8
 )
@@ -81,7 +81,7 @@ func newConvSampleSquares[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *
 	q.panels = ceilDiv(q.outs, q.width)
 	q.block = even(q.strips, blockStrips)
 	q.images = even(g.N, max(groupElements/(g.Group*(q.strips*q.xImage()+q.panels*q.dyImage())), 1))
-	q.hot = max(hotElements/(q.xImage()+q.dyImage()), 1)
+	q.hot = max(hotElements/(q.xImage()+q.dyImage()), 2)
 	q.load, q.multiply, q.put = q.loadUnit, q.multiplyUnit, q.putUnit
 	return q
 }
