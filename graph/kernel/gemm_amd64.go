@@ -167,7 +167,7 @@ func gemm_f32_8x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, b
 // n > 0 tiles of 6 rows and 16 columns, k > 0; see stripsFunc.
 //
 //go:noescape
-func gemm_strips_f32_6x16_avx2(n int, k int, a []float32, b []float32, c []float32, cRow int, bias []float32, flags int)
+func gemm_strips_f32_6x16_avx2(n int, k int, a []float32, b []float32, next []float32, c []float32, cRow int, bias []float32, flags int)
 
 // A tile of 1 rows and 1 to 8 columns; see tileFunc.
 //

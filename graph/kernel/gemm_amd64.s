@@ -4786,23 +4786,28 @@ DATA lane_masks<>+56(SB)/4, $0x00000000
 DATA lane_masks<>+60(SB)/4, $0x00000000
 GLOBL lane_masks<>(SB), RODATA|NOPTR, $64
 
-// func gemm_strips_f32_6x16_avx2(n int, k int, a []float32, b []float32, c []float32, cRow int, bias []float32, flags int)
+// func gemm_strips_f32_6x16_avx2(n int, k int, a []float32, b []float32, next []float32, c []float32, cRow int, bias []float32, flags int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemm_strips_f32_6x16_avx2(SB), NOSPLIT, $0-128
-	MOVQ   n+0(FP), AX
-	MOVQ   a_base+16(FP), CX
-	MOVQ   c_base+64(FP), DX
-	MOVQ   cRow+88(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	LEAQ   (SI)(BX*2), DI
-	MOVQ   flags+120(FP), R8
-	MOVQ   bias_base+96(FP), R9
-	IMUL3Q $0x06, BX, R10
+TEXT ·gemm_strips_f32_6x16_avx2(SB), NOSPLIT, $0-152
+	MOVQ   n+0(FP), CX
+	MOVQ   a_base+16(FP), BX
+	MOVQ   c_base+88(FP), SI
+	MOVQ   cRow+112(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R8
+	LEAQ   (R8)(DI*2), R9
+	MOVQ   flags+144(FP), R10
+	MOVQ   bias_base+120(FP), R11
+	IMUL3Q $0x06, DI, R12
+	MOVQ   next_base+64(FP), R13
+	MOVQ   k+8(FP), AX
+	ADDQ   CX, AX
+	DECQ   AX
+	XORL   DX, DX
+	DIVQ   CX
 
 strip:
-	MOVQ       b_base+40(FP), R11
-	MOVQ       k+8(FP), R12
+	MOVQ       b_base+40(FP), DX
 	VXORPS     Y0, Y0, Y0
 	VXORPS     Y1, Y1, Y1
 	VXORPS     Y2, Y2, Y2
@@ -4815,100 +4820,110 @@ strip:
 	VXORPS     Y9, Y9, Y9
 	VXORPS     Y10, Y10, Y10
 	VXORPS     Y11, Y11, Y11
-	TESTQ      $0x00000001, R8
-	JZ         loop
-	PREFETCHT0 (DX)
-	PREFETCHT0 (DX)(BX*1)
-	PREFETCHT0 (DX)(BX*2)
-	PREFETCHT0 (DX)(SI*1)
-	PREFETCHT0 (DX)(BX*4)
-	PREFETCHT0 (DX)(DI*1)
+	TESTQ      $0x00000001, R10
+	JZ         next
+	PREFETCHT0 (SI)
+	PREFETCHT0 (SI)(DI*1)
+	PREFETCHT0 (SI)(DI*2)
+	PREFETCHT0 (SI)(R8*1)
+	PREFETCHT0 (SI)(DI*4)
+	PREFETCHT0 (SI)(R9*1)
+
+next:
+	MOVQ AX, R14
+
+line:
+	PREFETCHT1 (R13)
+	ADDQ       $0x40, R13
+	DECQ       R14
+	JNZ        line
+	MOVQ       k+8(FP), R14
 
 loop:
-	VMOVUPS      (R11), Y12
-	VMOVUPS      32(R11), Y13
-	VBROADCASTSS (CX), Y14
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	VBROADCASTSS (BX), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS 4(CX), Y14
+	VBROADCASTSS 4(BX), Y14
 	VFMADD231PS  Y12, Y14, Y2
 	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS 8(CX), Y14
+	VBROADCASTSS 8(BX), Y14
 	VFMADD231PS  Y12, Y14, Y4
 	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS 12(CX), Y14
+	VBROADCASTSS 12(BX), Y14
 	VFMADD231PS  Y12, Y14, Y6
 	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS 16(CX), Y14
+	VBROADCASTSS 16(BX), Y14
 	VFMADD231PS  Y12, Y14, Y8
 	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS 20(CX), Y14
+	VBROADCASTSS 20(BX), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
-	ADDQ         $0x20, CX
-	ADDQ         $0x40, R11
-	DECQ         R12
+	ADDQ         $0x20, BX
+	ADDQ         $0x40, DX
+	DECQ         R14
 	JNZ          loop
-	TESTQ        $0x00000001, R8
+	TESTQ        $0x00000001, R10
 	JZ           rowBias
-	VMOVUPS      (DX), Y12
+	VMOVUPS      (SI), Y12
 	VADDPS       Y12, Y0, Y0
-	VMOVUPS      32(DX), Y12
+	VMOVUPS      32(SI), Y12
 	VADDPS       Y12, Y1, Y1
-	VMOVUPS      (DX)(BX*1), Y12
+	VMOVUPS      (SI)(DI*1), Y12
 	VADDPS       Y12, Y2, Y2
-	VMOVUPS      32(DX)(BX*1), Y12
+	VMOVUPS      32(SI)(DI*1), Y12
 	VADDPS       Y12, Y3, Y3
-	VMOVUPS      (DX)(BX*2), Y12
+	VMOVUPS      (SI)(DI*2), Y12
 	VADDPS       Y12, Y4, Y4
-	VMOVUPS      32(DX)(BX*2), Y12
+	VMOVUPS      32(SI)(DI*2), Y12
 	VADDPS       Y12, Y5, Y5
-	VMOVUPS      (DX)(SI*1), Y12
+	VMOVUPS      (SI)(R8*1), Y12
 	VADDPS       Y12, Y6, Y6
-	VMOVUPS      32(DX)(SI*1), Y12
+	VMOVUPS      32(SI)(R8*1), Y12
 	VADDPS       Y12, Y7, Y7
-	VMOVUPS      (DX)(BX*4), Y12
+	VMOVUPS      (SI)(DI*4), Y12
 	VADDPS       Y12, Y8, Y8
-	VMOVUPS      32(DX)(BX*4), Y12
+	VMOVUPS      32(SI)(DI*4), Y12
 	VADDPS       Y12, Y9, Y9
-	VMOVUPS      (DX)(DI*1), Y12
+	VMOVUPS      (SI)(R9*1), Y12
 	VADDPS       Y12, Y10, Y10
-	VMOVUPS      32(DX)(DI*1), Y12
+	VMOVUPS      32(SI)(R9*1), Y12
 	VADDPS       Y12, Y11, Y11
 
 rowBias:
-	TESTQ        $0x00000002, R8
+	TESTQ        $0x00000002, R10
 	JZ           columnBias
-	VBROADCASTSS (R9), Y12
+	VBROADCASTSS (R11), Y12
 	VADDPS       Y12, Y0, Y0
 	VADDPS       Y12, Y1, Y1
-	VBROADCASTSS 4(R9), Y12
+	VBROADCASTSS 4(R11), Y12
 	VADDPS       Y12, Y2, Y2
 	VADDPS       Y12, Y3, Y3
-	VBROADCASTSS 8(R9), Y12
+	VBROADCASTSS 8(R11), Y12
 	VADDPS       Y12, Y4, Y4
 	VADDPS       Y12, Y5, Y5
-	VBROADCASTSS 12(R9), Y12
+	VBROADCASTSS 12(R11), Y12
 	VADDPS       Y12, Y6, Y6
 	VADDPS       Y12, Y7, Y7
-	VBROADCASTSS 16(R9), Y12
+	VBROADCASTSS 16(R11), Y12
 	VADDPS       Y12, Y8, Y8
 	VADDPS       Y12, Y9, Y9
-	VBROADCASTSS 20(R9), Y12
+	VBROADCASTSS 20(R11), Y12
 	VADDPS       Y12, Y10, Y10
 	VADDPS       Y12, Y11, Y11
 
 columnBias:
-	TESTQ   $0x00000004, R8
+	TESTQ   $0x00000004, R10
 	JZ      relu
-	VMOVUPS (R9), Y12
+	VMOVUPS (R11), Y12
 	VADDPS  Y12, Y0, Y0
 	VADDPS  Y12, Y2, Y2
 	VADDPS  Y12, Y4, Y4
 	VADDPS  Y12, Y6, Y6
 	VADDPS  Y12, Y8, Y8
 	VADDPS  Y12, Y10, Y10
-	VMOVUPS 32(R9), Y12
+	VMOVUPS 32(R11), Y12
 	VADDPS  Y12, Y1, Y1
 	VADDPS  Y12, Y3, Y3
 	VADDPS  Y12, Y5, Y5
@@ -4917,7 +4932,7 @@ columnBias:
 	VADDPS  Y12, Y11, Y11
 
 relu:
-	TESTQ  $0x00000008, R8
+	TESTQ  $0x00000008, R10
 	JZ     store
 	VXORPS Y12, Y12, Y12
 	VMAXPS Y0, Y12, Y0
@@ -4934,20 +4949,20 @@ relu:
 	VMAXPS Y11, Y12, Y11
 
 store:
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y1, 32(DX)
-	VMOVUPS Y2, (DX)(BX*1)
-	VMOVUPS Y3, 32(DX)(BX*1)
-	VMOVUPS Y4, (DX)(BX*2)
-	VMOVUPS Y5, 32(DX)(BX*2)
-	VMOVUPS Y6, (DX)(SI*1)
-	VMOVUPS Y7, 32(DX)(SI*1)
-	VMOVUPS Y8, (DX)(BX*4)
-	VMOVUPS Y9, 32(DX)(BX*4)
-	VMOVUPS Y10, (DX)(DI*1)
-	VMOVUPS Y11, 32(DX)(DI*1)
-	ADDQ    R10, DX
-	DECQ    AX
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, (SI)(DI*1)
+	VMOVUPS Y3, 32(SI)(DI*1)
+	VMOVUPS Y4, (SI)(DI*2)
+	VMOVUPS Y5, 32(SI)(DI*2)
+	VMOVUPS Y6, (SI)(R8*1)
+	VMOVUPS Y7, 32(SI)(R8*1)
+	VMOVUPS Y8, (SI)(DI*4)
+	VMOVUPS Y9, 32(SI)(DI*4)
+	VMOVUPS Y10, (SI)(R9*1)
+	VMOVUPS Y11, 32(SI)(R9*1)
+	ADDQ    R12, SI
+	DECQ    CX
 	JNZ     strip
 	VZEROUPPER
 	RET
@@ -8353,7 +8368,7 @@ loop:
 	RET
 
 // func whole1_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·whole1_f32_avx2(SB), NOSPLIT, $0-72
 	MOVQ blocks+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -8369,42 +8384,43 @@ TEXT ·whole1_f32_avx2(SB), NOSPLIT, $0-72
 	SHLQ $0x03, R9
 
 loop:
-	VMOVUPS   (CX), X0
-	VXORPS    Y1, Y1, Y1
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	VMOVUPS   16(CX), X4
-	VXORPS    Y5, Y5, Y5
-	VXORPS    Y6, Y6, Y6
-	VXORPS    Y7, Y7, Y7
-	VUNPCKLPS Y1, Y0, Y8
-	VUNPCKHPS Y1, Y0, Y1
-	VUNPCKLPS Y3, Y2, Y9
-	VUNPCKHPS Y3, Y2, Y2
-	VSHUFPS   $0x44, Y9, Y8, Y3
-	VSHUFPS   $0xee, Y9, Y8, Y8
-	VMOVUPS   Y3, (DX)
-	VMOVUPS   Y8, (DX)(BX*1)
-	VSHUFPS   $0x44, Y2, Y1, Y3
-	VSHUFPS   $0xee, Y2, Y1, Y1
-	VMOVUPS   Y3, (DX)(BX*2)
-	VMOVUPS   Y1, (DX)(SI*1)
-	VUNPCKLPS Y5, Y4, Y1
-	VUNPCKHPS Y5, Y4, Y2
-	VUNPCKLPS Y7, Y6, Y3
-	VUNPCKHPS Y7, Y6, Y5
-	VSHUFPS   $0x44, Y3, Y1, Y6
-	VSHUFPS   $0xee, Y3, Y1, Y1
-	VMOVUPS   Y6, (DX)(BX*4)
-	VMOVUPS   Y1, (DX)(DI*1)
-	VSHUFPS   $0x44, Y5, Y2, Y1
-	VSHUFPS   $0xee, Y5, Y2, Y2
-	VMOVUPS   Y1, (DX)(SI*2)
-	VMOVUPS   Y2, (DX)(R8*1)
-	ADDQ      $0x20, CX
-	ADDQ      R9, DX
-	DECQ      AX
-	JNZ       loop
+	PREFETCHT0 128(CX)
+	VMOVUPS    (CX), X0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VMOVUPS    16(CX), X4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y1
+	VUNPCKLPS  Y3, Y2, Y9
+	VUNPCKHPS  Y3, Y2, Y2
+	VSHUFPS    $0x44, Y9, Y8, Y3
+	VSHUFPS    $0xee, Y9, Y8, Y8
+	VMOVUPS    Y3, (DX)
+	VMOVUPS    Y8, (DX)(BX*1)
+	VSHUFPS    $0x44, Y2, Y1, Y3
+	VSHUFPS    $0xee, Y2, Y1, Y1
+	VMOVUPS    Y3, (DX)(BX*2)
+	VMOVUPS    Y1, (DX)(SI*1)
+	VUNPCKLPS  Y5, Y4, Y1
+	VUNPCKHPS  Y5, Y4, Y2
+	VUNPCKLPS  Y7, Y6, Y3
+	VUNPCKHPS  Y7, Y6, Y5
+	VSHUFPS    $0x44, Y3, Y1, Y6
+	VSHUFPS    $0xee, Y3, Y1, Y1
+	VMOVUPS    Y6, (DX)(BX*4)
+	VMOVUPS    Y1, (DX)(DI*1)
+	VSHUFPS    $0x44, Y5, Y2, Y1
+	VSHUFPS    $0xee, Y5, Y2, Y2
+	VMOVUPS    Y1, (DX)(SI*2)
+	VMOVUPS    Y2, (DX)(R8*1)
+	ADDQ       $0x20, CX
+	ADDQ       R9, DX
+	DECQ       AX
+	JNZ        loop
 	VZEROUPPER
 	RET
 
@@ -8524,7 +8540,7 @@ loop:
 	RET
 
 // func whole2_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·whole2_f32_avx2(SB), NOSPLIT, $0-72
 	MOVQ blocks+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -8540,42 +8556,44 @@ TEXT ·whole2_f32_avx2(SB), NOSPLIT, $0-72
 	SHLQ $0x03, R10
 
 loop:
-	VMOVUPS   (CX), X0
-	VMOVUPS   (CX)(DX*1), X1
-	VXORPS    Y2, Y2, Y2
-	VXORPS    Y3, Y3, Y3
-	VMOVUPS   16(CX), X4
-	VMOVUPS   16(CX)(DX*1), X5
-	VXORPS    Y6, Y6, Y6
-	VXORPS    Y7, Y7, Y7
-	VUNPCKLPS Y1, Y0, Y8
-	VUNPCKHPS Y1, Y0, Y9
-	VUNPCKLPS Y3, Y2, Y10
-	VUNPCKHPS Y3, Y2, Y2
-	VSHUFPS   $0x44, Y10, Y8, Y3
-	VSHUFPS   $0xee, Y10, Y8, Y8
-	VMOVUPS   Y3, (BX)
-	VMOVUPS   Y8, (BX)(SI*1)
-	VSHUFPS   $0x44, Y2, Y9, Y3
-	VSHUFPS   $0xee, Y2, Y9, Y2
-	VMOVUPS   Y3, (BX)(SI*2)
-	VMOVUPS   Y2, (BX)(DI*1)
-	VUNPCKLPS Y5, Y4, Y2
-	VUNPCKHPS Y5, Y4, Y3
-	VUNPCKLPS Y7, Y6, Y8
-	VUNPCKHPS Y7, Y6, Y6
-	VSHUFPS   $0x44, Y8, Y2, Y7
-	VSHUFPS   $0xee, Y8, Y2, Y2
-	VMOVUPS   Y7, (BX)(SI*4)
-	VMOVUPS   Y2, (BX)(R8*1)
-	VSHUFPS   $0x44, Y6, Y3, Y2
-	VSHUFPS   $0xee, Y6, Y3, Y3
-	VMOVUPS   Y2, (BX)(DI*2)
-	VMOVUPS   Y3, (BX)(R9*1)
-	ADDQ      $0x20, CX
-	ADDQ      R10, BX
-	DECQ      AX
-	JNZ       loop
+	PREFETCHT0 128(CX)
+	PREFETCHT0 128(CX)(DX*1)
+	VMOVUPS    (CX), X0
+	VMOVUPS    (CX)(DX*1), X1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VMOVUPS    16(CX), X4
+	VMOVUPS    16(CX)(DX*1), X5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y9
+	VUNPCKLPS  Y3, Y2, Y10
+	VUNPCKHPS  Y3, Y2, Y2
+	VSHUFPS    $0x44, Y10, Y8, Y3
+	VSHUFPS    $0xee, Y10, Y8, Y8
+	VMOVUPS    Y3, (BX)
+	VMOVUPS    Y8, (BX)(SI*1)
+	VSHUFPS    $0x44, Y2, Y9, Y3
+	VSHUFPS    $0xee, Y2, Y9, Y2
+	VMOVUPS    Y3, (BX)(SI*2)
+	VMOVUPS    Y2, (BX)(DI*1)
+	VUNPCKLPS  Y5, Y4, Y2
+	VUNPCKHPS  Y5, Y4, Y3
+	VUNPCKLPS  Y7, Y6, Y8
+	VUNPCKHPS  Y7, Y6, Y6
+	VSHUFPS    $0x44, Y8, Y2, Y7
+	VSHUFPS    $0xee, Y8, Y2, Y2
+	VMOVUPS    Y7, (BX)(SI*4)
+	VMOVUPS    Y2, (BX)(R8*1)
+	VSHUFPS    $0x44, Y6, Y3, Y2
+	VSHUFPS    $0xee, Y6, Y3, Y3
+	VMOVUPS    Y2, (BX)(DI*2)
+	VMOVUPS    Y3, (BX)(R9*1)
+	ADDQ       $0x20, CX
+	ADDQ       R10, BX
+	DECQ       AX
+	JNZ        loop
 	VZEROUPPER
 	RET
 
@@ -8695,7 +8713,7 @@ loop:
 	RET
 
 // func whole3_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·whole3_f32_avx2(SB), NOSPLIT, $0-72
 	MOVQ blocks+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -8711,42 +8729,45 @@ TEXT ·whole3_f32_avx2(SB), NOSPLIT, $0-72
 	SHLQ $0x03, R10
 
 loop:
-	VMOVUPS   (CX), X0
-	VMOVUPS   (CX)(DX*1), X1
-	VMOVUPS   (CX)(DX*2), X2
-	VXORPS    Y3, Y3, Y3
-	VMOVUPS   16(CX), X4
-	VMOVUPS   16(CX)(DX*1), X5
-	VMOVUPS   16(CX)(DX*2), X6
-	VXORPS    Y7, Y7, Y7
-	VUNPCKLPS Y1, Y0, Y8
-	VUNPCKHPS Y1, Y0, Y9
-	VUNPCKLPS Y3, Y2, Y10
-	VUNPCKHPS Y3, Y2, Y3
-	VSHUFPS   $0x44, Y10, Y8, Y11
-	VSHUFPS   $0xee, Y10, Y8, Y8
-	VMOVUPS   Y11, (BX)
-	VMOVUPS   Y8, (BX)(SI*1)
-	VSHUFPS   $0x44, Y3, Y9, Y8
-	VSHUFPS   $0xee, Y3, Y9, Y3
-	VMOVUPS   Y8, (BX)(SI*2)
-	VMOVUPS   Y3, (BX)(DI*1)
-	VUNPCKLPS Y5, Y4, Y3
-	VUNPCKHPS Y5, Y4, Y8
-	VUNPCKLPS Y7, Y6, Y9
-	VUNPCKHPS Y7, Y6, Y7
-	VSHUFPS   $0x44, Y9, Y3, Y10
-	VSHUFPS   $0xee, Y9, Y3, Y3
-	VMOVUPS   Y10, (BX)(SI*4)
-	VMOVUPS   Y3, (BX)(R8*1)
-	VSHUFPS   $0x44, Y7, Y8, Y3
-	VSHUFPS   $0xee, Y7, Y8, Y7
-	VMOVUPS   Y3, (BX)(DI*2)
-	VMOVUPS   Y7, (BX)(R9*1)
-	ADDQ      $0x20, CX
-	ADDQ      R10, BX
-	DECQ      AX
-	JNZ       loop
+	PREFETCHT0 128(CX)
+	PREFETCHT0 128(CX)(DX*1)
+	PREFETCHT0 128(CX)(DX*2)
+	VMOVUPS    (CX), X0
+	VMOVUPS    (CX)(DX*1), X1
+	VMOVUPS    (CX)(DX*2), X2
+	VXORPS     Y3, Y3, Y3
+	VMOVUPS    16(CX), X4
+	VMOVUPS    16(CX)(DX*1), X5
+	VMOVUPS    16(CX)(DX*2), X6
+	VXORPS     Y7, Y7, Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y9
+	VUNPCKLPS  Y3, Y2, Y10
+	VUNPCKHPS  Y3, Y2, Y3
+	VSHUFPS    $0x44, Y10, Y8, Y11
+	VSHUFPS    $0xee, Y10, Y8, Y8
+	VMOVUPS    Y11, (BX)
+	VMOVUPS    Y8, (BX)(SI*1)
+	VSHUFPS    $0x44, Y3, Y9, Y8
+	VSHUFPS    $0xee, Y3, Y9, Y3
+	VMOVUPS    Y8, (BX)(SI*2)
+	VMOVUPS    Y3, (BX)(DI*1)
+	VUNPCKLPS  Y5, Y4, Y3
+	VUNPCKHPS  Y5, Y4, Y8
+	VUNPCKLPS  Y7, Y6, Y9
+	VUNPCKHPS  Y7, Y6, Y7
+	VSHUFPS    $0x44, Y9, Y3, Y10
+	VSHUFPS    $0xee, Y9, Y3, Y3
+	VMOVUPS    Y10, (BX)(SI*4)
+	VMOVUPS    Y3, (BX)(R8*1)
+	VSHUFPS    $0x44, Y7, Y8, Y3
+	VSHUFPS    $0xee, Y7, Y8, Y7
+	VMOVUPS    Y3, (BX)(DI*2)
+	VMOVUPS    Y7, (BX)(R9*1)
+	ADDQ       $0x20, CX
+	ADDQ       R10, BX
+	DECQ       AX
+	JNZ        loop
 	VZEROUPPER
 	RET
 
@@ -8868,7 +8889,7 @@ loop:
 	RET
 
 // func whole4_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·whole4_f32_avx2(SB), NOSPLIT, $0-72
 	MOVQ blocks+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -8885,42 +8906,46 @@ TEXT ·whole4_f32_avx2(SB), NOSPLIT, $0-72
 	SHLQ $0x03, R11
 
 loop:
-	VMOVUPS   (CX), X0
-	VMOVUPS   (CX)(DX*1), X1
-	VMOVUPS   (CX)(DX*2), X2
-	VMOVUPS   (CX)(BX*1), X3
-	VMOVUPS   16(CX), X4
-	VMOVUPS   16(CX)(DX*1), X5
-	VMOVUPS   16(CX)(DX*2), X6
-	VMOVUPS   16(CX)(BX*1), X7
-	VUNPCKLPS Y1, Y0, Y8
-	VUNPCKHPS Y1, Y0, Y9
-	VUNPCKLPS Y3, Y2, Y10
-	VUNPCKHPS Y3, Y2, Y11
-	VSHUFPS   $0x44, Y10, Y8, Y12
-	VSHUFPS   $0xee, Y10, Y8, Y8
-	VMOVUPS   Y12, (SI)
-	VMOVUPS   Y8, (SI)(DI*1)
-	VSHUFPS   $0x44, Y11, Y9, Y8
-	VSHUFPS   $0xee, Y11, Y9, Y9
-	VMOVUPS   Y8, (SI)(DI*2)
-	VMOVUPS   Y9, (SI)(R8*1)
-	VUNPCKLPS Y5, Y4, Y8
-	VUNPCKHPS Y5, Y4, Y9
-	VUNPCKLPS Y7, Y6, Y10
-	VUNPCKHPS Y7, Y6, Y11
-	VSHUFPS   $0x44, Y10, Y8, Y12
-	VSHUFPS   $0xee, Y10, Y8, Y8
-	VMOVUPS   Y12, (SI)(DI*4)
-	VMOVUPS   Y8, (SI)(R9*1)
-	VSHUFPS   $0x44, Y11, Y9, Y8
-	VSHUFPS   $0xee, Y11, Y9, Y9
-	VMOVUPS   Y8, (SI)(R8*2)
-	VMOVUPS   Y9, (SI)(R10*1)
-	ADDQ      $0x20, CX
-	ADDQ      R11, SI
-	DECQ      AX
-	JNZ       loop
+	PREFETCHT0 128(CX)
+	PREFETCHT0 128(CX)(DX*1)
+	PREFETCHT0 128(CX)(DX*2)
+	PREFETCHT0 128(CX)(BX*1)
+	VMOVUPS    (CX), X0
+	VMOVUPS    (CX)(DX*1), X1
+	VMOVUPS    (CX)(DX*2), X2
+	VMOVUPS    (CX)(BX*1), X3
+	VMOVUPS    16(CX), X4
+	VMOVUPS    16(CX)(DX*1), X5
+	VMOVUPS    16(CX)(DX*2), X6
+	VMOVUPS    16(CX)(BX*1), X7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y9
+	VUNPCKLPS  Y3, Y2, Y10
+	VUNPCKHPS  Y3, Y2, Y11
+	VSHUFPS    $0x44, Y10, Y8, Y12
+	VSHUFPS    $0xee, Y10, Y8, Y8
+	VMOVUPS    Y12, (SI)
+	VMOVUPS    Y8, (SI)(DI*1)
+	VSHUFPS    $0x44, Y11, Y9, Y8
+	VSHUFPS    $0xee, Y11, Y9, Y9
+	VMOVUPS    Y8, (SI)(DI*2)
+	VMOVUPS    Y9, (SI)(R8*1)
+	VUNPCKLPS  Y5, Y4, Y8
+	VUNPCKHPS  Y5, Y4, Y9
+	VUNPCKLPS  Y7, Y6, Y10
+	VUNPCKHPS  Y7, Y6, Y11
+	VSHUFPS    $0x44, Y10, Y8, Y12
+	VSHUFPS    $0xee, Y10, Y8, Y8
+	VMOVUPS    Y12, (SI)(DI*4)
+	VMOVUPS    Y8, (SI)(R9*1)
+	VSHUFPS    $0x44, Y11, Y9, Y8
+	VSHUFPS    $0xee, Y11, Y9, Y9
+	VMOVUPS    Y8, (SI)(R8*2)
+	VMOVUPS    Y9, (SI)(R10*1)
+	ADDQ       $0x20, CX
+	ADDQ       R11, SI
+	DECQ       AX
+	JNZ        loop
 	VZEROUPPER
 	RET
 
@@ -9046,7 +9071,7 @@ loop:
 	RET
 
 // func whole5_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·whole5_f32_avx2(SB), NOSPLIT, $0-72
 	MOVQ blocks+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -9063,6 +9088,11 @@ TEXT ·whole5_f32_avx2(SB), NOSPLIT, $0-72
 	SHLQ $0x03, R11
 
 loop:
+	PREFETCHT0  128(CX)
+	PREFETCHT0  128(CX)(DX*1)
+	PREFETCHT0  128(CX)(DX*2)
+	PREFETCHT0  128(CX)(BX*1)
+	PREFETCHT0  128(CX)(DX*4)
 	VMOVUPS     (CX), X0
 	VINSERTF128 $0x01, (CX)(DX*4), Y0, Y0
 	VMOVUPS     (CX)(DX*1), X1
@@ -9232,7 +9262,7 @@ loop:
 	RET
 
 // func whole6_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·whole6_f32_avx2(SB), NOSPLIT, $0-72
 	MOVQ blocks+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -9250,6 +9280,12 @@ TEXT ·whole6_f32_avx2(SB), NOSPLIT, $0-72
 	SHLQ $0x03, R12
 
 loop:
+	PREFETCHT0  128(CX)
+	PREFETCHT0  128(CX)(DX*1)
+	PREFETCHT0  128(CX)(DX*2)
+	PREFETCHT0  128(CX)(BX*1)
+	PREFETCHT0  128(CX)(DX*4)
+	PREFETCHT0  128(CX)(SI*1)
 	VMOVUPS     (CX), X0
 	VINSERTF128 $0x01, (CX)(DX*4), Y0, Y0
 	VMOVUPS     (CX)(DX*1), X1
@@ -9425,7 +9461,7 @@ loop:
 	RET
 
 // func whole7_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·whole7_f32_avx2(SB), NOSPLIT, $0-72
 	MOVQ blocks+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -9443,6 +9479,13 @@ TEXT ·whole7_f32_avx2(SB), NOSPLIT, $0-72
 	SHLQ $0x03, R12
 
 loop:
+	PREFETCHT0  128(CX)
+	PREFETCHT0  128(CX)(DX*1)
+	PREFETCHT0  128(CX)(DX*2)
+	PREFETCHT0  128(CX)(BX*1)
+	PREFETCHT0  128(CX)(DX*4)
+	PREFETCHT0  128(CX)(SI*1)
+	PREFETCHT0  128(CX)(BX*2)
 	VMOVUPS     (CX), X0
 	VINSERTF128 $0x01, (CX)(DX*4), Y0, Y0
 	VMOVUPS     (CX)(DX*1), X1
@@ -10045,7 +10088,7 @@ DATA lane_powers<>+60(SB)/4, $0x00008000
 GLOBL lane_powers<>(SB), RODATA|NOPTR, $64
 
 // func copy_rows16_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·copy_rows16_f32_avx512(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  src_base+8(FP), DX
@@ -10060,19 +10103,22 @@ TEXT ·copy_rows16_f32_avx512(SB), NOSPLIT, $0-80
 	SHLQ  CL, R8
 	DECQ  R8
 	KMOVW R8, K1
+	MOVQ  BX, CX
+	SHLQ  $0x03, CX
 
 loop:
-	VMOVUPS.Z (DX), K1, Z0
-	VMOVUPS   Z0, K1, (SI)
-	ADDQ      BX, DX
-	ADDQ      DI, SI
-	DECQ      AX
-	JNZ       loop
+	PREFETCHT0 (DX)(CX*1)
+	VMOVUPS.Z  (DX), K1, Z0
+	VMOVUPS    Z0, K1, (SI)
+	ADDQ       BX, DX
+	ADDQ       DI, SI
+	DECQ       AX
+	JNZ        loop
 	VZEROUPPER
 	RET
 
 // func copy_rows32_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·copy_rows32_f32_avx512(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  src_base+8(FP), DX
@@ -10087,21 +10133,24 @@ TEXT ·copy_rows32_f32_avx512(SB), NOSPLIT, $0-80
 	SHLQ  CL, R8
 	DECQ  R8
 	KMOVW R8, K1
+	MOVQ  BX, CX
+	SHLQ  $0x03, CX
 
 loop:
-	VMOVUPS   (DX), Z0
-	VMOVUPS   Z0, (SI)
-	VMOVUPS.Z 64(DX), K1, Z0
-	VMOVUPS   Z0, K1, 64(SI)
-	ADDQ      BX, DX
-	ADDQ      DI, SI
-	DECQ      AX
-	JNZ       loop
+	PREFETCHT0 (DX)(CX*1)
+	VMOVUPS    (DX), Z0
+	VMOVUPS    Z0, (SI)
+	VMOVUPS.Z  64(DX), K1, Z0
+	VMOVUPS    Z0, K1, 64(SI)
+	ADDQ       BX, DX
+	ADDQ       DI, SI
+	DECQ       AX
+	JNZ        loop
 	VZEROUPPER
 	RET
 
 // func copy_rows48_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·copy_rows48_f32_avx512(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  src_base+8(FP), DX
@@ -10116,23 +10165,26 @@ TEXT ·copy_rows48_f32_avx512(SB), NOSPLIT, $0-80
 	SHLQ  CL, R8
 	DECQ  R8
 	KMOVW R8, K1
+	MOVQ  BX, CX
+	SHLQ  $0x03, CX
 
 loop:
-	VMOVUPS   (DX), Z0
-	VMOVUPS   Z0, (SI)
-	VMOVUPS   64(DX), Z0
-	VMOVUPS   Z0, 64(SI)
-	VMOVUPS.Z 128(DX), K1, Z0
-	VMOVUPS   Z0, K1, 128(SI)
-	ADDQ      BX, DX
-	ADDQ      DI, SI
-	DECQ      AX
-	JNZ       loop
+	PREFETCHT0 (DX)(CX*1)
+	VMOVUPS    (DX), Z0
+	VMOVUPS    Z0, (SI)
+	VMOVUPS    64(DX), Z0
+	VMOVUPS    Z0, 64(SI)
+	VMOVUPS.Z  128(DX), K1, Z0
+	VMOVUPS    Z0, K1, 128(SI)
+	ADDQ       BX, DX
+	ADDQ       DI, SI
+	DECQ       AX
+	JNZ        loop
 	VZEROUPPER
 	RET
 
 // func copy_rows8_f32_avx2(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·copy_rows8_f32_avx2(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -10141,19 +10193,22 @@ TEXT ·copy_rows8_f32_avx2(SB), NOSPLIT, $0-80
 	MOVQ dst_base+40(FP), BX
 	MOVQ dstRow+64(FP), SI
 	SHLQ $0x02, SI
+	MOVQ DX, DI
+	SHLQ $0x03, DI
 
 loop:
-	VMOVUPS (CX), Y0
-	VMOVUPS Y0, (BX)
-	ADDQ    DX, CX
-	ADDQ    SI, BX
-	DECQ    AX
-	JNZ     loop
+	PREFETCHT0 (CX)(DI*1)
+	VMOVUPS    (CX), Y0
+	VMOVUPS    Y0, (BX)
+	ADDQ       DX, CX
+	ADDQ       SI, BX
+	DECQ       AX
+	JNZ        loop
 	VZEROUPPER
 	RET
 
 // func copy_rows16_f32_avx2(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·copy_rows16_f32_avx2(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -10162,16 +10217,19 @@ TEXT ·copy_rows16_f32_avx2(SB), NOSPLIT, $0-80
 	MOVQ dst_base+40(FP), BX
 	MOVQ dstRow+64(FP), SI
 	SHLQ $0x02, SI
+	MOVQ DX, DI
+	SHLQ $0x03, DI
 
 loop:
-	VMOVUPS (CX), Y0
-	VMOVUPS Y0, (BX)
-	VMOVUPS 32(CX), Y0
-	VMOVUPS Y0, 32(BX)
-	ADDQ    DX, CX
-	ADDQ    SI, BX
-	DECQ    AX
-	JNZ     loop
+	PREFETCHT0 (CX)(DI*1)
+	VMOVUPS    (CX), Y0
+	VMOVUPS    Y0, (BX)
+	VMOVUPS    32(CX), Y0
+	VMOVUPS    Y0, 32(BX)
+	ADDQ       DX, CX
+	ADDQ       SI, BX
+	DECQ       AX
+	JNZ        loop
 	VZEROUPPER
 	RET
 

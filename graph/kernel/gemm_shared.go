@@ -19,8 +19,7 @@ const (
 type sharing[T Float] struct {
 	p0, p1, flags    int
 	a, b             []T // packed strips of A and panels of B
-	stripsPerUnit    int // of packing
-	panelsPerUnit    int
+	packUnits        int
 	byPanel          bool // a panel of B stays in the first-level cache, not a strip of A
 	packing, summing func(w *Worker, unit int)
 }
@@ -33,11 +32,10 @@ func (g *Gemm[T]) share() {
 	depth := even(g.K, sharedDepth)
 	g.split = newSharedBlocking(g.M, g.N, depth, g.rows, g.width)
 	g.sharing = &sharing[T]{
-		stripsPerUnit: max(unitSize/(packedRow*depth), 1),
-		panelsPerUnit: max(unitSize/(g.width*depth), 1),
-		byPanel:       g.width*depth*4 <= firstLevel,
-		packing:       g.packUnit,
-		summing:       g.sumUnit,
+		packUnits: unitsOf((g.strips()*packedRow + g.panels()*g.width) * depth),
+		byPanel:   g.width*depth*4 <= firstLevel,
+		packing:   g.packUnit,
+		summing:   g.sumUnit,
 	}
 }
 
@@ -58,36 +56,38 @@ func (g *Gemm[T]) runShared(t *Team) {
 		if s.p1 == g.K {
 			s.flags |= g.lastFlags()
 		}
-		t.For(ceilDiv(g.strips(), s.stripsPerUnit)+ceilDiv(g.panels(), s.panelsPerUnit), s.packing)
+		t.For(s.packUnits, s.packing)
 		t.For(g.split.units(), s.summing)
 	}
 	s.a, s.b = nil, nil
 	t.giveBack(memory)
 }
 
-// packUnit packs some strips of A or some panels of B of the slab.
+// packUnit packs some strips of A and some panels of B of the slab. Of A, a
+// thread so packs about what it will multiply.
 func (g *Gemm[T]) packUnit(_ *Worker, unit int) {
 	s, tl := g.sharing, g.tiling
 	k := s.p1 - s.p0
-	if units := ceilDiv(g.strips(), s.stripsPerUnit); unit < units {
-		last := min((unit+1)*s.stripsPerUnit, g.strips())
-		for strip := unit * s.stripsPerUnit; strip < last; strip++ {
-			i := strip * g.rows
-			tl.pack(min(g.rows, g.M-i), k, g.a[i*g.aRow+s.p0*g.aCol:], g.aRow, g.aCol, s.a[strip*packedRow*k:], packedRow, g.alpha)
-		}
-	} else {
-		unit -= units
-		last := min((unit+1)*s.panelsPerUnit, g.panels())
-		for panel := unit * s.panelsPerUnit; panel < last; panel++ {
-			j := panel * g.width
-			tl.pack(min(g.width, g.N-j), k, g.b[s.p0*g.bRow+j*g.bCol:], g.bCol, g.bRow, s.b[panel*g.width*k:], g.width, 1)
-		}
+	part := func(n int) (from, to int) { return unit * n / s.packUnits, (unit + 1) * n / s.packUnits }
+	first, last := part(g.strips())
+	for strip := first; strip < last; strip++ {
+		i := strip * g.rows
+		tl.pack(min(g.rows, g.M-i), k, g.a[i*g.aRow+s.p0*g.aCol:], g.aRow, g.aCol, s.a[strip*packedRow*k:], packedRow, g.alpha)
+	}
+	first, last = part(g.panels())
+	for panel := first; panel < last; panel++ {
+		j := panel * g.width
+		tl.pack(min(g.width, g.N-j), k, g.b[s.p0*g.bRow+j*g.bCol:], g.bCol, g.bRow, s.b[panel*g.width*k:], g.width, 1)
 	}
 }
 
 // sumUnit adds the products of the slab to one block of C.
 func (g *Gemm[T]) sumUnit(_ *Worker, unit int) {
 	s := g.sharing
+	if s.byPanel {
+		// The next unit takes the same strips, which are in the second-level cache.
+		unit = unit%g.split.colBlocks*g.split.rowBlocks + unit/g.split.colBlocks
+	}
 	i0, i1, j0, j1 := g.split.block(unit)
 	if s.p0 == 0 {
 		g.scaleC(i0, i1, j0, j1)
@@ -131,8 +131,8 @@ func (g *Gemm[T]) wholeStrips(block *sharedBlock[T], panel int) int {
 	if tl.strips == nil || n < 1 || g.rows != tl.rows || g.width != tl.cols || g.N-panel*g.width < g.width || s.flags&addRowBias != 0 {
 		return 0
 	}
-	i, j := block.strip0*g.rows, panel*g.width
-	tl.strips(n, k, s.a[block.strip0*packedRow*k:], s.b[panel*g.width*k:], g.c[i*g.opt.LDC+j:], g.opt.LDC, g.biasAt(i, j), s.flags)
+	i, j, next := block.strip0*g.rows, panel*g.width, (panel+1)%g.panels()
+	tl.strips(n, k, s.a[block.strip0*packedRow*k:], s.b[panel*g.width*k:], s.b[next*g.width*k:], g.c[i*g.opt.LDC+j:], g.opt.LDC, g.biasAt(i, j), s.flags)
 	return n
 }
 

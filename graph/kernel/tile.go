@@ -20,7 +20,8 @@ type tileFunc[T Float] func(k int, a []T, aRow, aCol int, b []T, bRow int, c []T
 //	C[i][j] = sum over p < k of a[(strip*k + p)*packedRow + i%rows] * b[p*cols + j]
 //
 // with the tiling's rows and cols, and does what the flags say but addRowBias.
-type stripsFunc[T Float] func(n, k int, a, b, c []T, cRow int, bias []T, flags int)
+// next is the panel of the next call, which is brought into the cache meanwhile.
+type stripsFunc[T Float] func(n, k int, a, b, next, c []T, cRow int, bias []T, flags int)
 
 // What a tileFunc does after summing, in this order. The generator has the
 // same constants.

@@ -168,7 +168,7 @@ func testStrips(t *testing.T, tl *tiling[float32], n, k, flags int) {
 		fill(got.s, 4)
 		fill(want.s, 4)
 	}
-	tl.strips(n, k, a, b, got.s, cRow, bias, flags)
+	tl.strips(n, k, a, b, b, got.s, cRow, bias, flags)
 	for i := range n {
 		tl.tile(tl.rows, tl.cols)(k, a[i*k*packedRow:], 1, packedRow, b, tl.cols, want.s[i*tl.rows*cRow:], cRow, tl.cols, bias, flags)
 	}

@@ -270,17 +270,19 @@ func (t *target) epilogue(set vectorSet, acc [][]VecVirtual, masked bool, name s
 }
 
 // strips writes gemm_strips_f32_{rows}x{columns}_{set}: whole tiles, one below
-// the other, of packed strips of A and one packed panel of B.
+// the other, of packed strips of A and one packed panel of B. Each strip fetches
+// some lines of the panel that comes next.
 func strips(set vectorSet, rows, vectors int) {
 	lanes := set.lanes()
 	TEXT(fmt.Sprintf("gemm_strips_f32_%dx%d_%s", rows, vectors*lanes, set.name()), NOSPLIT,
-		"func(n, k int, a []float32, b []float32, c []float32, cRow int, bias []float32, flags int)")
+		"func(n, k int, a, b, next, c []float32, cRow int, bias []float32, flags int)")
 	Doc(fmt.Sprintf("n > 0 tiles of %d rows and %d columns, k > 0; see stripsFunc.", rows, vectors*lanes))
 	Pragma("noescape")
 	n, a := Load(Param("n"), GP64()), Load(Param("a").Base(), GP64())
 	t := tileEnd(set, rows)
 	step := GP64() // from a tile to the next one
 	IMUL3Q(Imm(uint64(rows)), t.cRow.one, step)
+	next, lines := Load(Param("next").Base(), GP64()), linesPerStrip(n)
 	b, k := GP64(), GP64()
 	acc := make([][]VecVirtual, rows)
 	for i := range acc {
@@ -295,14 +297,13 @@ func strips(set vectorSet, rows, vectors int) {
 
 	Label("strip")
 	Load(Param("b").Base(), b)
-	Load(Param("k"), k)
 	for i := range acc {
 		for j := range acc[i] {
 			set.zero(acc[i][j])
 		}
 	}
 	TESTQ(U32(addC), t.flags)
-	JZ(LabelRef("loop"))
+	JZ(LabelRef("next"))
 	for i := range rows {
 		m := t.cRow.at(t.c, i)
 		for at := 0; at < vectors*lanes*4; at += 64 {
@@ -310,6 +311,14 @@ func strips(set vectorSet, rows, vectors int) {
 			PREFETCHT0(m)
 		}
 	}
+	Label("next")
+	MOVQ(lines, k)
+	Label("line")
+	PREFETCHT1(Mem{Base: next})
+	ADDQ(Imm(64), next)
+	DECQ(k)
+	JNZ(LabelRef("line"))
+	Load(Param("k"), k)
 	Label("loop")
 	for j := range bv {
 		set.load(Mem{Base: b, Disp: j * lanes * 4}, bv[j], false)
@@ -327,6 +336,19 @@ func strips(set vectorSet, rows, vectors int) {
 	JNZ(LabelRef("strip"))
 	set.leave()
 	RET()
+}
+
+// linesPerStrip divides the lines of the cache that make a panel of B, one for
+// each of its k rows, by n, rounded up.
+func linesPerStrip(n Register) Register {
+	lines := Load(Param("k"), RAX)
+	ADDQ(n, lines)
+	DECQ(lines)
+	XORL(EDX, EDX)
+	DIVQ(n)
+	perStrip := GP64()
+	MOVQ(lines, perStrip)
+	return perStrip
 }
 
 // bytes loads a parameter that counts elements and turns it into bytes.
