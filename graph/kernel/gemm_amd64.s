@@ -4967,6 +4967,315 @@ store:
 	VZEROUPPER
 	RET
 
+// func gemm_momentum_f32_6x16_avx2(n int, k int, a []float32, b []float32, bRow int, bNext int, w []float32, v []float32, row int, coef *float32)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·gemm_momentum_f32_6x16_avx2(SB), NOSPLIT, $0-144
+	MOVQ n+0(FP), AX
+	MOVQ b_base+40(FP), CX
+	MOVQ bRow+64(FP), DX
+	SHLQ $0x02, DX
+	MOVQ bNext+72(FP), BX
+	SHLQ $0x02, BX
+	MOVQ w_base+80(FP), SI
+	MOVQ v_base+104(FP), DI
+	MOVQ row+128(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R9)(R8*2), R10
+
+tile:
+	MOVQ       a_base+16(FP), R11
+	MOVQ       k+8(FP), R13
+	MOVQ       CX, R12
+	ADDQ       BX, CX
+	XORQ       R14, R14
+	CMPQ       AX, $0x01
+	CMOVQNE    BX, R14
+	PREFETCHT0 (SI)
+	PREFETCHT0 (DI)
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	PREFETCHT0 (SI)(R8*1)
+	PREFETCHT0 (DI)(R8*1)
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	PREFETCHT0 (SI)(R8*2)
+	PREFETCHT0 (DI)(R8*2)
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	PREFETCHT0 (SI)(R9*1)
+	PREFETCHT0 (DI)(R9*1)
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	PREFETCHT0 (SI)(R8*4)
+	PREFETCHT0 (DI)(R8*4)
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	PREFETCHT0 (SI)(R10*1)
+	PREFETCHT0 (DI)(R10*1)
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	SUBQ       $0x04, R13
+	JL         few
+
+round:
+	PREFETCHT0   (R12)(R14*1)
+	VMOVUPS      (R12), Y12
+	VMOVUPS      32(R12), Y13
+	VBROADCASTSS (R11), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(R11), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(R11), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(R11), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 16(R11), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 20(R11), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x20, R11
+	ADDQ         DX, R12
+	PREFETCHT0   (R12)(R14*1)
+	VMOVUPS      (R12), Y12
+	VMOVUPS      32(R12), Y13
+	VBROADCASTSS (R11), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(R11), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(R11), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(R11), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 16(R11), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 20(R11), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x20, R11
+	ADDQ         DX, R12
+	PREFETCHT0   (R12)(R14*1)
+	VMOVUPS      (R12), Y12
+	VMOVUPS      32(R12), Y13
+	VBROADCASTSS (R11), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(R11), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(R11), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(R11), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 16(R11), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 20(R11), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x20, R11
+	ADDQ         DX, R12
+	PREFETCHT0   (R12)(R14*1)
+	VMOVUPS      (R12), Y12
+	VMOVUPS      32(R12), Y13
+	VBROADCASTSS (R11), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(R11), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(R11), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(R11), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 16(R11), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 20(R11), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x20, R11
+	ADDQ         DX, R12
+	SUBQ         $0x04, R13
+	JGE          round
+
+few:
+	ADDQ $0x04, R13
+	JZ   epilogue
+
+loop:
+	PREFETCHT0   (R12)(R14*1)
+	VMOVUPS      (R12), Y12
+	VMOVUPS      32(R12), Y13
+	VBROADCASTSS (R11), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(R11), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(R11), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(R11), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 16(R11), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 20(R11), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x20, R11
+	ADDQ         DX, R12
+	DECQ         R13
+	JNZ          loop
+
+epilogue:
+	MOVQ         coef+136(FP), R11
+	VBROADCASTSS 4(R11), Y12
+	VBROADCASTSS 8(R11), Y13
+	VMOVUPS      (SI), Y14
+	VMULPS       Y14, Y12, Y15
+	VADDPS       Y15, Y0, Y0
+	VMULPS       (DI), Y13, Y15
+	VADDPS       Y15, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	VBROADCASTSS (R11), Y15
+	VMULPS       Y15, Y0, Y0
+	VSUBPS       Y0, Y14, Y14
+	VMOVUPS      Y14, (SI)
+	VMOVUPS      32(SI), Y0
+	VMULPS       Y0, Y12, Y14
+	VADDPS       Y14, Y1, Y1
+	VMULPS       32(DI), Y13, Y14
+	VADDPS       Y14, Y1, Y1
+	VMOVUPS      Y1, 32(DI)
+	VBROADCASTSS (R11), Y14
+	VMULPS       Y14, Y1, Y1
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 32(SI)
+	VMOVUPS      (SI)(R8*1), Y0
+	VMULPS       Y0, Y12, Y1
+	VADDPS       Y1, Y2, Y2
+	VMULPS       (DI)(R8*1), Y13, Y1
+	VADDPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (DI)(R8*1)
+	VBROADCASTSS (R11), Y1
+	VMULPS       Y1, Y2, Y2
+	VSUBPS       Y2, Y0, Y0
+	VMOVUPS      Y0, (SI)(R8*1)
+	VMOVUPS      32(SI)(R8*1), Y0
+	VMULPS       Y0, Y12, Y1
+	VADDPS       Y1, Y3, Y3
+	VMULPS       32(DI)(R8*1), Y13, Y1
+	VADDPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 32(DI)(R8*1)
+	VBROADCASTSS (R11), Y1
+	VMULPS       Y1, Y3, Y3
+	VSUBPS       Y3, Y0, Y0
+	VMOVUPS      Y0, 32(SI)(R8*1)
+	VMOVUPS      (SI)(R8*2), Y0
+	VMULPS       Y0, Y12, Y1
+	VADDPS       Y1, Y4, Y4
+	VMULPS       (DI)(R8*2), Y13, Y1
+	VADDPS       Y1, Y4, Y4
+	VMOVUPS      Y4, (DI)(R8*2)
+	VBROADCASTSS (R11), Y1
+	VMULPS       Y1, Y4, Y4
+	VSUBPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (SI)(R8*2)
+	VMOVUPS      32(SI)(R8*2), Y0
+	VMULPS       Y0, Y12, Y1
+	VADDPS       Y1, Y5, Y5
+	VMULPS       32(DI)(R8*2), Y13, Y1
+	VADDPS       Y1, Y5, Y5
+	VMOVUPS      Y5, 32(DI)(R8*2)
+	VBROADCASTSS (R11), Y1
+	VMULPS       Y1, Y5, Y5
+	VSUBPS       Y5, Y0, Y0
+	VMOVUPS      Y0, 32(SI)(R8*2)
+	VMOVUPS      (SI)(R9*1), Y0
+	VMULPS       Y0, Y12, Y1
+	VADDPS       Y1, Y6, Y6
+	VMULPS       (DI)(R9*1), Y13, Y1
+	VADDPS       Y1, Y6, Y6
+	VMOVUPS      Y6, (DI)(R9*1)
+	VBROADCASTSS (R11), Y1
+	VMULPS       Y1, Y6, Y6
+	VSUBPS       Y6, Y0, Y0
+	VMOVUPS      Y0, (SI)(R9*1)
+	VMOVUPS      32(SI)(R9*1), Y0
+	VMULPS       Y0, Y12, Y1
+	VADDPS       Y1, Y7, Y7
+	VMULPS       32(DI)(R9*1), Y13, Y1
+	VADDPS       Y1, Y7, Y7
+	VMOVUPS      Y7, 32(DI)(R9*1)
+	VBROADCASTSS (R11), Y1
+	VMULPS       Y1, Y7, Y7
+	VSUBPS       Y7, Y0, Y0
+	VMOVUPS      Y0, 32(SI)(R9*1)
+	VMOVUPS      (SI)(R8*4), Y0
+	VMULPS       Y0, Y12, Y1
+	VADDPS       Y1, Y8, Y8
+	VMULPS       (DI)(R8*4), Y13, Y1
+	VADDPS       Y1, Y8, Y8
+	VMOVUPS      Y8, (DI)(R8*4)
+	VBROADCASTSS (R11), Y1
+	VMULPS       Y1, Y8, Y8
+	VSUBPS       Y8, Y0, Y0
+	VMOVUPS      Y0, (SI)(R8*4)
+	VMOVUPS      32(SI)(R8*4), Y0
+	VMULPS       Y0, Y12, Y1
+	VADDPS       Y1, Y9, Y9
+	VMULPS       32(DI)(R8*4), Y13, Y1
+	VADDPS       Y1, Y9, Y9
+	VMOVUPS      Y9, 32(DI)(R8*4)
+	VBROADCASTSS (R11), Y1
+	VMULPS       Y1, Y9, Y9
+	VSUBPS       Y9, Y0, Y0
+	VMOVUPS      Y0, 32(SI)(R8*4)
+	VMOVUPS      (SI)(R10*1), Y0
+	VMULPS       Y0, Y12, Y1
+	VADDPS       Y1, Y10, Y10
+	VMULPS       (DI)(R10*1), Y13, Y1
+	VADDPS       Y1, Y10, Y10
+	VMOVUPS      Y10, (DI)(R10*1)
+	VBROADCASTSS (R11), Y1
+	VMULPS       Y1, Y10, Y10
+	VSUBPS       Y10, Y0, Y0
+	VMOVUPS      Y0, (SI)(R10*1)
+	VMOVUPS      32(SI)(R10*1), Y0
+	VMULPS       Y0, Y12, Y1
+	VADDPS       Y1, Y11, Y11
+	VMULPS       32(DI)(R10*1), Y13, Y1
+	VADDPS       Y1, Y11, Y11
+	VMOVUPS      Y11, 32(DI)(R10*1)
+	VBROADCASTSS (R11), Y1
+	VMULPS       Y1, Y11, Y11
+	VSUBPS       Y11, Y0, Y0
+	VMOVUPS      Y0, 32(SI)(R10*1)
+	ADDQ         $0x40, SI
+	ADDQ         $0x40, DI
+	DECQ         AX
+	JNZ          tile
+	VZEROUPPER
+	RET
+
 // func gemm_f32_1x8_avx2(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·gemm_f32_1x8_avx2(SB), NOSPLIT, $0-152
@@ -8368,7 +8677,7 @@ loop:
 	RET
 
 // func whole1_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
-// Requires: AVX, MMX+
+// Requires: AVX
 TEXT ·whole1_f32_avx2(SB), NOSPLIT, $0-72
 	MOVQ blocks+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -8384,43 +8693,42 @@ TEXT ·whole1_f32_avx2(SB), NOSPLIT, $0-72
 	SHLQ $0x03, R9
 
 loop:
-	PREFETCHT0 128(CX)
-	VMOVUPS    (CX), X0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VMOVUPS    16(CX), X4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VUNPCKLPS  Y1, Y0, Y8
-	VUNPCKHPS  Y1, Y0, Y1
-	VUNPCKLPS  Y3, Y2, Y9
-	VUNPCKHPS  Y3, Y2, Y2
-	VSHUFPS    $0x44, Y9, Y8, Y3
-	VSHUFPS    $0xee, Y9, Y8, Y8
-	VMOVUPS    Y3, (DX)
-	VMOVUPS    Y8, (DX)(BX*1)
-	VSHUFPS    $0x44, Y2, Y1, Y3
-	VSHUFPS    $0xee, Y2, Y1, Y1
-	VMOVUPS    Y3, (DX)(BX*2)
-	VMOVUPS    Y1, (DX)(SI*1)
-	VUNPCKLPS  Y5, Y4, Y1
-	VUNPCKHPS  Y5, Y4, Y2
-	VUNPCKLPS  Y7, Y6, Y3
-	VUNPCKHPS  Y7, Y6, Y5
-	VSHUFPS    $0x44, Y3, Y1, Y6
-	VSHUFPS    $0xee, Y3, Y1, Y1
-	VMOVUPS    Y6, (DX)(BX*4)
-	VMOVUPS    Y1, (DX)(DI*1)
-	VSHUFPS    $0x44, Y5, Y2, Y1
-	VSHUFPS    $0xee, Y5, Y2, Y2
-	VMOVUPS    Y1, (DX)(SI*2)
-	VMOVUPS    Y2, (DX)(R8*1)
-	ADDQ       $0x20, CX
-	ADDQ       R9, DX
-	DECQ       AX
-	JNZ        loop
+	VMOVUPS   (CX), X0
+	VXORPS    Y1, Y1, Y1
+	VXORPS    Y2, Y2, Y2
+	VXORPS    Y3, Y3, Y3
+	VMOVUPS   16(CX), X4
+	VXORPS    Y5, Y5, Y5
+	VXORPS    Y6, Y6, Y6
+	VXORPS    Y7, Y7, Y7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y1
+	VUNPCKLPS Y3, Y2, Y9
+	VUNPCKHPS Y3, Y2, Y2
+	VSHUFPS   $0x44, Y9, Y8, Y3
+	VSHUFPS   $0xee, Y9, Y8, Y8
+	VMOVUPS   Y3, (DX)
+	VMOVUPS   Y8, (DX)(BX*1)
+	VSHUFPS   $0x44, Y2, Y1, Y3
+	VSHUFPS   $0xee, Y2, Y1, Y1
+	VMOVUPS   Y3, (DX)(BX*2)
+	VMOVUPS   Y1, (DX)(SI*1)
+	VUNPCKLPS Y5, Y4, Y1
+	VUNPCKHPS Y5, Y4, Y2
+	VUNPCKLPS Y7, Y6, Y3
+	VUNPCKHPS Y7, Y6, Y5
+	VSHUFPS   $0x44, Y3, Y1, Y6
+	VSHUFPS   $0xee, Y3, Y1, Y1
+	VMOVUPS   Y6, (DX)(BX*4)
+	VMOVUPS   Y1, (DX)(DI*1)
+	VSHUFPS   $0x44, Y5, Y2, Y1
+	VSHUFPS   $0xee, Y5, Y2, Y2
+	VMOVUPS   Y1, (DX)(SI*2)
+	VMOVUPS   Y2, (DX)(R8*1)
+	ADDQ      $0x20, CX
+	ADDQ      R9, DX
+	DECQ      AX
+	JNZ       loop
 	VZEROUPPER
 	RET
 
@@ -8540,7 +8848,7 @@ loop:
 	RET
 
 // func whole2_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
-// Requires: AVX, MMX+
+// Requires: AVX
 TEXT ·whole2_f32_avx2(SB), NOSPLIT, $0-72
 	MOVQ blocks+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -8556,44 +8864,42 @@ TEXT ·whole2_f32_avx2(SB), NOSPLIT, $0-72
 	SHLQ $0x03, R10
 
 loop:
-	PREFETCHT0 128(CX)
-	PREFETCHT0 128(CX)(DX*1)
-	VMOVUPS    (CX), X0
-	VMOVUPS    (CX)(DX*1), X1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VMOVUPS    16(CX), X4
-	VMOVUPS    16(CX)(DX*1), X5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VUNPCKLPS  Y1, Y0, Y8
-	VUNPCKHPS  Y1, Y0, Y9
-	VUNPCKLPS  Y3, Y2, Y10
-	VUNPCKHPS  Y3, Y2, Y2
-	VSHUFPS    $0x44, Y10, Y8, Y3
-	VSHUFPS    $0xee, Y10, Y8, Y8
-	VMOVUPS    Y3, (BX)
-	VMOVUPS    Y8, (BX)(SI*1)
-	VSHUFPS    $0x44, Y2, Y9, Y3
-	VSHUFPS    $0xee, Y2, Y9, Y2
-	VMOVUPS    Y3, (BX)(SI*2)
-	VMOVUPS    Y2, (BX)(DI*1)
-	VUNPCKLPS  Y5, Y4, Y2
-	VUNPCKHPS  Y5, Y4, Y3
-	VUNPCKLPS  Y7, Y6, Y8
-	VUNPCKHPS  Y7, Y6, Y6
-	VSHUFPS    $0x44, Y8, Y2, Y7
-	VSHUFPS    $0xee, Y8, Y2, Y2
-	VMOVUPS    Y7, (BX)(SI*4)
-	VMOVUPS    Y2, (BX)(R8*1)
-	VSHUFPS    $0x44, Y6, Y3, Y2
-	VSHUFPS    $0xee, Y6, Y3, Y3
-	VMOVUPS    Y2, (BX)(DI*2)
-	VMOVUPS    Y3, (BX)(R9*1)
-	ADDQ       $0x20, CX
-	ADDQ       R10, BX
-	DECQ       AX
-	JNZ        loop
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(DX*1), X1
+	VXORPS    Y2, Y2, Y2
+	VXORPS    Y3, Y3, Y3
+	VMOVUPS   16(CX), X4
+	VMOVUPS   16(CX)(DX*1), X5
+	VXORPS    Y6, Y6, Y6
+	VXORPS    Y7, Y7, Y7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y9
+	VUNPCKLPS Y3, Y2, Y10
+	VUNPCKHPS Y3, Y2, Y2
+	VSHUFPS   $0x44, Y10, Y8, Y3
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y3, (BX)
+	VMOVUPS   Y8, (BX)(SI*1)
+	VSHUFPS   $0x44, Y2, Y9, Y3
+	VSHUFPS   $0xee, Y2, Y9, Y2
+	VMOVUPS   Y3, (BX)(SI*2)
+	VMOVUPS   Y2, (BX)(DI*1)
+	VUNPCKLPS Y5, Y4, Y2
+	VUNPCKHPS Y5, Y4, Y3
+	VUNPCKLPS Y7, Y6, Y8
+	VUNPCKHPS Y7, Y6, Y6
+	VSHUFPS   $0x44, Y8, Y2, Y7
+	VSHUFPS   $0xee, Y8, Y2, Y2
+	VMOVUPS   Y7, (BX)(SI*4)
+	VMOVUPS   Y2, (BX)(R8*1)
+	VSHUFPS   $0x44, Y6, Y3, Y2
+	VSHUFPS   $0xee, Y6, Y3, Y3
+	VMOVUPS   Y2, (BX)(DI*2)
+	VMOVUPS   Y3, (BX)(R9*1)
+	ADDQ      $0x20, CX
+	ADDQ      R10, BX
+	DECQ      AX
+	JNZ       loop
 	VZEROUPPER
 	RET
 
@@ -8713,7 +9019,7 @@ loop:
 	RET
 
 // func whole3_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
-// Requires: AVX, MMX+
+// Requires: AVX
 TEXT ·whole3_f32_avx2(SB), NOSPLIT, $0-72
 	MOVQ blocks+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -8729,45 +9035,42 @@ TEXT ·whole3_f32_avx2(SB), NOSPLIT, $0-72
 	SHLQ $0x03, R10
 
 loop:
-	PREFETCHT0 128(CX)
-	PREFETCHT0 128(CX)(DX*1)
-	PREFETCHT0 128(CX)(DX*2)
-	VMOVUPS    (CX), X0
-	VMOVUPS    (CX)(DX*1), X1
-	VMOVUPS    (CX)(DX*2), X2
-	VXORPS     Y3, Y3, Y3
-	VMOVUPS    16(CX), X4
-	VMOVUPS    16(CX)(DX*1), X5
-	VMOVUPS    16(CX)(DX*2), X6
-	VXORPS     Y7, Y7, Y7
-	VUNPCKLPS  Y1, Y0, Y8
-	VUNPCKHPS  Y1, Y0, Y9
-	VUNPCKLPS  Y3, Y2, Y10
-	VUNPCKHPS  Y3, Y2, Y3
-	VSHUFPS    $0x44, Y10, Y8, Y11
-	VSHUFPS    $0xee, Y10, Y8, Y8
-	VMOVUPS    Y11, (BX)
-	VMOVUPS    Y8, (BX)(SI*1)
-	VSHUFPS    $0x44, Y3, Y9, Y8
-	VSHUFPS    $0xee, Y3, Y9, Y3
-	VMOVUPS    Y8, (BX)(SI*2)
-	VMOVUPS    Y3, (BX)(DI*1)
-	VUNPCKLPS  Y5, Y4, Y3
-	VUNPCKHPS  Y5, Y4, Y8
-	VUNPCKLPS  Y7, Y6, Y9
-	VUNPCKHPS  Y7, Y6, Y7
-	VSHUFPS    $0x44, Y9, Y3, Y10
-	VSHUFPS    $0xee, Y9, Y3, Y3
-	VMOVUPS    Y10, (BX)(SI*4)
-	VMOVUPS    Y3, (BX)(R8*1)
-	VSHUFPS    $0x44, Y7, Y8, Y3
-	VSHUFPS    $0xee, Y7, Y8, Y7
-	VMOVUPS    Y3, (BX)(DI*2)
-	VMOVUPS    Y7, (BX)(R9*1)
-	ADDQ       $0x20, CX
-	ADDQ       R10, BX
-	DECQ       AX
-	JNZ        loop
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(DX*1), X1
+	VMOVUPS   (CX)(DX*2), X2
+	VXORPS    Y3, Y3, Y3
+	VMOVUPS   16(CX), X4
+	VMOVUPS   16(CX)(DX*1), X5
+	VMOVUPS   16(CX)(DX*2), X6
+	VXORPS    Y7, Y7, Y7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y9
+	VUNPCKLPS Y3, Y2, Y10
+	VUNPCKHPS Y3, Y2, Y3
+	VSHUFPS   $0x44, Y10, Y8, Y11
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y11, (BX)
+	VMOVUPS   Y8, (BX)(SI*1)
+	VSHUFPS   $0x44, Y3, Y9, Y8
+	VSHUFPS   $0xee, Y3, Y9, Y3
+	VMOVUPS   Y8, (BX)(SI*2)
+	VMOVUPS   Y3, (BX)(DI*1)
+	VUNPCKLPS Y5, Y4, Y3
+	VUNPCKHPS Y5, Y4, Y8
+	VUNPCKLPS Y7, Y6, Y9
+	VUNPCKHPS Y7, Y6, Y7
+	VSHUFPS   $0x44, Y9, Y3, Y10
+	VSHUFPS   $0xee, Y9, Y3, Y3
+	VMOVUPS   Y10, (BX)(SI*4)
+	VMOVUPS   Y3, (BX)(R8*1)
+	VSHUFPS   $0x44, Y7, Y8, Y3
+	VSHUFPS   $0xee, Y7, Y8, Y7
+	VMOVUPS   Y3, (BX)(DI*2)
+	VMOVUPS   Y7, (BX)(R9*1)
+	ADDQ      $0x20, CX
+	ADDQ      R10, BX
+	DECQ      AX
+	JNZ       loop
 	VZEROUPPER
 	RET
 
@@ -8889,7 +9192,7 @@ loop:
 	RET
 
 // func whole4_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
-// Requires: AVX, MMX+
+// Requires: AVX
 TEXT ·whole4_f32_avx2(SB), NOSPLIT, $0-72
 	MOVQ blocks+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -8906,46 +9209,42 @@ TEXT ·whole4_f32_avx2(SB), NOSPLIT, $0-72
 	SHLQ $0x03, R11
 
 loop:
-	PREFETCHT0 128(CX)
-	PREFETCHT0 128(CX)(DX*1)
-	PREFETCHT0 128(CX)(DX*2)
-	PREFETCHT0 128(CX)(BX*1)
-	VMOVUPS    (CX), X0
-	VMOVUPS    (CX)(DX*1), X1
-	VMOVUPS    (CX)(DX*2), X2
-	VMOVUPS    (CX)(BX*1), X3
-	VMOVUPS    16(CX), X4
-	VMOVUPS    16(CX)(DX*1), X5
-	VMOVUPS    16(CX)(DX*2), X6
-	VMOVUPS    16(CX)(BX*1), X7
-	VUNPCKLPS  Y1, Y0, Y8
-	VUNPCKHPS  Y1, Y0, Y9
-	VUNPCKLPS  Y3, Y2, Y10
-	VUNPCKHPS  Y3, Y2, Y11
-	VSHUFPS    $0x44, Y10, Y8, Y12
-	VSHUFPS    $0xee, Y10, Y8, Y8
-	VMOVUPS    Y12, (SI)
-	VMOVUPS    Y8, (SI)(DI*1)
-	VSHUFPS    $0x44, Y11, Y9, Y8
-	VSHUFPS    $0xee, Y11, Y9, Y9
-	VMOVUPS    Y8, (SI)(DI*2)
-	VMOVUPS    Y9, (SI)(R8*1)
-	VUNPCKLPS  Y5, Y4, Y8
-	VUNPCKHPS  Y5, Y4, Y9
-	VUNPCKLPS  Y7, Y6, Y10
-	VUNPCKHPS  Y7, Y6, Y11
-	VSHUFPS    $0x44, Y10, Y8, Y12
-	VSHUFPS    $0xee, Y10, Y8, Y8
-	VMOVUPS    Y12, (SI)(DI*4)
-	VMOVUPS    Y8, (SI)(R9*1)
-	VSHUFPS    $0x44, Y11, Y9, Y8
-	VSHUFPS    $0xee, Y11, Y9, Y9
-	VMOVUPS    Y8, (SI)(R8*2)
-	VMOVUPS    Y9, (SI)(R10*1)
-	ADDQ       $0x20, CX
-	ADDQ       R11, SI
-	DECQ       AX
-	JNZ        loop
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(DX*1), X1
+	VMOVUPS   (CX)(DX*2), X2
+	VMOVUPS   (CX)(BX*1), X3
+	VMOVUPS   16(CX), X4
+	VMOVUPS   16(CX)(DX*1), X5
+	VMOVUPS   16(CX)(DX*2), X6
+	VMOVUPS   16(CX)(BX*1), X7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y9
+	VUNPCKLPS Y3, Y2, Y10
+	VUNPCKHPS Y3, Y2, Y11
+	VSHUFPS   $0x44, Y10, Y8, Y12
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y12, (SI)
+	VMOVUPS   Y8, (SI)(DI*1)
+	VSHUFPS   $0x44, Y11, Y9, Y8
+	VSHUFPS   $0xee, Y11, Y9, Y9
+	VMOVUPS   Y8, (SI)(DI*2)
+	VMOVUPS   Y9, (SI)(R8*1)
+	VUNPCKLPS Y5, Y4, Y8
+	VUNPCKHPS Y5, Y4, Y9
+	VUNPCKLPS Y7, Y6, Y10
+	VUNPCKHPS Y7, Y6, Y11
+	VSHUFPS   $0x44, Y10, Y8, Y12
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   Y12, (SI)(DI*4)
+	VMOVUPS   Y8, (SI)(R9*1)
+	VSHUFPS   $0x44, Y11, Y9, Y8
+	VSHUFPS   $0xee, Y11, Y9, Y9
+	VMOVUPS   Y8, (SI)(R8*2)
+	VMOVUPS   Y9, (SI)(R10*1)
+	ADDQ      $0x20, CX
+	ADDQ      R11, SI
+	DECQ      AX
+	JNZ       loop
 	VZEROUPPER
 	RET
 
@@ -9071,7 +9370,7 @@ loop:
 	RET
 
 // func whole5_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
-// Requires: AVX, MMX+
+// Requires: AVX
 TEXT ·whole5_f32_avx2(SB), NOSPLIT, $0-72
 	MOVQ blocks+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -9088,11 +9387,6 @@ TEXT ·whole5_f32_avx2(SB), NOSPLIT, $0-72
 	SHLQ $0x03, R11
 
 loop:
-	PREFETCHT0  128(CX)
-	PREFETCHT0  128(CX)(DX*1)
-	PREFETCHT0  128(CX)(DX*2)
-	PREFETCHT0  128(CX)(BX*1)
-	PREFETCHT0  128(CX)(DX*4)
 	VMOVUPS     (CX), X0
 	VINSERTF128 $0x01, (CX)(DX*4), Y0, Y0
 	VMOVUPS     (CX)(DX*1), X1
@@ -9262,7 +9556,7 @@ loop:
 	RET
 
 // func whole6_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
-// Requires: AVX, MMX+
+// Requires: AVX
 TEXT ·whole6_f32_avx2(SB), NOSPLIT, $0-72
 	MOVQ blocks+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -9280,12 +9574,6 @@ TEXT ·whole6_f32_avx2(SB), NOSPLIT, $0-72
 	SHLQ $0x03, R12
 
 loop:
-	PREFETCHT0  128(CX)
-	PREFETCHT0  128(CX)(DX*1)
-	PREFETCHT0  128(CX)(DX*2)
-	PREFETCHT0  128(CX)(BX*1)
-	PREFETCHT0  128(CX)(DX*4)
-	PREFETCHT0  128(CX)(SI*1)
 	VMOVUPS     (CX), X0
 	VINSERTF128 $0x01, (CX)(DX*4), Y0, Y0
 	VMOVUPS     (CX)(DX*1), X1
@@ -9461,7 +9749,7 @@ loop:
 	RET
 
 // func whole7_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
-// Requires: AVX, MMX+
+// Requires: AVX
 TEXT ·whole7_f32_avx2(SB), NOSPLIT, $0-72
 	MOVQ blocks+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -9479,13 +9767,6 @@ TEXT ·whole7_f32_avx2(SB), NOSPLIT, $0-72
 	SHLQ $0x03, R12
 
 loop:
-	PREFETCHT0  128(CX)
-	PREFETCHT0  128(CX)(DX*1)
-	PREFETCHT0  128(CX)(DX*2)
-	PREFETCHT0  128(CX)(BX*1)
-	PREFETCHT0  128(CX)(DX*4)
-	PREFETCHT0  128(CX)(SI*1)
-	PREFETCHT0  128(CX)(BX*2)
 	VMOVUPS     (CX), X0
 	VINSERTF128 $0x01, (CX)(DX*4), Y0, Y0
 	VMOVUPS     (CX)(DX*1), X1
@@ -10088,7 +10369,7 @@ DATA lane_powers<>+60(SB)/4, $0x00008000
 GLOBL lane_powers<>(SB), RODATA|NOPTR, $64
 
 // func copy_rows16_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·copy_rows16_f32_avx512(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  src_base+8(FP), DX
@@ -10103,22 +10384,19 @@ TEXT ·copy_rows16_f32_avx512(SB), NOSPLIT, $0-80
 	SHLQ  CL, R8
 	DECQ  R8
 	KMOVW R8, K1
-	MOVQ  BX, CX
-	SHLQ  $0x03, CX
 
 loop:
-	PREFETCHT0 (DX)(CX*1)
-	VMOVUPS.Z  (DX), K1, Z0
-	VMOVUPS    Z0, K1, (SI)
-	ADDQ       BX, DX
-	ADDQ       DI, SI
-	DECQ       AX
-	JNZ        loop
+	VMOVUPS.Z (DX), K1, Z0
+	VMOVUPS   Z0, K1, (SI)
+	ADDQ      BX, DX
+	ADDQ      DI, SI
+	DECQ      AX
+	JNZ       loop
 	VZEROUPPER
 	RET
 
 // func copy_rows32_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·copy_rows32_f32_avx512(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  src_base+8(FP), DX
@@ -10133,24 +10411,21 @@ TEXT ·copy_rows32_f32_avx512(SB), NOSPLIT, $0-80
 	SHLQ  CL, R8
 	DECQ  R8
 	KMOVW R8, K1
-	MOVQ  BX, CX
-	SHLQ  $0x03, CX
 
 loop:
-	PREFETCHT0 (DX)(CX*1)
-	VMOVUPS    (DX), Z0
-	VMOVUPS    Z0, (SI)
-	VMOVUPS.Z  64(DX), K1, Z0
-	VMOVUPS    Z0, K1, 64(SI)
-	ADDQ       BX, DX
-	ADDQ       DI, SI
-	DECQ       AX
-	JNZ        loop
+	VMOVUPS   (DX), Z0
+	VMOVUPS   Z0, (SI)
+	VMOVUPS.Z 64(DX), K1, Z0
+	VMOVUPS   Z0, K1, 64(SI)
+	ADDQ      BX, DX
+	ADDQ      DI, SI
+	DECQ      AX
+	JNZ       loop
 	VZEROUPPER
 	RET
 
 // func copy_rows48_f32_avx512(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·copy_rows48_f32_avx512(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  src_base+8(FP), DX
@@ -10165,26 +10440,23 @@ TEXT ·copy_rows48_f32_avx512(SB), NOSPLIT, $0-80
 	SHLQ  CL, R8
 	DECQ  R8
 	KMOVW R8, K1
-	MOVQ  BX, CX
-	SHLQ  $0x03, CX
 
 loop:
-	PREFETCHT0 (DX)(CX*1)
-	VMOVUPS    (DX), Z0
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    64(DX), Z0
-	VMOVUPS    Z0, 64(SI)
-	VMOVUPS.Z  128(DX), K1, Z0
-	VMOVUPS    Z0, K1, 128(SI)
-	ADDQ       BX, DX
-	ADDQ       DI, SI
-	DECQ       AX
-	JNZ        loop
+	VMOVUPS   (DX), Z0
+	VMOVUPS   Z0, (SI)
+	VMOVUPS   64(DX), Z0
+	VMOVUPS   Z0, 64(SI)
+	VMOVUPS.Z 128(DX), K1, Z0
+	VMOVUPS   Z0, K1, 128(SI)
+	ADDQ      BX, DX
+	ADDQ      DI, SI
+	DECQ      AX
+	JNZ       loop
 	VZEROUPPER
 	RET
 
 // func copy_rows8_f32_avx2(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
-// Requires: AVX, MMX+
+// Requires: AVX
 TEXT ·copy_rows8_f32_avx2(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -10193,22 +10465,19 @@ TEXT ·copy_rows8_f32_avx2(SB), NOSPLIT, $0-80
 	MOVQ dst_base+40(FP), BX
 	MOVQ dstRow+64(FP), SI
 	SHLQ $0x02, SI
-	MOVQ DX, DI
-	SHLQ $0x03, DI
 
 loop:
-	PREFETCHT0 (CX)(DI*1)
-	VMOVUPS    (CX), Y0
-	VMOVUPS    Y0, (BX)
-	ADDQ       DX, CX
-	ADDQ       SI, BX
-	DECQ       AX
-	JNZ        loop
+	VMOVUPS (CX), Y0
+	VMOVUPS Y0, (BX)
+	ADDQ    DX, CX
+	ADDQ    SI, BX
+	DECQ    AX
+	JNZ     loop
 	VZEROUPPER
 	RET
 
 // func copy_rows16_f32_avx2(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
-// Requires: AVX, MMX+
+// Requires: AVX
 TEXT ·copy_rows16_f32_avx2(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -10217,19 +10486,16 @@ TEXT ·copy_rows16_f32_avx2(SB), NOSPLIT, $0-80
 	MOVQ dst_base+40(FP), BX
 	MOVQ dstRow+64(FP), SI
 	SHLQ $0x02, SI
-	MOVQ DX, DI
-	SHLQ $0x03, DI
 
 loop:
-	PREFETCHT0 (CX)(DI*1)
-	VMOVUPS    (CX), Y0
-	VMOVUPS    Y0, (BX)
-	VMOVUPS    32(CX), Y0
-	VMOVUPS    Y0, 32(BX)
-	ADDQ       DX, CX
-	ADDQ       SI, BX
-	DECQ       AX
-	JNZ        loop
+	VMOVUPS (CX), Y0
+	VMOVUPS Y0, (BX)
+	VMOVUPS 32(CX), Y0
+	VMOVUPS Y0, 32(BX)
+	ADDQ    DX, CX
+	ADDQ    SI, BX
+	DECQ    AX
+	JNZ     loop
 	VZEROUPPER
 	RET
 

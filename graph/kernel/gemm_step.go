@@ -8,9 +8,11 @@ const MaxStepDepth = 256
 // g = Alpha·op(A)·op(B): a few rows of g at a time, which stay in the
 // first-level cache.
 type GemmStep[T Float] struct {
-	gemm *Gemm[T]
-	step *Step[T]
-	b    []T // packed panels of B
+	gemm        *Gemm[T]
+	step        *Step[T]
+	direct      bool // B is read as it lies
+	b           []T  // panels of B
+	bRow, bNext int  // distance of neighbouring rows, of neighbouring panels
 
 	packing, stepping func(*Worker, int)
 }
@@ -24,7 +26,20 @@ func NewGemmStep[T Float](m, n, k int, transA, transB bool, opt GemmOptions) *Ge
 		step: NewStep[T](),
 	}
 	s.packing, s.stepping = s.pack, s.strip
+	g := s.gemm
+	s.bRow, s.bNext = g.width, g.width*g.K
+	if s.direct = g.bCol == 1 && spread(g.bRow*4, g.K); s.direct {
+		s.bRow, s.bNext = g.bRow, g.width
+	}
 	return s
+}
+
+// spread tells whether lines so many bytes apart fall onto so many sets of the
+// first-level cache, 64 of 8 lines, that it keeps count of them and as many more.
+func spread(bytes, count int) bool {
+	const line, all = 64, 64 * 64
+	sets := all / min(max(bytes&-bytes, line), all)
+	return 2*count <= 8*sets
 }
 
 // SGD makes the step of Step.SGD; w, mask and v have m by n elements.
@@ -35,8 +50,11 @@ func (s *GemmStep[T]) SGD(t *Team, o SGD, w, a, b, mask, v []T) {
 	s.step.prepareSGD(o, w, mask, v)
 	g.a, g.b = a, b
 	memory := t.borrow()
-	s.b = scratchOf[T](memory, slotB, g.panels()*g.width*g.K)
-	t.For(g.panels(), s.packing)
+	s.b = b
+	if !s.direct {
+		s.b = scratchOf[T](memory, slotB, g.panels()*g.width*g.K)
+		t.For(g.panels(), s.packing)
+	}
 	t.For(g.strips(), s.stepping)
 	t.giveBack(memory)
 	g.a, g.b, s.b = nil, nil, nil
@@ -54,10 +72,34 @@ func (s *GemmStep[T]) strip(w *Worker, strip int) {
 	rows := min(g.rows, g.M-i)
 	a := scratchOf[T](w, slotA, packedRow*g.K)
 	g.tiling.pack(rows, g.K, from(g.a, i*g.aRow), g.aRow, g.aCol, a, packedRow, g.alpha)
+	whole := s.whole(i, a)
 	gradient := scratchOf[T](w, slotC, rows*g.N)
-	for j := 0; j < g.N; j += g.width {
-		cols := min(g.width, g.N-j)
-		g.tiling.tile(rows, cols)(g.K, a, 1, packedRow, from(s.b, j*g.K), g.width, gradient[j:], g.N, cols, nil, wholeRows)
+	flags := wholeRows
+	if s.direct {
+		flags = 0
 	}
-	s.step.along(i*g.N, gradient)
+	for j := whole; j < g.N; j += g.width {
+		cols := min(g.width, g.N-j)
+		g.tiling.tile(rows, cols)(g.K, a, 1, packedRow, from(s.b, j/g.width*s.bNext), s.bRow, gradient[j:], g.N, cols, nil, flags)
+	}
+	if whole == 0 {
+		s.step.along(i*g.N, gradient)
+		return
+	}
+	for r := range rows {
+		s.step.along((i+r)*g.N+whole, gradient[r*g.N+whole:(r+1)*g.N])
+	}
+}
+
+// whole takes the step for as many columns of a strip, packed in a, as go in
+// one call without a gradient in memory, and returns how many.
+func (s *GemmStep[T]) whole(i int, a []T) int {
+	g, tl := s.gemm, s.gemm.tiling
+	n := g.N / tl.cols
+	if tl.momentum == nil || s.step.loop != stepMomentum || g.rows != tl.rows || g.M-i < g.rows || n == 0 || g.K == 0 {
+		return 0
+	}
+	at := i * g.N
+	tl.momentum(n, g.K, a, s.b, s.bRow, s.bNext, s.step.w[at:], s.step.s[at:], g.N, &s.step.coef[0])
+	return n * tl.cols
 }

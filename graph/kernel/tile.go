@@ -23,6 +23,15 @@ type tileFunc[T Float] func(k int, a []T, aRow, aCol int, b []T, bRow int, c []T
 // next is the panel of the next call, which is brought into the cache meanwhile.
 type stripsFunc[T Float] func(n, k int, a, b, next, c []T, cRow int, bias []T, flags int)
 
+// momentumFunc computes n whole tiles of a gradient, one beside the other, from a
+// packed strip of A and columns of B,
+//
+//	g[i][j] = sum over p < k of a[p*packedRow + i] * b[j/cols*bNext + p*bRow + j%cols]
+//
+// and takes the step of stepMomentum with weights w[i*row + j] and velocities
+// v[i*row + j]. coef points to the step's coefficients.
+type momentumFunc[T Float] func(n, k int, a, b []T, bRow, bNext int, w, v []T, row int, coef *T)
+
 // What a tileFunc does after summing, in this order. The generator has the
 // same constants.
 const (
@@ -41,7 +50,8 @@ type tiling[T Float] struct {
 	lanes      int
 	tiles      [][]tileFunc[T] // [height-1][(width-1)/lanes]
 
-	strips stripsFunc[T] // nil: tile by tile
+	strips   stripsFunc[T]   // nil: tile by tile
+	momentum momentumFunc[T] // nil: step after summing
 
 	// What brings matrices into the order that tiles read; see the twins of
 	// the same names.

@@ -34,13 +34,6 @@ func transpose(set vectorSet, rows int, whole bool) {
 	}
 
 	Label("loop")
-	if whole {
-		for i := range rows {
-			m := srcRow.at(src, i)
-			m.Disp = 128
-			PREFETCHT0(m)
-		}
-	}
 	// After Intel's optimization manual: pairs of rows are loaded so that
 	// half of the crossing between 128-bit lanes happens in the loads.
 	var r [8]VecVirtual
@@ -324,11 +317,7 @@ func copyRows(set vectorSet, vectors int) {
 	if masked {
 		set.mask("cols", before)
 	}
-	ahead := GP64() // as far as it takes to come from the third-level cache
-	MOVQ(srcRow, ahead)
-	SHLQ(Imm(3), ahead)
 	Label("loop")
-	PREFETCHT0(Mem{Base: src, Index: ahead, Scale: 1})
 	for j := range vectors {
 		v := set.vector()
 		set.load(Mem{Base: src, Disp: 4 * lanes * j}, v, masked && j == vectors-1)

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// momentum writes gemm_momentum_f32_{rows}x{columns}_{set}: tiles of a gradient,
+// one beside the other, which take the step of their weights and velocities
+// out of the registers that they were summed in. Each tile fetches those while
+// it sums. The step's operations are those of momentum_f32_{set}.
+func momentum(set vectorSet, rows, vectors int) {
+	lanes := set.lanes()
+	TEXT(fmt.Sprintf("gemm_momentum_f32_%dx%d_%s", rows, vectors*lanes, set.name()), NOSPLIT,
+		"func(n, k int, a, b []float32, bRow, bNext int, w, v []float32, row int, coef *float32)")
+	Doc(fmt.Sprintf("n > 0 tiles of %d rows and %d columns, k > 0; see momentumFunc.", rows, vectors*lanes))
+	Pragma("noescape")
+	n, tile := Load(Param("n"), GP64()), Load(Param("b").Base(), GP64())
+	bRow, bNext := bytes("bRow"), bytes("bNext")
+	w, v := Load(Param("w").Base(), GP64()), Load(Param("v").Base(), GP64())
+	row := newStride("row", rows)
+	a, b, k := GP64(), GP64(), GP64()
+	acc := make([][]VecVirtual, rows)
+	for i := range acc {
+		for range vectors {
+			acc[i] = append(acc[i], set.vector())
+		}
+	}
+	bv := make([]VecVirtual, vectors)
+	for j := range bv {
+		bv[j] = set.vector()
+	}
+
+	Label("tile")
+	Load(Param("a").Base(), a)
+	Load(Param("k"), k)
+	MOVQ(tile, b)
+	ADDQ(bNext, tile)
+	next := GP64() // from a row of B to what the next tile reads, if there is one
+	XORQ(next, next)
+	CMPQ(n, Imm(1))
+	CMOVQNE(bNext, next)
+	for i := range acc {
+		PREFETCHT0(row.at(w, i))
+		PREFETCHT0(row.at(v, i))
+		for j := range acc[i] {
+			set.zero(acc[i][j])
+		}
+	}
+	term := func() {
+		PREFETCHT0(Mem{Base: b, Index: next, Scale: 1})
+		for j := range bv {
+			set.load(Mem{Base: b, Disp: j * lanes * 4}, bv[j], false)
+		}
+		for i := range acc {
+			set.multiplyAdd(Mem{Base: a, Disp: 4 * i}, bv, acc[i])
+		}
+		ADDQ(Imm(4*packedRow), a)
+		ADDQ(bRow, b)
+	}
+	rounds(k, "", term)
+	Label("loop")
+	term()
+	DECQ(k)
+	JNZ(LabelRef("loop"))
+
+	Label("epilogue")
+	coef := Load(Param("coef"), GP64())
+	decay, mass := set.vector(), set.vector()
+	VBROADCASTSS(Mem{Base: coef, Disp: 4}, decay)
+	VBROADCASTSS(Mem{Base: coef, Disp: 8}, mass)
+	for i := range acc {
+		for j, g := range acc[i] {
+			weight, velocity := row.at(w, i), row.at(v, i)
+			weight.Disp, velocity.Disp = j*lanes*4, j*lanes*4
+			x, t := set.vector(), set.vector()
+			set.load(weight, x, false)
+			VMULPS(x, decay, t)
+			VADDPS(t, g, g)
+			VMULPS(velocity, mass, t)
+			VADDPS(t, g, g)
+			set.store(g, velocity, false)
+			VBROADCASTSS(Mem{Base: coef}, t)
+			VMULPS(t, g, g)
+			VSUBPS(g, x, x)
+			set.store(x, weight, false)
+		}
+	}
+	ADDQ(Imm(uint64(4*vectors*lanes)), w)
+	ADDQ(Imm(uint64(4*vectors*lanes)), v)
+	DECQ(n)
+	JNZ(LabelRef("tile"))
+	set.leave()
+	RET()
+}
