@@ -4838,6 +4838,7 @@ line:
 	DECQ       R14
 	JNZ        line
 	MOVQ       k+8(FP), R14
+	PCALIGN    $0x40
 
 loop:
 	VMOVUPS      (DX), Y12
@@ -5017,6 +5018,7 @@ tile:
 	VXORPS     Y11, Y11, Y11
 	SUBQ       $0x04, R13
 	JL         few
+	PCALIGN    $0x40
 
 round:
 	PREFETCHT0   (R12)(R14*1)
@@ -5312,10 +5314,11 @@ fetched:
 	JNE   masked
 
 whole:
-	TESTQ AX, AX
-	JZ    epilogue_whole
-	SUBQ  $0x04, AX
-	JL    few_whole
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
 
 round_whole:
 	VMOVUPS      (BX), Y2
@@ -5475,10 +5478,11 @@ fetched:
 	JNE   masked
 
 whole:
-	TESTQ AX, AX
-	JZ    epilogue_whole
-	SUBQ  $0x04, AX
-	JL    few_whole
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
 
 round_whole:
 	VMOVUPS      (BX), Y3
@@ -5666,10 +5670,11 @@ fetched:
 	JNE   masked
 
 whole:
-	TESTQ AX, AX
-	JZ    epilogue_whole
-	SUBQ  $0x04, AX
-	JL    few_whole
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
 
 round_whole:
 	VMOVUPS      (SI), Y3
@@ -5859,10 +5864,11 @@ fetched:
 	JNE   masked
 
 whole:
-	TESTQ AX, AX
-	JZ    epilogue_whole
-	SUBQ  $0x04, AX
-	JL    few_whole
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
 
 round_whole:
 	VMOVUPS      (SI), Y5
@@ -6097,10 +6103,11 @@ fetched:
 	JNE   masked
 
 whole:
-	TESTQ AX, AX
-	JZ    epilogue_whole
-	SUBQ  $0x04, AX
-	JL    few_whole
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
 
 round_whole:
 	VMOVUPS      (SI), Y4
@@ -6320,10 +6327,11 @@ fetched:
 	JNE   masked
 
 whole:
-	TESTQ AX, AX
-	JZ    epilogue_whole
-	SUBQ  $0x04, AX
-	JL    few_whole
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
 
 round_whole:
 	VMOVUPS      (SI), Y7
@@ -6606,10 +6614,11 @@ fetched:
 	JNE   masked
 
 whole:
-	TESTQ AX, AX
-	JZ    epilogue_whole
-	SUBQ  $0x04, AX
-	JL    few_whole
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
 
 round_whole:
 	VMOVUPS      (DI), Y5
@@ -6862,10 +6871,11 @@ fetched:
 	JNE   masked
 
 whole:
-	TESTQ AX, AX
-	JZ    epilogue_whole
-	SUBQ  $0x04, AX
-	JL    few_whole
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
 
 round_whole:
 	VMOVUPS      (DI), Y9
@@ -7197,10 +7207,11 @@ fetched:
 	JNE   masked
 
 whole:
-	TESTQ AX, AX
-	JZ    epilogue_whole
-	SUBQ  $0x04, AX
-	JL    few_whole
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
 
 round_whole:
 	VMOVUPS      (DI), Y6
@@ -7483,10 +7494,11 @@ fetched:
 	JNE   masked
 
 whole:
-	TESTQ AX, AX
-	JZ    epilogue_whole
-	SUBQ  $0x04, AX
-	JL    few_whole
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
 
 round_whole:
 	VMOVUPS      (DI), Y11
@@ -7866,10 +7878,11 @@ fetched:
 	JNE   masked
 
 whole:
-	TESTQ AX, AX
-	JZ    epilogue_whole
-	SUBQ  $0x04, AX
-	JL    few_whole
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
 
 round_whole:
 	VMOVUPS      (R8), Y7
@@ -8185,10 +8198,11 @@ fetched:
 	JNE   masked
 
 whole:
-	TESTQ AX, AX
-	JZ    epilogue_whole
-	SUBQ  $0x04, AX
-	JL    few_whole
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
 
 round_whole:
 	VMOVUPS      (R8), Y13
@@ -8564,20 +8578,21 @@ store:
 // func transpose1_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX, AVX512F, AVX512VL
 TEXT ·transpose1_f32_avx512(SB), NOSPLIT, $0-72
-	MOVQ  blocks+0(FP), AX
-	MOVQ  src_base+8(FP), CX
-	MOVQ  srcRow+32(FP), DX
-	SHLQ  $0x02, DX
-	MOVQ  dst_base+40(FP), DX
-	MOVQ  dstRow+64(FP), BX
-	SHLQ  $0x02, BX
-	LEAQ  (BX)(BX*2), SI
-	LEAQ  (SI)(BX*2), DI
-	LEAQ  (DI)(BX*2), R8
-	MOVQ  BX, R9
-	SHLQ  $0x03, R9
-	MOVL  $0x00000001, R10
-	KMOVW R10, K1
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    dst_base+40(FP), DX
+	MOVQ    dstRow+64(FP), BX
+	SHLQ    $0x02, BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	LEAQ    (DI)(BX*2), R8
+	MOVQ    BX, R9
+	SHLQ    $0x03, R9
+	MOVL    $0x00000001, R10
+	KMOVW   R10, K1
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS   (CX), X0
@@ -8634,63 +8649,64 @@ TEXT ·transpose1_f32_avx2(SB), NOSPLIT, $0-72
 	LEAQ    (DI)(BX*2), R8
 	MOVQ    BX, R9
 	SHLQ    $0x03, R9
-	VMOVDQU lane_masks<>+28(SB), Y0
+	PCALIGN $0x40
 
 loop:
-	VMOVUPS    (CX), X1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VMOVUPS    16(CX), X5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VUNPCKLPS  Y2, Y1, Y9
-	VUNPCKHPS  Y2, Y1, Y2
-	VUNPCKLPS  Y4, Y3, Y10
-	VUNPCKHPS  Y4, Y3, Y3
-	VSHUFPS    $0x44, Y10, Y9, Y4
-	VSHUFPS    $0xee, Y10, Y9, Y9
-	VMASKMOVPS Y4, Y0, (DX)
-	VMASKMOVPS Y9, Y0, (DX)(BX*1)
-	VSHUFPS    $0x44, Y3, Y2, Y4
-	VSHUFPS    $0xee, Y3, Y2, Y2
-	VMASKMOVPS Y4, Y0, (DX)(BX*2)
-	VMASKMOVPS Y2, Y0, (DX)(SI*1)
-	VUNPCKLPS  Y6, Y5, Y2
-	VUNPCKHPS  Y6, Y5, Y3
-	VUNPCKLPS  Y8, Y7, Y4
-	VUNPCKHPS  Y8, Y7, Y6
-	VSHUFPS    $0x44, Y4, Y2, Y7
-	VSHUFPS    $0xee, Y4, Y2, Y2
-	VMASKMOVPS Y7, Y0, (DX)(BX*4)
-	VMASKMOVPS Y2, Y0, (DX)(DI*1)
-	VSHUFPS    $0x44, Y6, Y3, Y2
-	VSHUFPS    $0xee, Y6, Y3, Y3
-	VMASKMOVPS Y2, Y0, (DX)(SI*2)
-	VMASKMOVPS Y3, Y0, (DX)(R8*1)
-	ADDQ       $0x20, CX
-	ADDQ       R9, DX
-	DECQ       AX
-	JNZ        loop
+	VMOVUPS   (CX), X0
+	VXORPS    Y1, Y1, Y1
+	VXORPS    Y2, Y2, Y2
+	VXORPS    Y3, Y3, Y3
+	VMOVUPS   16(CX), X4
+	VXORPS    Y5, Y5, Y5
+	VXORPS    Y6, Y6, Y6
+	VXORPS    Y7, Y7, Y7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y1
+	VUNPCKLPS Y3, Y2, Y9
+	VUNPCKHPS Y3, Y2, Y2
+	VSHUFPS   $0x44, Y9, Y8, Y3
+	VSHUFPS   $0xee, Y9, Y8, Y8
+	VMOVSS    X3, (DX)
+	VMOVSS    X8, (DX)(BX*1)
+	VSHUFPS   $0x44, Y2, Y1, Y3
+	VSHUFPS   $0xee, Y2, Y1, Y1
+	VMOVSS    X3, (DX)(BX*2)
+	VMOVSS    X1, (DX)(SI*1)
+	VUNPCKLPS Y5, Y4, Y1
+	VUNPCKHPS Y5, Y4, Y2
+	VUNPCKLPS Y7, Y6, Y3
+	VUNPCKHPS Y7, Y6, Y5
+	VSHUFPS   $0x44, Y3, Y1, Y6
+	VSHUFPS   $0xee, Y3, Y1, Y1
+	VMOVSS    X6, (DX)(BX*4)
+	VMOVSS    X1, (DX)(DI*1)
+	VSHUFPS   $0x44, Y5, Y2, Y1
+	VSHUFPS   $0xee, Y5, Y2, Y2
+	VMOVSS    X1, (DX)(SI*2)
+	VMOVSS    X2, (DX)(R8*1)
+	ADDQ      $0x20, CX
+	ADDQ      R9, DX
+	DECQ      AX
+	JNZ       loop
 	VZEROUPPER
 	RET
 
 // func whole1_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX
 TEXT ·whole1_f32_avx2(SB), NOSPLIT, $0-72
-	MOVQ blocks+0(FP), AX
-	MOVQ src_base+8(FP), CX
-	MOVQ srcRow+32(FP), DX
-	SHLQ $0x02, DX
-	MOVQ dst_base+40(FP), DX
-	MOVQ dstRow+64(FP), BX
-	SHLQ $0x02, BX
-	LEAQ (BX)(BX*2), SI
-	LEAQ (SI)(BX*2), DI
-	LEAQ (DI)(BX*2), R8
-	MOVQ BX, R9
-	SHLQ $0x03, R9
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    dst_base+40(FP), DX
+	MOVQ    dstRow+64(FP), BX
+	SHLQ    $0x02, BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	LEAQ    (DI)(BX*2), R8
+	MOVQ    BX, R9
+	SHLQ    $0x03, R9
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS   (CX), X0
@@ -8735,20 +8751,21 @@ loop:
 // func transpose2_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX, AVX512F, AVX512VL
 TEXT ·transpose2_f32_avx512(SB), NOSPLIT, $0-72
-	MOVQ  blocks+0(FP), AX
-	MOVQ  src_base+8(FP), CX
-	MOVQ  srcRow+32(FP), DX
-	SHLQ  $0x02, DX
-	MOVQ  dst_base+40(FP), BX
-	MOVQ  dstRow+64(FP), SI
-	SHLQ  $0x02, SI
-	LEAQ  (SI)(SI*2), DI
-	LEAQ  (DI)(SI*2), R8
-	LEAQ  (R8)(SI*2), R9
-	MOVQ  SI, R10
-	SHLQ  $0x03, R10
-	MOVL  $0x00000003, R11
-	KMOVW R11, K1
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    dst_base+40(FP), BX
+	MOVQ    dstRow+64(FP), SI
+	SHLQ    $0x02, SI
+	LEAQ    (SI)(SI*2), DI
+	LEAQ    (DI)(SI*2), R8
+	LEAQ    (R8)(SI*2), R9
+	MOVQ    SI, R10
+	SHLQ    $0x03, R10
+	MOVL    $0x00000003, R11
+	KMOVW   R11, K1
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS   (CX), X0
@@ -8805,63 +8822,64 @@ TEXT ·transpose2_f32_avx2(SB), NOSPLIT, $0-72
 	LEAQ    (R8)(SI*2), R9
 	MOVQ    SI, R10
 	SHLQ    $0x03, R10
-	VMOVDQU lane_masks<>+24(SB), Y0
+	PCALIGN $0x40
 
 loop:
-	VMOVUPS    (CX), X1
-	VMOVUPS    (CX)(DX*1), X2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VMOVUPS    16(CX), X5
-	VMOVUPS    16(CX)(DX*1), X6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VUNPCKLPS  Y2, Y1, Y9
-	VUNPCKHPS  Y2, Y1, Y10
-	VUNPCKLPS  Y4, Y3, Y11
-	VUNPCKHPS  Y4, Y3, Y3
-	VSHUFPS    $0x44, Y11, Y9, Y4
-	VSHUFPS    $0xee, Y11, Y9, Y9
-	VMASKMOVPS Y4, Y0, (BX)
-	VMASKMOVPS Y9, Y0, (BX)(SI*1)
-	VSHUFPS    $0x44, Y3, Y10, Y4
-	VSHUFPS    $0xee, Y3, Y10, Y3
-	VMASKMOVPS Y4, Y0, (BX)(SI*2)
-	VMASKMOVPS Y3, Y0, (BX)(DI*1)
-	VUNPCKLPS  Y6, Y5, Y3
-	VUNPCKHPS  Y6, Y5, Y4
-	VUNPCKLPS  Y8, Y7, Y9
-	VUNPCKHPS  Y8, Y7, Y7
-	VSHUFPS    $0x44, Y9, Y3, Y8
-	VSHUFPS    $0xee, Y9, Y3, Y3
-	VMASKMOVPS Y8, Y0, (BX)(SI*4)
-	VMASKMOVPS Y3, Y0, (BX)(R8*1)
-	VSHUFPS    $0x44, Y7, Y4, Y3
-	VSHUFPS    $0xee, Y7, Y4, Y4
-	VMASKMOVPS Y3, Y0, (BX)(DI*2)
-	VMASKMOVPS Y4, Y0, (BX)(R9*1)
-	ADDQ       $0x20, CX
-	ADDQ       R10, BX
-	DECQ       AX
-	JNZ        loop
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(DX*1), X1
+	VXORPS    Y2, Y2, Y2
+	VXORPS    Y3, Y3, Y3
+	VMOVUPS   16(CX), X4
+	VMOVUPS   16(CX)(DX*1), X5
+	VXORPS    Y6, Y6, Y6
+	VXORPS    Y7, Y7, Y7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y9
+	VUNPCKLPS Y3, Y2, Y10
+	VUNPCKHPS Y3, Y2, Y2
+	VSHUFPS   $0x44, Y10, Y8, Y3
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVLPS   X3, (BX)
+	VMOVLPS   X8, (BX)(SI*1)
+	VSHUFPS   $0x44, Y2, Y9, Y3
+	VSHUFPS   $0xee, Y2, Y9, Y2
+	VMOVLPS   X3, (BX)(SI*2)
+	VMOVLPS   X2, (BX)(DI*1)
+	VUNPCKLPS Y5, Y4, Y2
+	VUNPCKHPS Y5, Y4, Y3
+	VUNPCKLPS Y7, Y6, Y8
+	VUNPCKHPS Y7, Y6, Y6
+	VSHUFPS   $0x44, Y8, Y2, Y7
+	VSHUFPS   $0xee, Y8, Y2, Y2
+	VMOVLPS   X7, (BX)(SI*4)
+	VMOVLPS   X2, (BX)(R8*1)
+	VSHUFPS   $0x44, Y6, Y3, Y2
+	VSHUFPS   $0xee, Y6, Y3, Y3
+	VMOVLPS   X2, (BX)(DI*2)
+	VMOVLPS   X3, (BX)(R9*1)
+	ADDQ      $0x20, CX
+	ADDQ      R10, BX
+	DECQ      AX
+	JNZ       loop
 	VZEROUPPER
 	RET
 
 // func whole2_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX
 TEXT ·whole2_f32_avx2(SB), NOSPLIT, $0-72
-	MOVQ blocks+0(FP), AX
-	MOVQ src_base+8(FP), CX
-	MOVQ srcRow+32(FP), DX
-	SHLQ $0x02, DX
-	MOVQ dst_base+40(FP), BX
-	MOVQ dstRow+64(FP), SI
-	SHLQ $0x02, SI
-	LEAQ (SI)(SI*2), DI
-	LEAQ (DI)(SI*2), R8
-	LEAQ (R8)(SI*2), R9
-	MOVQ SI, R10
-	SHLQ $0x03, R10
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    dst_base+40(FP), BX
+	MOVQ    dstRow+64(FP), SI
+	SHLQ    $0x02, SI
+	LEAQ    (SI)(SI*2), DI
+	LEAQ    (DI)(SI*2), R8
+	LEAQ    (R8)(SI*2), R9
+	MOVQ    SI, R10
+	SHLQ    $0x03, R10
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS   (CX), X0
@@ -8906,20 +8924,21 @@ loop:
 // func transpose3_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX, AVX512F, AVX512VL
 TEXT ·transpose3_f32_avx512(SB), NOSPLIT, $0-72
-	MOVQ  blocks+0(FP), AX
-	MOVQ  src_base+8(FP), CX
-	MOVQ  srcRow+32(FP), DX
-	SHLQ  $0x02, DX
-	MOVQ  dst_base+40(FP), BX
-	MOVQ  dstRow+64(FP), SI
-	SHLQ  $0x02, SI
-	LEAQ  (SI)(SI*2), DI
-	LEAQ  (DI)(SI*2), R8
-	LEAQ  (R8)(SI*2), R9
-	MOVQ  SI, R10
-	SHLQ  $0x03, R10
-	MOVL  $0x00000007, R11
-	KMOVW R11, K1
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    dst_base+40(FP), BX
+	MOVQ    dstRow+64(FP), SI
+	SHLQ    $0x02, SI
+	LEAQ    (SI)(SI*2), DI
+	LEAQ    (DI)(SI*2), R8
+	LEAQ    (R8)(SI*2), R9
+	MOVQ    SI, R10
+	SHLQ    $0x03, R10
+	MOVL    $0x00000007, R11
+	KMOVW   R11, K1
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS   (CX), X0
@@ -8976,41 +8995,49 @@ TEXT ·transpose3_f32_avx2(SB), NOSPLIT, $0-72
 	LEAQ    (R8)(SI*2), R9
 	MOVQ    SI, R10
 	SHLQ    $0x03, R10
-	VMOVDQU lane_masks<>+20(SB), Y0
+	PCALIGN $0x40
 
 loop:
-	VMOVUPS    (CX), X1
-	VMOVUPS    (CX)(DX*1), X2
-	VMOVUPS    (CX)(DX*2), X3
-	VXORPS     Y4, Y4, Y4
-	VMOVUPS    16(CX), X5
-	VMOVUPS    16(CX)(DX*1), X6
-	VMOVUPS    16(CX)(DX*2), X7
-	VXORPS     Y8, Y8, Y8
-	VUNPCKLPS  Y2, Y1, Y9
-	VUNPCKHPS  Y2, Y1, Y10
-	VUNPCKLPS  Y4, Y3, Y11
-	VUNPCKHPS  Y4, Y3, Y4
-	VSHUFPS    $0x44, Y11, Y9, Y12
-	VSHUFPS    $0xee, Y11, Y9, Y9
-	VMASKMOVPS Y12, Y0, (BX)
-	VMASKMOVPS Y9, Y0, (BX)(SI*1)
-	VSHUFPS    $0x44, Y4, Y10, Y9
-	VSHUFPS    $0xee, Y4, Y10, Y4
-	VMASKMOVPS Y9, Y0, (BX)(SI*2)
-	VMASKMOVPS Y4, Y0, (BX)(DI*1)
-	VUNPCKLPS  Y6, Y5, Y4
-	VUNPCKHPS  Y6, Y5, Y9
-	VUNPCKLPS  Y8, Y7, Y10
-	VUNPCKHPS  Y8, Y7, Y8
-	VSHUFPS    $0x44, Y10, Y4, Y11
-	VSHUFPS    $0xee, Y10, Y4, Y4
-	VMASKMOVPS Y11, Y0, (BX)(SI*4)
-	VMASKMOVPS Y4, Y0, (BX)(R8*1)
-	VSHUFPS    $0x44, Y8, Y9, Y4
-	VSHUFPS    $0xee, Y8, Y9, Y8
-	VMASKMOVPS Y4, Y0, (BX)(DI*2)
-	VMASKMOVPS Y8, Y0, (BX)(R9*1)
+	VMOVUPS    (CX), X0
+	VMOVUPS    (CX)(DX*1), X1
+	VMOVUPS    (CX)(DX*2), X2
+	VXORPS     Y3, Y3, Y3
+	VMOVUPS    16(CX), X4
+	VMOVUPS    16(CX)(DX*1), X5
+	VMOVUPS    16(CX)(DX*2), X6
+	VXORPS     Y7, Y7, Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y9
+	VUNPCKLPS  Y3, Y2, Y10
+	VUNPCKHPS  Y3, Y2, Y3
+	VSHUFPS    $0x44, Y10, Y8, Y11
+	VSHUFPS    $0xee, Y10, Y8, Y8
+	VMOVLPS    X11, (BX)
+	VEXTRACTPS $0x02, X11, 8(BX)
+	VMOVLPS    X8, (BX)(SI*1)
+	VEXTRACTPS $0x02, X8, 8(BX)(SI*1)
+	VSHUFPS    $0x44, Y3, Y9, Y8
+	VSHUFPS    $0xee, Y3, Y9, Y3
+	VMOVLPS    X8, (BX)(SI*2)
+	VEXTRACTPS $0x02, X8, 8(BX)(SI*2)
+	VMOVLPS    X3, (BX)(DI*1)
+	VEXTRACTPS $0x02, X3, 8(BX)(DI*1)
+	VUNPCKLPS  Y5, Y4, Y3
+	VUNPCKHPS  Y5, Y4, Y8
+	VUNPCKLPS  Y7, Y6, Y9
+	VUNPCKHPS  Y7, Y6, Y7
+	VSHUFPS    $0x44, Y9, Y3, Y10
+	VSHUFPS    $0xee, Y9, Y3, Y3
+	VMOVLPS    X10, (BX)(SI*4)
+	VEXTRACTPS $0x02, X10, 8(BX)(SI*4)
+	VMOVLPS    X3, (BX)(R8*1)
+	VEXTRACTPS $0x02, X3, 8(BX)(R8*1)
+	VSHUFPS    $0x44, Y7, Y8, Y3
+	VSHUFPS    $0xee, Y7, Y8, Y7
+	VMOVLPS    X3, (BX)(DI*2)
+	VEXTRACTPS $0x02, X3, 8(BX)(DI*2)
+	VMOVLPS    X7, (BX)(R9*1)
+	VEXTRACTPS $0x02, X7, 8(BX)(R9*1)
 	ADDQ       $0x20, CX
 	ADDQ       R10, BX
 	DECQ       AX
@@ -9021,18 +9048,19 @@ loop:
 // func whole3_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX
 TEXT ·whole3_f32_avx2(SB), NOSPLIT, $0-72
-	MOVQ blocks+0(FP), AX
-	MOVQ src_base+8(FP), CX
-	MOVQ srcRow+32(FP), DX
-	SHLQ $0x02, DX
-	MOVQ dst_base+40(FP), BX
-	MOVQ dstRow+64(FP), SI
-	SHLQ $0x02, SI
-	LEAQ (SI)(SI*2), DI
-	LEAQ (DI)(SI*2), R8
-	LEAQ (R8)(SI*2), R9
-	MOVQ SI, R10
-	SHLQ $0x03, R10
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    dst_base+40(FP), BX
+	MOVQ    dstRow+64(FP), SI
+	SHLQ    $0x02, SI
+	LEAQ    (SI)(SI*2), DI
+	LEAQ    (DI)(SI*2), R8
+	LEAQ    (R8)(SI*2), R9
+	MOVQ    SI, R10
+	SHLQ    $0x03, R10
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS   (CX), X0
@@ -9077,21 +9105,22 @@ loop:
 // func transpose4_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX, AVX512F, AVX512VL
 TEXT ·transpose4_f32_avx512(SB), NOSPLIT, $0-72
-	MOVQ  blocks+0(FP), AX
-	MOVQ  src_base+8(FP), CX
-	MOVQ  srcRow+32(FP), DX
-	SHLQ  $0x02, DX
-	LEAQ  (DX)(DX*2), BX
-	MOVQ  dst_base+40(FP), SI
-	MOVQ  dstRow+64(FP), DI
-	SHLQ  $0x02, DI
-	LEAQ  (DI)(DI*2), R8
-	LEAQ  (R8)(DI*2), R9
-	LEAQ  (R9)(DI*2), R10
-	MOVQ  DI, R11
-	SHLQ  $0x03, R11
-	MOVL  $0x0000000f, R12
-	KMOVW R12, K1
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	MOVQ    dst_base+40(FP), SI
+	MOVQ    dstRow+64(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	LEAQ    (R8)(DI*2), R9
+	LEAQ    (R9)(DI*2), R10
+	MOVQ    DI, R11
+	SHLQ    $0x03, R11
+	MOVL    $0x0000000f, R12
+	KMOVW   R12, K1
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS   (CX), X0
@@ -9149,64 +9178,65 @@ TEXT ·transpose4_f32_avx2(SB), NOSPLIT, $0-72
 	LEAQ    (R9)(DI*2), R10
 	MOVQ    DI, R11
 	SHLQ    $0x03, R11
-	VMOVDQU lane_masks<>+16(SB), Y0
+	PCALIGN $0x40
 
 loop:
-	VMOVUPS    (CX), X1
-	VMOVUPS    (CX)(DX*1), X2
-	VMOVUPS    (CX)(DX*2), X3
-	VMOVUPS    (CX)(BX*1), X4
-	VMOVUPS    16(CX), X5
-	VMOVUPS    16(CX)(DX*1), X6
-	VMOVUPS    16(CX)(DX*2), X7
-	VMOVUPS    16(CX)(BX*1), X8
-	VUNPCKLPS  Y2, Y1, Y9
-	VUNPCKHPS  Y2, Y1, Y10
-	VUNPCKLPS  Y4, Y3, Y11
-	VUNPCKHPS  Y4, Y3, Y12
-	VSHUFPS    $0x44, Y11, Y9, Y13
-	VSHUFPS    $0xee, Y11, Y9, Y9
-	VMASKMOVPS Y13, Y0, (SI)
-	VMASKMOVPS Y9, Y0, (SI)(DI*1)
-	VSHUFPS    $0x44, Y12, Y10, Y9
-	VSHUFPS    $0xee, Y12, Y10, Y10
-	VMASKMOVPS Y9, Y0, (SI)(DI*2)
-	VMASKMOVPS Y10, Y0, (SI)(R8*1)
-	VUNPCKLPS  Y6, Y5, Y9
-	VUNPCKHPS  Y6, Y5, Y10
-	VUNPCKLPS  Y8, Y7, Y11
-	VUNPCKHPS  Y8, Y7, Y12
-	VSHUFPS    $0x44, Y11, Y9, Y13
-	VSHUFPS    $0xee, Y11, Y9, Y9
-	VMASKMOVPS Y13, Y0, (SI)(DI*4)
-	VMASKMOVPS Y9, Y0, (SI)(R9*1)
-	VSHUFPS    $0x44, Y12, Y10, Y9
-	VSHUFPS    $0xee, Y12, Y10, Y10
-	VMASKMOVPS Y9, Y0, (SI)(R8*2)
-	VMASKMOVPS Y10, Y0, (SI)(R10*1)
-	ADDQ       $0x20, CX
-	ADDQ       R11, SI
-	DECQ       AX
-	JNZ        loop
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(DX*1), X1
+	VMOVUPS   (CX)(DX*2), X2
+	VMOVUPS   (CX)(BX*1), X3
+	VMOVUPS   16(CX), X4
+	VMOVUPS   16(CX)(DX*1), X5
+	VMOVUPS   16(CX)(DX*2), X6
+	VMOVUPS   16(CX)(BX*1), X7
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y9
+	VUNPCKLPS Y3, Y2, Y10
+	VUNPCKHPS Y3, Y2, Y11
+	VSHUFPS   $0x44, Y10, Y8, Y12
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   X12, (SI)
+	VMOVUPS   X8, (SI)(DI*1)
+	VSHUFPS   $0x44, Y11, Y9, Y8
+	VSHUFPS   $0xee, Y11, Y9, Y9
+	VMOVUPS   X8, (SI)(DI*2)
+	VMOVUPS   X9, (SI)(R8*1)
+	VUNPCKLPS Y5, Y4, Y8
+	VUNPCKHPS Y5, Y4, Y9
+	VUNPCKLPS Y7, Y6, Y10
+	VUNPCKHPS Y7, Y6, Y11
+	VSHUFPS   $0x44, Y10, Y8, Y12
+	VSHUFPS   $0xee, Y10, Y8, Y8
+	VMOVUPS   X12, (SI)(DI*4)
+	VMOVUPS   X8, (SI)(R9*1)
+	VSHUFPS   $0x44, Y11, Y9, Y8
+	VSHUFPS   $0xee, Y11, Y9, Y9
+	VMOVUPS   X8, (SI)(R8*2)
+	VMOVUPS   X9, (SI)(R10*1)
+	ADDQ      $0x20, CX
+	ADDQ      R11, SI
+	DECQ      AX
+	JNZ       loop
 	VZEROUPPER
 	RET
 
 // func whole4_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX
 TEXT ·whole4_f32_avx2(SB), NOSPLIT, $0-72
-	MOVQ blocks+0(FP), AX
-	MOVQ src_base+8(FP), CX
-	MOVQ srcRow+32(FP), DX
-	SHLQ $0x02, DX
-	LEAQ (DX)(DX*2), BX
-	MOVQ dst_base+40(FP), SI
-	MOVQ dstRow+64(FP), DI
-	SHLQ $0x02, DI
-	LEAQ (DI)(DI*2), R8
-	LEAQ (R8)(DI*2), R9
-	LEAQ (R9)(DI*2), R10
-	MOVQ DI, R11
-	SHLQ $0x03, R11
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	MOVQ    dst_base+40(FP), SI
+	MOVQ    dstRow+64(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	LEAQ    (R8)(DI*2), R9
+	LEAQ    (R9)(DI*2), R10
+	MOVQ    DI, R11
+	SHLQ    $0x03, R11
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS   (CX), X0
@@ -9251,21 +9281,22 @@ loop:
 // func transpose5_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX, AVX512F, AVX512VL
 TEXT ·transpose5_f32_avx512(SB), NOSPLIT, $0-72
-	MOVQ  blocks+0(FP), AX
-	MOVQ  src_base+8(FP), CX
-	MOVQ  srcRow+32(FP), DX
-	SHLQ  $0x02, DX
-	LEAQ  (DX)(DX*2), BX
-	MOVQ  dst_base+40(FP), SI
-	MOVQ  dstRow+64(FP), DI
-	SHLQ  $0x02, DI
-	LEAQ  (DI)(DI*2), R8
-	LEAQ  (R8)(DI*2), R9
-	LEAQ  (R9)(DI*2), R10
-	MOVQ  DI, R11
-	SHLQ  $0x03, R11
-	MOVL  $0x0000001f, R12
-	KMOVW R12, K1
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	MOVQ    dst_base+40(FP), SI
+	MOVQ    dstRow+64(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	LEAQ    (R8)(DI*2), R9
+	LEAQ    (R9)(DI*2), R10
+	MOVQ    DI, R11
+	SHLQ    $0x03, R11
+	MOVL    $0x0000001f, R12
+	KMOVW   R12, K1
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (CX), X0
@@ -9325,66 +9356,83 @@ TEXT ·transpose5_f32_avx2(SB), NOSPLIT, $0-72
 	LEAQ    (R9)(DI*2), R10
 	MOVQ    DI, R11
 	SHLQ    $0x03, R11
-	VMOVDQU lane_masks<>+12(SB), Y0
+	PCALIGN $0x40
 
 loop:
-	VMOVUPS     (CX), X1
-	VINSERTF128 $0x01, (CX)(DX*4), Y1, Y1
-	VMOVUPS     (CX)(DX*1), X2
-	VMOVUPS     (CX)(DX*2), X3
-	VMOVUPS     (CX)(BX*1), X4
-	VMOVUPS     16(CX), X5
-	VINSERTF128 $0x01, 16(CX)(DX*4), Y5, Y5
-	VMOVUPS     16(CX)(DX*1), X6
-	VMOVUPS     16(CX)(DX*2), X7
-	VMOVUPS     16(CX)(BX*1), X8
-	VUNPCKLPS   Y2, Y1, Y9
-	VUNPCKHPS   Y2, Y1, Y10
-	VUNPCKLPS   Y4, Y3, Y11
-	VUNPCKHPS   Y4, Y3, Y12
-	VSHUFPS     $0x44, Y11, Y9, Y13
-	VSHUFPS     $0xee, Y11, Y9, Y9
-	VMASKMOVPS  Y13, Y0, (SI)
-	VMASKMOVPS  Y9, Y0, (SI)(DI*1)
-	VSHUFPS     $0x44, Y12, Y10, Y9
-	VSHUFPS     $0xee, Y12, Y10, Y10
-	VMASKMOVPS  Y9, Y0, (SI)(DI*2)
-	VMASKMOVPS  Y10, Y0, (SI)(R8*1)
-	VUNPCKLPS   Y6, Y5, Y9
-	VUNPCKHPS   Y6, Y5, Y10
-	VUNPCKLPS   Y8, Y7, Y11
-	VUNPCKHPS   Y8, Y7, Y12
-	VSHUFPS     $0x44, Y11, Y9, Y13
-	VSHUFPS     $0xee, Y11, Y9, Y9
-	VMASKMOVPS  Y13, Y0, (SI)(DI*4)
-	VMASKMOVPS  Y9, Y0, (SI)(R9*1)
-	VSHUFPS     $0x44, Y12, Y10, Y9
-	VSHUFPS     $0xee, Y12, Y10, Y10
-	VMASKMOVPS  Y9, Y0, (SI)(R8*2)
-	VMASKMOVPS  Y10, Y0, (SI)(R10*1)
-	ADDQ        $0x20, CX
-	ADDQ        R11, SI
-	DECQ        AX
-	JNZ         loop
+	VMOVUPS      (CX), X0
+	VINSERTF128  $0x01, (CX)(DX*4), Y0, Y0
+	VMOVUPS      (CX)(DX*1), X1
+	VMOVUPS      (CX)(DX*2), X2
+	VMOVUPS      (CX)(BX*1), X3
+	VMOVUPS      16(CX), X4
+	VINSERTF128  $0x01, 16(CX)(DX*4), Y4, Y4
+	VMOVUPS      16(CX)(DX*1), X5
+	VMOVUPS      16(CX)(DX*2), X6
+	VMOVUPS      16(CX)(BX*1), X7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y9
+	VUNPCKLPS    Y3, Y2, Y10
+	VUNPCKHPS    Y3, Y2, Y11
+	VSHUFPS      $0x44, Y10, Y8, Y12
+	VSHUFPS      $0xee, Y10, Y8, Y8
+	VMOVUPS      X12, (SI)
+	VEXTRACTF128 $0x01, Y12, X0
+	VMOVSS       X0, 16(SI)
+	VMOVUPS      X8, (SI)(DI*1)
+	VEXTRACTF128 $0x01, Y8, X0
+	VMOVSS       X0, 16(SI)(DI*1)
+	VSHUFPS      $0x44, Y11, Y9, Y8
+	VSHUFPS      $0xee, Y11, Y9, Y9
+	VMOVUPS      X8, (SI)(DI*2)
+	VEXTRACTF128 $0x01, Y8, X0
+	VMOVSS       X0, 16(SI)(DI*2)
+	VMOVUPS      X9, (SI)(R8*1)
+	VEXTRACTF128 $0x01, Y9, X0
+	VMOVSS       X0, 16(SI)(R8*1)
+	VUNPCKLPS    Y5, Y4, Y8
+	VUNPCKHPS    Y5, Y4, Y9
+	VUNPCKLPS    Y7, Y6, Y10
+	VUNPCKHPS    Y7, Y6, Y11
+	VSHUFPS      $0x44, Y10, Y8, Y12
+	VSHUFPS      $0xee, Y10, Y8, Y8
+	VMOVUPS      X12, (SI)(DI*4)
+	VEXTRACTF128 $0x01, Y12, X0
+	VMOVSS       X0, 16(SI)(DI*4)
+	VMOVUPS      X8, (SI)(R9*1)
+	VEXTRACTF128 $0x01, Y8, X0
+	VMOVSS       X0, 16(SI)(R9*1)
+	VSHUFPS      $0x44, Y11, Y9, Y8
+	VSHUFPS      $0xee, Y11, Y9, Y9
+	VMOVUPS      X8, (SI)(R8*2)
+	VEXTRACTF128 $0x01, Y8, X0
+	VMOVSS       X0, 16(SI)(R8*2)
+	VMOVUPS      X9, (SI)(R10*1)
+	VEXTRACTF128 $0x01, Y9, X0
+	VMOVSS       X0, 16(SI)(R10*1)
+	ADDQ         $0x20, CX
+	ADDQ         R11, SI
+	DECQ         AX
+	JNZ          loop
 	VZEROUPPER
 	RET
 
 // func whole5_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX
 TEXT ·whole5_f32_avx2(SB), NOSPLIT, $0-72
-	MOVQ blocks+0(FP), AX
-	MOVQ src_base+8(FP), CX
-	MOVQ srcRow+32(FP), DX
-	SHLQ $0x02, DX
-	LEAQ (DX)(DX*2), BX
-	MOVQ dst_base+40(FP), SI
-	MOVQ dstRow+64(FP), DI
-	SHLQ $0x02, DI
-	LEAQ (DI)(DI*2), R8
-	LEAQ (R8)(DI*2), R9
-	LEAQ (R9)(DI*2), R10
-	MOVQ DI, R11
-	SHLQ $0x03, R11
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	MOVQ    dst_base+40(FP), SI
+	MOVQ    dstRow+64(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	LEAQ    (R8)(DI*2), R9
+	LEAQ    (R9)(DI*2), R10
+	MOVQ    DI, R11
+	SHLQ    $0x03, R11
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (CX), X0
@@ -9431,22 +9479,23 @@ loop:
 // func transpose6_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX, AVX512F, AVX512VL
 TEXT ·transpose6_f32_avx512(SB), NOSPLIT, $0-72
-	MOVQ  blocks+0(FP), AX
-	MOVQ  src_base+8(FP), CX
-	MOVQ  srcRow+32(FP), DX
-	SHLQ  $0x02, DX
-	LEAQ  (DX)(DX*2), BX
-	LEAQ  (BX)(DX*2), SI
-	MOVQ  dst_base+40(FP), DI
-	MOVQ  dstRow+64(FP), R8
-	SHLQ  $0x02, R8
-	LEAQ  (R8)(R8*2), R9
-	LEAQ  (R9)(R8*2), R10
-	LEAQ  (R10)(R8*2), R11
-	MOVQ  R8, R12
-	SHLQ  $0x03, R12
-	MOVL  $0x0000003f, R13
-	KMOVW R13, K1
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (BX)(DX*2), SI
+	MOVQ    dst_base+40(FP), DI
+	MOVQ    dstRow+64(FP), R8
+	SHLQ    $0x02, R8
+	LEAQ    (R8)(R8*2), R9
+	LEAQ    (R9)(R8*2), R10
+	LEAQ    (R10)(R8*2), R11
+	MOVQ    R8, R12
+	SHLQ    $0x03, R12
+	MOVL    $0x0000003f, R13
+	KMOVW   R13, K1
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (CX), X0
@@ -9509,69 +9558,86 @@ TEXT ·transpose6_f32_avx2(SB), NOSPLIT, $0-72
 	LEAQ    (R10)(R8*2), R11
 	MOVQ    R8, R12
 	SHLQ    $0x03, R12
-	VMOVDQU lane_masks<>+8(SB), Y0
+	PCALIGN $0x40
 
 loop:
-	VMOVUPS     (CX), X1
-	VINSERTF128 $0x01, (CX)(DX*4), Y1, Y1
-	VMOVUPS     (CX)(DX*1), X2
-	VINSERTF128 $0x01, (CX)(SI*1), Y2, Y2
-	VMOVUPS     (CX)(DX*2), X3
-	VMOVUPS     (CX)(BX*1), X4
-	VMOVUPS     16(CX), X5
-	VINSERTF128 $0x01, 16(CX)(DX*4), Y5, Y5
-	VMOVUPS     16(CX)(DX*1), X6
-	VINSERTF128 $0x01, 16(CX)(SI*1), Y6, Y6
-	VMOVUPS     16(CX)(DX*2), X7
-	VMOVUPS     16(CX)(BX*1), X8
-	VUNPCKLPS   Y2, Y1, Y9
-	VUNPCKHPS   Y2, Y1, Y10
-	VUNPCKLPS   Y4, Y3, Y11
-	VUNPCKHPS   Y4, Y3, Y12
-	VSHUFPS     $0x44, Y11, Y9, Y13
-	VSHUFPS     $0xee, Y11, Y9, Y9
-	VMASKMOVPS  Y13, Y0, (DI)
-	VMASKMOVPS  Y9, Y0, (DI)(R8*1)
-	VSHUFPS     $0x44, Y12, Y10, Y9
-	VSHUFPS     $0xee, Y12, Y10, Y10
-	VMASKMOVPS  Y9, Y0, (DI)(R8*2)
-	VMASKMOVPS  Y10, Y0, (DI)(R9*1)
-	VUNPCKLPS   Y6, Y5, Y9
-	VUNPCKHPS   Y6, Y5, Y10
-	VUNPCKLPS   Y8, Y7, Y11
-	VUNPCKHPS   Y8, Y7, Y12
-	VSHUFPS     $0x44, Y11, Y9, Y13
-	VSHUFPS     $0xee, Y11, Y9, Y9
-	VMASKMOVPS  Y13, Y0, (DI)(R8*4)
-	VMASKMOVPS  Y9, Y0, (DI)(R10*1)
-	VSHUFPS     $0x44, Y12, Y10, Y9
-	VSHUFPS     $0xee, Y12, Y10, Y10
-	VMASKMOVPS  Y9, Y0, (DI)(R9*2)
-	VMASKMOVPS  Y10, Y0, (DI)(R11*1)
-	ADDQ        $0x20, CX
-	ADDQ        R12, DI
-	DECQ        AX
-	JNZ         loop
+	VMOVUPS      (CX), X0
+	VINSERTF128  $0x01, (CX)(DX*4), Y0, Y0
+	VMOVUPS      (CX)(DX*1), X1
+	VINSERTF128  $0x01, (CX)(SI*1), Y1, Y1
+	VMOVUPS      (CX)(DX*2), X2
+	VMOVUPS      (CX)(BX*1), X3
+	VMOVUPS      16(CX), X4
+	VINSERTF128  $0x01, 16(CX)(DX*4), Y4, Y4
+	VMOVUPS      16(CX)(DX*1), X5
+	VINSERTF128  $0x01, 16(CX)(SI*1), Y5, Y5
+	VMOVUPS      16(CX)(DX*2), X6
+	VMOVUPS      16(CX)(BX*1), X7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y9
+	VUNPCKLPS    Y3, Y2, Y10
+	VUNPCKHPS    Y3, Y2, Y11
+	VSHUFPS      $0x44, Y10, Y8, Y12
+	VSHUFPS      $0xee, Y10, Y8, Y8
+	VMOVUPS      X12, (DI)
+	VEXTRACTF128 $0x01, Y12, X0
+	VMOVLPS      X0, 16(DI)
+	VMOVUPS      X8, (DI)(R8*1)
+	VEXTRACTF128 $0x01, Y8, X0
+	VMOVLPS      X0, 16(DI)(R8*1)
+	VSHUFPS      $0x44, Y11, Y9, Y8
+	VSHUFPS      $0xee, Y11, Y9, Y9
+	VMOVUPS      X8, (DI)(R8*2)
+	VEXTRACTF128 $0x01, Y8, X0
+	VMOVLPS      X0, 16(DI)(R8*2)
+	VMOVUPS      X9, (DI)(R9*1)
+	VEXTRACTF128 $0x01, Y9, X0
+	VMOVLPS      X0, 16(DI)(R9*1)
+	VUNPCKLPS    Y5, Y4, Y8
+	VUNPCKHPS    Y5, Y4, Y9
+	VUNPCKLPS    Y7, Y6, Y10
+	VUNPCKHPS    Y7, Y6, Y11
+	VSHUFPS      $0x44, Y10, Y8, Y12
+	VSHUFPS      $0xee, Y10, Y8, Y8
+	VMOVUPS      X12, (DI)(R8*4)
+	VEXTRACTF128 $0x01, Y12, X0
+	VMOVLPS      X0, 16(DI)(R8*4)
+	VMOVUPS      X8, (DI)(R10*1)
+	VEXTRACTF128 $0x01, Y8, X0
+	VMOVLPS      X0, 16(DI)(R10*1)
+	VSHUFPS      $0x44, Y11, Y9, Y8
+	VSHUFPS      $0xee, Y11, Y9, Y9
+	VMOVUPS      X8, (DI)(R9*2)
+	VEXTRACTF128 $0x01, Y8, X0
+	VMOVLPS      X0, 16(DI)(R9*2)
+	VMOVUPS      X9, (DI)(R11*1)
+	VEXTRACTF128 $0x01, Y9, X0
+	VMOVLPS      X0, 16(DI)(R11*1)
+	ADDQ         $0x20, CX
+	ADDQ         R12, DI
+	DECQ         AX
+	JNZ          loop
 	VZEROUPPER
 	RET
 
 // func whole6_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX
 TEXT ·whole6_f32_avx2(SB), NOSPLIT, $0-72
-	MOVQ blocks+0(FP), AX
-	MOVQ src_base+8(FP), CX
-	MOVQ srcRow+32(FP), DX
-	SHLQ $0x02, DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (BX)(DX*2), SI
-	MOVQ dst_base+40(FP), DI
-	MOVQ dstRow+64(FP), R8
-	SHLQ $0x02, R8
-	LEAQ (R8)(R8*2), R9
-	LEAQ (R9)(R8*2), R10
-	LEAQ (R10)(R8*2), R11
-	MOVQ R8, R12
-	SHLQ $0x03, R12
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (BX)(DX*2), SI
+	MOVQ    dst_base+40(FP), DI
+	MOVQ    dstRow+64(FP), R8
+	SHLQ    $0x02, R8
+	LEAQ    (R8)(R8*2), R9
+	LEAQ    (R9)(R8*2), R10
+	LEAQ    (R10)(R8*2), R11
+	MOVQ    R8, R12
+	SHLQ    $0x03, R12
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (CX), X0
@@ -9620,22 +9686,23 @@ loop:
 // func transpose7_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX, AVX512F, AVX512VL
 TEXT ·transpose7_f32_avx512(SB), NOSPLIT, $0-72
-	MOVQ  blocks+0(FP), AX
-	MOVQ  src_base+8(FP), CX
-	MOVQ  srcRow+32(FP), DX
-	SHLQ  $0x02, DX
-	LEAQ  (DX)(DX*2), BX
-	LEAQ  (BX)(DX*2), SI
-	MOVQ  dst_base+40(FP), DI
-	MOVQ  dstRow+64(FP), R8
-	SHLQ  $0x02, R8
-	LEAQ  (R8)(R8*2), R9
-	LEAQ  (R9)(R8*2), R10
-	LEAQ  (R10)(R8*2), R11
-	MOVQ  R8, R12
-	SHLQ  $0x03, R12
-	MOVL  $0x0000007f, R13
-	KMOVW R13, K1
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (BX)(DX*2), SI
+	MOVQ    dst_base+40(FP), DI
+	MOVQ    dstRow+64(FP), R8
+	SHLQ    $0x02, R8
+	LEAQ    (R8)(R8*2), R9
+	LEAQ    (R9)(R8*2), R10
+	LEAQ    (R10)(R8*2), R11
+	MOVQ    R8, R12
+	SHLQ    $0x03, R12
+	MOVL    $0x0000007f, R13
+	KMOVW   R13, K1
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (CX), X0
@@ -9700,71 +9767,96 @@ TEXT ·transpose7_f32_avx2(SB), NOSPLIT, $0-72
 	LEAQ    (R10)(R8*2), R11
 	MOVQ    R8, R12
 	SHLQ    $0x03, R12
-	VMOVDQU lane_masks<>+4(SB), Y0
+	PCALIGN $0x40
 
 loop:
-	VMOVUPS     (CX), X1
-	VINSERTF128 $0x01, (CX)(DX*4), Y1, Y1
-	VMOVUPS     (CX)(DX*1), X2
-	VINSERTF128 $0x01, (CX)(SI*1), Y2, Y2
-	VMOVUPS     (CX)(DX*2), X3
-	VINSERTF128 $0x01, (CX)(BX*2), Y3, Y3
-	VMOVUPS     (CX)(BX*1), X4
-	VMOVUPS     16(CX), X5
-	VINSERTF128 $0x01, 16(CX)(DX*4), Y5, Y5
-	VMOVUPS     16(CX)(DX*1), X6
-	VINSERTF128 $0x01, 16(CX)(SI*1), Y6, Y6
-	VMOVUPS     16(CX)(DX*2), X7
-	VINSERTF128 $0x01, 16(CX)(BX*2), Y7, Y7
-	VMOVUPS     16(CX)(BX*1), X8
-	VUNPCKLPS   Y2, Y1, Y9
-	VUNPCKHPS   Y2, Y1, Y10
-	VUNPCKLPS   Y4, Y3, Y11
-	VUNPCKHPS   Y4, Y3, Y12
-	VSHUFPS     $0x44, Y11, Y9, Y13
-	VSHUFPS     $0xee, Y11, Y9, Y9
-	VMASKMOVPS  Y13, Y0, (DI)
-	VMASKMOVPS  Y9, Y0, (DI)(R8*1)
-	VSHUFPS     $0x44, Y12, Y10, Y9
-	VSHUFPS     $0xee, Y12, Y10, Y10
-	VMASKMOVPS  Y9, Y0, (DI)(R8*2)
-	VMASKMOVPS  Y10, Y0, (DI)(R9*1)
-	VUNPCKLPS   Y6, Y5, Y9
-	VUNPCKHPS   Y6, Y5, Y10
-	VUNPCKLPS   Y8, Y7, Y11
-	VUNPCKHPS   Y8, Y7, Y12
-	VSHUFPS     $0x44, Y11, Y9, Y13
-	VSHUFPS     $0xee, Y11, Y9, Y9
-	VMASKMOVPS  Y13, Y0, (DI)(R8*4)
-	VMASKMOVPS  Y9, Y0, (DI)(R10*1)
-	VSHUFPS     $0x44, Y12, Y10, Y9
-	VSHUFPS     $0xee, Y12, Y10, Y10
-	VMASKMOVPS  Y9, Y0, (DI)(R9*2)
-	VMASKMOVPS  Y10, Y0, (DI)(R11*1)
-	ADDQ        $0x20, CX
-	ADDQ        R12, DI
-	DECQ        AX
-	JNZ         loop
+	VMOVUPS      (CX), X0
+	VINSERTF128  $0x01, (CX)(DX*4), Y0, Y0
+	VMOVUPS      (CX)(DX*1), X1
+	VINSERTF128  $0x01, (CX)(SI*1), Y1, Y1
+	VMOVUPS      (CX)(DX*2), X2
+	VINSERTF128  $0x01, (CX)(BX*2), Y2, Y2
+	VMOVUPS      (CX)(BX*1), X3
+	VMOVUPS      16(CX), X4
+	VINSERTF128  $0x01, 16(CX)(DX*4), Y4, Y4
+	VMOVUPS      16(CX)(DX*1), X5
+	VINSERTF128  $0x01, 16(CX)(SI*1), Y5, Y5
+	VMOVUPS      16(CX)(DX*2), X6
+	VINSERTF128  $0x01, 16(CX)(BX*2), Y6, Y6
+	VMOVUPS      16(CX)(BX*1), X7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y9
+	VUNPCKLPS    Y3, Y2, Y10
+	VUNPCKHPS    Y3, Y2, Y11
+	VSHUFPS      $0x44, Y10, Y8, Y12
+	VSHUFPS      $0xee, Y10, Y8, Y8
+	VMOVUPS      X12, (DI)
+	VEXTRACTF128 $0x01, Y12, X0
+	VMOVLPS      X0, 16(DI)
+	VEXTRACTPS   $0x02, X0, 24(DI)
+	VMOVUPS      X8, (DI)(R8*1)
+	VEXTRACTF128 $0x01, Y8, X0
+	VMOVLPS      X0, 16(DI)(R8*1)
+	VEXTRACTPS   $0x02, X0, 24(DI)(R8*1)
+	VSHUFPS      $0x44, Y11, Y9, Y8
+	VSHUFPS      $0xee, Y11, Y9, Y9
+	VMOVUPS      X8, (DI)(R8*2)
+	VEXTRACTF128 $0x01, Y8, X0
+	VMOVLPS      X0, 16(DI)(R8*2)
+	VEXTRACTPS   $0x02, X0, 24(DI)(R8*2)
+	VMOVUPS      X9, (DI)(R9*1)
+	VEXTRACTF128 $0x01, Y9, X0
+	VMOVLPS      X0, 16(DI)(R9*1)
+	VEXTRACTPS   $0x02, X0, 24(DI)(R9*1)
+	VUNPCKLPS    Y5, Y4, Y8
+	VUNPCKHPS    Y5, Y4, Y9
+	VUNPCKLPS    Y7, Y6, Y10
+	VUNPCKHPS    Y7, Y6, Y11
+	VSHUFPS      $0x44, Y10, Y8, Y12
+	VSHUFPS      $0xee, Y10, Y8, Y8
+	VMOVUPS      X12, (DI)(R8*4)
+	VEXTRACTF128 $0x01, Y12, X0
+	VMOVLPS      X0, 16(DI)(R8*4)
+	VEXTRACTPS   $0x02, X0, 24(DI)(R8*4)
+	VMOVUPS      X8, (DI)(R10*1)
+	VEXTRACTF128 $0x01, Y8, X0
+	VMOVLPS      X0, 16(DI)(R10*1)
+	VEXTRACTPS   $0x02, X0, 24(DI)(R10*1)
+	VSHUFPS      $0x44, Y11, Y9, Y8
+	VSHUFPS      $0xee, Y11, Y9, Y9
+	VMOVUPS      X8, (DI)(R9*2)
+	VEXTRACTF128 $0x01, Y8, X0
+	VMOVLPS      X0, 16(DI)(R9*2)
+	VEXTRACTPS   $0x02, X0, 24(DI)(R9*2)
+	VMOVUPS      X9, (DI)(R11*1)
+	VEXTRACTF128 $0x01, Y9, X0
+	VMOVLPS      X0, 16(DI)(R11*1)
+	VEXTRACTPS   $0x02, X0, 24(DI)(R11*1)
+	ADDQ         $0x20, CX
+	ADDQ         R12, DI
+	DECQ         AX
+	JNZ          loop
 	VZEROUPPER
 	RET
 
 // func whole7_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX
 TEXT ·whole7_f32_avx2(SB), NOSPLIT, $0-72
-	MOVQ blocks+0(FP), AX
-	MOVQ src_base+8(FP), CX
-	MOVQ srcRow+32(FP), DX
-	SHLQ $0x02, DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (BX)(DX*2), SI
-	MOVQ dst_base+40(FP), DI
-	MOVQ dstRow+64(FP), R8
-	SHLQ $0x02, R8
-	LEAQ (R8)(R8*2), R9
-	LEAQ (R9)(R8*2), R10
-	LEAQ (R10)(R8*2), R11
-	MOVQ R8, R12
-	SHLQ $0x03, R12
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (BX)(DX*2), SI
+	MOVQ    dst_base+40(FP), DI
+	MOVQ    dstRow+64(FP), R8
+	SHLQ    $0x02, R8
+	LEAQ    (R8)(R8*2), R9
+	LEAQ    (R9)(R8*2), R10
+	LEAQ    (R10)(R8*2), R11
+	MOVQ    R8, R12
+	SHLQ    $0x03, R12
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (CX), X0
@@ -9815,21 +9907,22 @@ loop:
 // func transpose8_f32_avx512(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX
 TEXT ·transpose8_f32_avx512(SB), NOSPLIT, $0-72
-	MOVQ blocks+0(FP), AX
-	MOVQ src_base+8(FP), CX
-	MOVQ srcRow+32(FP), DX
-	SHLQ $0x02, DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (BX)(DX*2), SI
-	LEAQ (SI)(DX*2), DI
-	MOVQ dst_base+40(FP), R8
-	MOVQ dstRow+64(FP), R9
-	SHLQ $0x02, R9
-	LEAQ (R9)(R9*2), R10
-	LEAQ (R10)(R9*2), R11
-	LEAQ (R11)(R9*2), R12
-	MOVQ R9, R13
-	SHLQ $0x03, R13
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (BX)(DX*2), SI
+	LEAQ    (SI)(DX*2), DI
+	MOVQ    dst_base+40(FP), R8
+	MOVQ    dstRow+64(FP), R9
+	SHLQ    $0x02, R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R10)(R9*2), R11
+	LEAQ    (R11)(R9*2), R12
+	MOVQ    R9, R13
+	SHLQ    $0x03, R13
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (CX), X0
@@ -9882,21 +9975,22 @@ loop:
 // func transpose8_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 // Requires: AVX
 TEXT ·transpose8_f32_avx2(SB), NOSPLIT, $0-72
-	MOVQ blocks+0(FP), AX
-	MOVQ src_base+8(FP), CX
-	MOVQ srcRow+32(FP), DX
-	SHLQ $0x02, DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (BX)(DX*2), SI
-	LEAQ (SI)(DX*2), DI
-	MOVQ dst_base+40(FP), R8
-	MOVQ dstRow+64(FP), R9
-	SHLQ $0x02, R9
-	LEAQ (R9)(R9*2), R10
-	LEAQ (R10)(R9*2), R11
-	LEAQ (R11)(R9*2), R12
-	MOVQ R9, R13
-	SHLQ $0x03, R13
+	MOVQ    blocks+0(FP), AX
+	MOVQ    src_base+8(FP), CX
+	MOVQ    srcRow+32(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (BX)(DX*2), SI
+	LEAQ    (SI)(DX*2), DI
+	MOVQ    dst_base+40(FP), R8
+	MOVQ    dstRow+64(FP), R9
+	SHLQ    $0x02, R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R10)(R9*2), R11
+	LEAQ    (R11)(R9*2), R12
+	MOVQ    R9, R13
+	SHLQ    $0x03, R13
+	PCALIGN $0x40
 
 loop:
 	VMOVUPS     (CX), X0
@@ -14324,10 +14418,11 @@ TEXT ·direct_f32_1_avx512(SB), NOSPLIT, $0-152
 	MOVQ c_base+88(FP), DI
 
 place:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	MOVQ   CX, R8
-	MOVQ   BX, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    CX, R8
+	MOVQ    BX, R9
+	PCALIGN $0x40
 
 term:
 	MOVLQSX      (R8), R10
@@ -14382,12 +14477,13 @@ TEXT ·direct_f32_2_avx512(SB), NOSPLIT, $0-152
 	MOVQ c_base+88(FP), DI
 
 place:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	MOVQ   CX, R8
-	MOVQ   BX, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    CX, R8
+	MOVQ    BX, R9
+	PCALIGN $0x40
 
 term:
 	MOVLQSX      (R8), R10
@@ -14453,14 +14549,15 @@ TEXT ·direct_f32_3_avx512(SB), NOSPLIT, $0-152
 	MOVQ c_base+88(FP), DI
 
 place:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	MOVQ   CX, R8
-	MOVQ   BX, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	MOVQ    CX, R8
+	MOVQ    BX, R9
+	PCALIGN $0x40
 
 term:
 	MOVLQSX      (R8), R10
@@ -14537,16 +14634,17 @@ TEXT ·direct_f32_4_avx512(SB), NOSPLIT, $0-152
 	MOVQ c_base+88(FP), DI
 
 place:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	MOVQ   CX, R8
-	MOVQ   BX, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	MOVQ    CX, R8
+	MOVQ    BX, R9
+	PCALIGN $0x40
 
 term:
 	MOVLQSX      (R8), R10
@@ -14634,18 +14732,19 @@ TEXT ·direct_f32_5_avx512(SB), NOSPLIT, $0-152
 	MOVQ c_base+88(FP), DI
 
 place:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	MOVQ   CX, R8
-	MOVQ   BX, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	MOVQ    CX, R8
+	MOVQ    BX, R9
+	PCALIGN $0x40
 
 term:
 	MOVLQSX      (R8), R10
@@ -14744,20 +14843,21 @@ TEXT ·direct_f32_6_avx512(SB), NOSPLIT, $0-152
 	MOVQ c_base+88(FP), DI
 
 place:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	MOVQ   CX, R8
-	MOVQ   BX, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	MOVQ    CX, R8
+	MOVQ    BX, R9
+	PCALIGN $0x40
 
 term:
 	MOVLQSX      (R8), R10
@@ -14867,22 +14967,23 @@ TEXT ·direct_f32_7_avx512(SB), NOSPLIT, $0-152
 	MOVQ c_base+88(FP), DI
 
 place:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	MOVQ   CX, R8
-	MOVQ   BX, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	MOVQ    CX, R8
+	MOVQ    BX, R9
+	PCALIGN $0x40
 
 term:
 	MOVLQSX      (R8), R10
@@ -15003,24 +15104,25 @@ TEXT ·direct_f32_8_avx512(SB), NOSPLIT, $0-152
 	MOVQ c_base+88(FP), DI
 
 place:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	MOVQ   CX, R8
-	MOVQ   BX, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	MOVQ    CX, R8
+	MOVQ    BX, R9
+	PCALIGN $0x40
 
 term:
 	MOVLQSX      (R8), R10
@@ -17348,10 +17450,11 @@ TEXT ·direct_f32_1_avx2(SB), NOSPLIT, $0-152
 	MOVQ c_base+88(FP), DI
 
 place:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	MOVQ   CX, R8
-	MOVQ   BX, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    CX, R8
+	MOVQ    BX, R9
+	PCALIGN $0x40
 
 term:
 	MOVLQSX      (R8), R10
@@ -17406,12 +17509,13 @@ TEXT ·direct_f32_2_avx2(SB), NOSPLIT, $0-152
 	MOVQ c_base+88(FP), DI
 
 place:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   CX, R8
-	MOVQ   BX, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    CX, R8
+	MOVQ    BX, R9
+	PCALIGN $0x40
 
 term:
 	MOVLQSX      (R8), R10
@@ -17477,14 +17581,15 @@ TEXT ·direct_f32_3_avx2(SB), NOSPLIT, $0-152
 	MOVQ c_base+88(FP), DI
 
 place:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   CX, R8
-	MOVQ   BX, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    CX, R8
+	MOVQ    BX, R9
+	PCALIGN $0x40
 
 term:
 	MOVLQSX      (R8), R10
@@ -17561,16 +17666,17 @@ TEXT ·direct_f32_4_avx2(SB), NOSPLIT, $0-152
 	MOVQ c_base+88(FP), DI
 
 place:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   CX, R8
-	MOVQ   BX, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    CX, R8
+	MOVQ    BX, R9
+	PCALIGN $0x40
 
 term:
 	MOVLQSX      (R8), R10
@@ -17658,18 +17764,19 @@ TEXT ·direct_f32_5_avx2(SB), NOSPLIT, $0-152
 	MOVQ c_base+88(FP), DI
 
 place:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	MOVQ   CX, R8
-	MOVQ   BX, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	MOVQ    CX, R8
+	MOVQ    BX, R9
+	PCALIGN $0x40
 
 term:
 	MOVLQSX      (R8), R10
@@ -17768,20 +17875,21 @@ TEXT ·direct_f32_6_avx2(SB), NOSPLIT, $0-152
 	MOVQ c_base+88(FP), DI
 
 place:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   CX, R8
-	MOVQ   BX, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    CX, R8
+	MOVQ    BX, R9
+	PCALIGN $0x40
 
 term:
 	MOVLQSX      (R8), R10

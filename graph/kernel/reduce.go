@@ -56,7 +56,10 @@ func walk(dims []walkDim, i int) int {
 		return i * dims[0].stride
 	}
 	at := 0
-	for _, d := range dims {
+	for n, d := range dims {
+		if n == len(dims)-1 {
+			return at + i*d.stride
+		}
 		at += i % d.size * d.stride
 		i /= d.size
 	}

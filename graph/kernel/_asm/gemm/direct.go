@@ -55,6 +55,7 @@ func directTile(set vectorSet, rows int) {
 	at, weight := GP64(), GP64()
 	MOVQ(offsets, at)
 	MOVQ(a, weight)
+	align()
 	Label("term")
 	offset := GP64()
 	MOVLQSX(Mem{Base: at}, offset)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
@@ -161,6 +162,7 @@ const termsPerRound = 4
 func rounds(k Register, name suffix, term func()) {
 	SUBQ(Imm(termsPerRound), k)
 	JL(LabelRef(name.of("few")))
+	align()
 	Label(name.of("round"))
 	for range termsPerRound {
 		term()
@@ -320,6 +322,7 @@ func strips(set vectorSet, rows, vectors int) {
 	DECQ(k)
 	JNZ(LabelRef("line"))
 	Load(Param("k"), k)
+	align()
 	Label("loop")
 	for j := range bv {
 		set.load(Mem{Base: b, Disp: j * lanes * 4}, bv[j], false)
@@ -350,6 +353,12 @@ func linesPerStrip(n Register) Register {
 	perStrip := GP64()
 	MOVQ(lines, perStrip)
 	return perStrip
+}
+
+// align makes the code that follows begin at a line of the cache, so that the
+// speed of a loop does not depend on what is linked before it.
+func align() {
+	Instruction(&ir.Instruction{Opcode: "PCALIGN", Operands: []Op{Imm(64)}})
 }
 
 // bytes loads a parameter that counts elements and turns it into bytes.

@@ -28,11 +28,15 @@ func transpose(set vectorSet, rows int, whole bool) {
 	step := GP64()
 	MOVQ(dstRow.one, step)
 	SHLQ(Imm(3), step)
-	masked := rows < 8 && !whole
-	if masked {
-		set.maskFirst(rows)
+	store := func(v VecVirtual, m Mem) { set.store(v, m, false) }
+	if masks, ok := set.(avx512); rows < 8 && !whole && ok {
+		masks.maskFirst(rows)
+		store = func(v VecVirtual, m Mem) { set.store(v, m, true) }
+	} else if rows < 8 && !whole {
+		store = func(v VecVirtual, m Mem) { storeFirst(rows, v, m) }
 	}
 
+	align()
 	Label("loop")
 	// After Intel's optimization manual: pairs of rows are loaded so that
 	// half of the crossing between 128-bit lanes happens in the loads.
@@ -67,8 +71,8 @@ func transpose(set vectorSet, rows int, whole bool) {
 			even, odd := YMM(), YMM()
 			VSHUFPS(Imm(0x44), t[i+2], t[i], even)
 			VSHUFPS(Imm(0xee), t[i+2], t[i], odd)
-			set.store(even, dstRow.at(dst, 4*half+2*i), masked)
-			set.store(odd, dstRow.at(dst, 4*half+2*i+1), masked)
+			store(even, dstRow.at(dst, 4*half+2*i))
+			store(odd, dstRow.at(dst, 4*half+2*i+1))
 		}
 	}
 	ADDQ(Imm(32), src)
@@ -77,6 +81,30 @@ func transpose(set vectorSet, rows int, whole bool) {
 	JNZ(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
+}
+
+// storeFirst stores the first count lanes of a vector of 8, in pieces.
+func storeFirst(count int, v VecVirtual, m Mem) {
+	x := v.AsX()
+	if count >= 4 {
+		VMOVUPS(x, m)
+		m = m.Offset(16)
+		if count -= 4; count > 0 {
+			upper := XMM()
+			VEXTRACTF128(Imm(1), v, upper)
+			x = upper
+		}
+	}
+	if count >= 2 {
+		VMOVLPS(x, m)
+		m = m.Offset(8)
+	}
+	switch count {
+	case 1:
+		VMOVSS(x, m)
+	case 3:
+		VEXTRACTPS(Imm(2), x, m)
+	}
 }
 
 // pickTaps is how many rows a pick can have, as in package kernel.

@@ -20,8 +20,6 @@ type vectorSet interface {
 	mask(parameter string, before int)
 	// masksCost tells whether masked loads and stores are slower than plain ones.
 	masksCost() bool
-	// maskFirst prepares the mask of the first count lanes.
-	maskFirst(count int)
 	load(m Mem, v VecVirtual, masked bool)
 	store(v VecVirtual, m Mem, masked bool)
 	// multiplyAdd adds (scalar at a) * b[j] to each acc[j].
@@ -63,6 +61,7 @@ func (avx512) mask(parameter string, before int) {
 	KMOVW(bits.As32(), K1)
 }
 
+// maskFirst prepares the mask of the first count lanes.
 func (avx512) maskFirst(count int) {
 	bits := GP32()
 	MOVL(U32(1<<count-1), bits)
@@ -125,11 +124,6 @@ func (s *avx2) mask(parameter string, before int) {
 	SUBQ(count, from)
 	s.last = YMM()
 	VMOVDQU(Mem{Base: from}, s.last)
-}
-
-func (s *avx2) maskFirst(count int) {
-	s.last = YMM()
-	VMOVDQU(s.masks.Offset(4*(8-count)), s.last)
 }
 
 func (s *avx2) load(m Mem, v VecVirtual, masked bool) {
