@@ -12,6 +12,9 @@ type Softmax[T Float] struct {
 	forward, backward  func(*Worker, int)
 }
 
+// rowCost is what a row costs beside its elements, in elements.
+const rowCost = 500
+
 // softmaxPart is how many positions of the inner axis one unit has.
 const softmaxPart = 256
 
@@ -55,7 +58,7 @@ func (s *Softmax[T]) units() int {
 	return s.outer * ceilDiv(s.inner, softmaxPart)
 }
 
-func (s *Softmax[T]) rowsPerUnit() int { return max(1, unitSize/s.axis) }
+func (s *Softmax[T]) rowsPerUnit() int { return max(1, unitSize/(s.axis+rowCost)) }
 
 // rows is the range of elements of a unit whose rows are contiguous.
 func (s *Softmax[T]) rows(unit int) (lo, hi int) {
