@@ -19056,9 +19056,10 @@ images:
 	MOVQ   height+8(FP), R9
 
 line_one:
-	MOVQ width+16(FP), R10
-	SUBQ $0x04, R10
-	JL   few_one
+	MOVQ    width+16(FP), R10
+	SUBQ    $0x04, R10
+	JL      few_one
+	PCALIGN $0x40
 
 round_one:
 	VMOVUPS          (SI), Z8
@@ -19125,9 +19126,10 @@ epilogue_one:
 	MOVQ height+8(FP), R9
 
 line_two:
-	MOVQ width+16(FP), R10
-	SUBQ $0x04, R10
-	JL   few_two
+	MOVQ    width+16(FP), R10
+	SUBQ    $0x04, R10
+	JL      few_two
+	PCALIGN $0x40
 
 round_two:
 	VMOVUPS          (SI), Z8
@@ -19289,9 +19291,10 @@ images:
 	MOVQ   height+8(FP), R9
 
 line_one:
-	MOVQ width+16(FP), R10
-	SUBQ $0x04, R10
-	JL   few_one
+	MOVQ    width+16(FP), R10
+	SUBQ    $0x04, R10
+	JL      few_one
+	PCALIGN $0x40
 
 round_one:
 	VMOVUPS      (SI), Z16
@@ -19403,9 +19406,10 @@ epilogue_one:
 	MOVQ height+8(FP), R9
 
 line_two:
-	MOVQ width+16(FP), R10
-	SUBQ $0x04, R10
-	JL   few_two
+	MOVQ    width+16(FP), R10
+	SUBQ    $0x04, R10
+	JL      few_two
+	PCALIGN $0x40
 
 round_two:
 	VMOVUPS      (SI), Z16
@@ -19660,9 +19664,10 @@ images:
 	MOVQ   height+8(FP), R9
 
 line_one:
-	MOVQ width+16(FP), R10
-	SUBQ $0x04, R10
-	JL   few_one
+	MOVQ    width+16(FP), R10
+	SUBQ    $0x04, R10
+	JL      few_one
+	PCALIGN $0x40
 
 round_one:
 	VMOVUPS      (SI), Z24
@@ -19799,9 +19804,10 @@ epilogue_one:
 	MOVQ height+8(FP), R9
 
 line_two:
-	MOVQ width+16(FP), R10
-	SUBQ $0x04, R10
-	JL   few_two
+	MOVQ    width+16(FP), R10
+	SUBQ    $0x04, R10
+	JL      few_two
+	PCALIGN $0x40
 
 round_two:
 	VMOVUPS      (SI), Z24
@@ -20054,19 +20060,20 @@ TEXT ·squares_products_f32_8x16_avx512(SB), NOSPLIT, $0-128
 	MOVQ dst_base+96(FP), R9
 
 matrix:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	MOVQ   CX, BX
-	MOVQ   DX, SI
-	MOVQ   k+8(FP), R10
-	SUBQ   $0x04, R10
-	JL     few
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	MOVQ    CX, BX
+	MOVQ    DX, SI
+	MOVQ    k+8(FP), R10
+	SUBQ    $0x04, R10
+	JL      few
+	PCALIGN $0x40
 
 round:
 	VMOVUPS          (SI), Z8
@@ -20168,27 +20175,28 @@ TEXT ·squares_products_f32_8x32_avx512(SB), NOSPLIT, $0-128
 	MOVQ dst_base+96(FP), R9
 
 matrix:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	MOVQ   CX, BX
-	MOVQ   DX, SI
-	MOVQ   k+8(FP), R10
-	SUBQ   $0x04, R10
-	JL     few
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	MOVQ    CX, BX
+	MOVQ    DX, SI
+	MOVQ    k+8(FP), R10
+	SUBQ    $0x04, R10
+	JL      few
+	PCALIGN $0x40
 
 round:
 	VMOVUPS      (SI), Z16
@@ -20383,35 +20391,36 @@ TEXT ·squares_products_f32_8x48_avx512(SB), NOSPLIT, $0-128
 	MOVQ dst_base+96(FP), R9
 
 matrix:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	MOVQ   CX, BX
-	MOVQ   DX, SI
-	MOVQ   k+8(FP), R10
-	SUBQ   $0x04, R10
-	JL     few
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
+	MOVQ    CX, BX
+	MOVQ    DX, SI
+	MOVQ    k+8(FP), R10
+	SUBQ    $0x04, R10
+	JL      few
+	PCALIGN $0x40
 
 round:
 	VMOVUPS      (SI), Z24
@@ -20950,9 +20959,10 @@ images:
 	MOVQ   height+8(FP), R9
 
 line_one:
-	MOVQ width+16(FP), R10
-	SUBQ $0x04, R10
-	JL   few_one
+	MOVQ    width+16(FP), R10
+	SUBQ    $0x04, R10
+	JL      few_one
+	PCALIGN $0x40
 
 round_one:
 	VMOVUPS      (SI), Y6
@@ -21029,9 +21039,10 @@ epilogue_one:
 	MOVQ height+8(FP), R9
 
 line_two:
-	MOVQ width+16(FP), R10
-	SUBQ $0x04, R10
-	JL   few_two
+	MOVQ    width+16(FP), R10
+	SUBQ    $0x04, R10
+	JL      few_two
+	PCALIGN $0x40
 
 round_two:
 	VMOVUPS      (SI), Y6
@@ -21177,9 +21188,10 @@ images:
 	MOVQ   height+8(FP), R9
 
 line_one:
-	MOVQ width+16(FP), R10
-	SUBQ $0x04, R10
-	JL   few_one
+	MOVQ    width+16(FP), R10
+	SUBQ    $0x04, R10
+	JL      few_one
+	PCALIGN $0x40
 
 round_one:
 	VMOVUPS      (SI), Y12
@@ -21276,9 +21288,10 @@ epilogue_one:
 	MOVQ height+8(FP), R9
 
 line_two:
-	MOVQ width+16(FP), R10
-	SUBQ $0x04, R10
-	JL   few_two
+	MOVQ    width+16(FP), R10
+	SUBQ    $0x04, R10
+	JL      few_two
+	PCALIGN $0x40
 
 round_two:
 	VMOVUPS      (SI), Y12
@@ -21441,15 +21454,16 @@ TEXT ·squares_products_f32_4x8_avx2(SB), NOSPLIT, $0-128
 	MOVQ dst_base+96(FP), R9
 
 matrix:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   CX, BX
-	MOVQ   DX, SI
-	MOVQ   k+8(FP), R10
-	SUBQ   $0x04, R10
-	JL     few
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    CX, BX
+	MOVQ    DX, SI
+	MOVQ    k+8(FP), R10
+	SUBQ    $0x04, R10
+	JL      few
+	PCALIGN $0x40
 
 round:
 	VMOVUPS      (SI), Y4
@@ -21547,19 +21561,20 @@ TEXT ·squares_products_f32_4x16_avx2(SB), NOSPLIT, $0-128
 	MOVQ dst_base+96(FP), R9
 
 matrix:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   CX, BX
-	MOVQ   DX, SI
-	MOVQ   k+8(FP), R10
-	SUBQ   $0x04, R10
-	JL     few
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    CX, BX
+	MOVQ    DX, SI
+	MOVQ    k+8(FP), R10
+	SUBQ    $0x04, R10
+	JL      few
+	PCALIGN $0x40
 
 round:
 	VMOVUPS      (SI), Y8
