@@ -52,9 +52,6 @@ type walkDim struct{ size, stride int }
 
 // walk is the offset of element i of the axes.
 func walk(dims []walkDim, i int) int {
-	if len(dims) == 1 {
-		return i * dims[0].stride
-	}
 	at := 0
 	for n, d := range dims {
 		if n == len(dims)-1 {
