@@ -421,3 +421,18 @@ func (d *scatteredSquares[T]) putUnit(w *Worker, o int) {
 		d.unfill(w, dst[o*d.geom.C*d.geom.KH*d.geom.KW:], sum)
 	}
 }
+
+// momentStrip is how many elements addMoments squares at once.
+const momentStrip = 1 << 10
+
+// addMoments adds the squares of g to squares and g to total, a strip at a time
+// so that all stays near.
+func addMoments[T Float](squares, total, g, strip []T) {
+	for at := 0; at < len(g); at += len(strip) {
+		part := g[at:min(at+len(strip), len(g))]
+		to := at + len(part)
+		Mul(strip[:len(part)], part, part)
+		Add(squares[at:to], squares[at:to], strip[:len(part)])
+		Add(total[at:to], total[at:to], part)
+	}
+}
