@@ -92,7 +92,7 @@ func (l *layout) allocate(arena int) error {
 		total += l.of[v].size
 	}
 	if most := cmp.Or(systemMemory(), maxMemory); total > most {
-		return fmt.Errorf("exec: the values take %.1f GB of memory at once, and there are %.1f GB at most", float64(total)/1e9, float64(most)/1e9)
+		return fmt.Errorf("exec: the values take %.1f GB of memory at once, and there are %.1f GB at most; take a smaller batch", float64(total)/1e9, float64(most)/1e9)
 	}
 	for _, v := range l.apart {
 		t := onnx.NewTensor(v.DType, v.Shape...)

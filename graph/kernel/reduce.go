@@ -130,8 +130,13 @@ func (r *Reduce[T]) layOut(axes []mergedAxis) {
 	}
 }
 
-// dearRow is up to which length sums of single rows are dear.
-const dearRow = 64
+const (
+	// dearRow is up to which length sums of single rows are dear.
+	dearRow = 64
+	// fewPieces is how many pieces of an output a unit has at least, if there are as
+	// many: what is left of each is in memory until all are joined.
+	fewPieces = 8
+)
 
 // splitRows gives a unit several outputs if they are small, or a segment of the
 // parts that outputs are made of. Rows of neighbouring outputs lie side by side and
@@ -141,12 +146,12 @@ func (r *Reduce[T]) splitRows() {
 	pieces := r.terms * ceilDiv(r.inner, r.part)
 	r.group = 1
 	if r.terms > 1 {
-		r.group = max(1, min(r.outputs, unitSize/r.part))
+		r.group = max(1, min(r.outputs, unitSize/(r.part*fewPieces)))
 	}
 	r.segment = max(1, unitSize/(r.group*r.part))
 	r.short = (r.kind == ReduceSum || r.kind == ReduceMean) && r.inner <= dearRow && r.terms > 1 && len(r.kept) == 1 && r.kept[0].stride == r.inner
 	if r.short {
-		r.segment = min(r.segment, 64) // as columnRows
+		r.segment = min(r.segment, r.columnRows())
 	}
 	r.segments = max(1, ceilDiv(pieces, r.segment))
 	if r.segments == 1 {
@@ -204,24 +209,30 @@ func (r *Reduce[T]) rowUnit(w *Worker, unit int) {
 	first, segment := unit/r.segments*r.group, unit%r.segments
 	acc := w.Float64(2, min(r.group, r.outputs-first)) // slot 0 may be row's
 	Fill(acc, r.start())
-	parts := ceilDiv(r.inner, r.part)
 	if r.short {
 		r.foldShort(w, acc, first, segment)
-	}
-	for piece := segment * r.segment; piece < min((segment+1)*r.segment, r.terms*parts) && !r.short; piece++ {
-		lo := piece % parts * r.part
-		n := min(r.part, r.inner-lo)
-		at := lo + walk(r.reduced, piece/parts)
-		for i := range acc {
-			from := at + walk(r.kept, first+i)
-			acc[i] = r.join(acc[i], r.row(w, r.x[from:from+n], first+i))
-		}
+	} else {
+		r.joinRows(w, acc, first, segment)
 	}
 	for i, v := range acc {
 		if r.segments > 1 {
 			r.partials[(first+i)*r.segments+segment] = v
 		} else {
 			r.y[first+i] = r.finish(v, first+i)
+		}
+	}
+}
+
+// joinRows reduces the rows of neighbouring outputs one by one.
+func (r *Reduce[T]) joinRows(w *Worker, acc []float64, first, segment int) {
+	parts := ceilDiv(r.inner, r.part)
+	for piece := segment * r.segment; piece < min((segment+1)*r.segment, r.terms*parts); piece++ {
+		lo := piece % parts * r.part
+		n := min(r.part, r.inner-lo)
+		at := lo + walk(r.reduced, piece/parts)
+		for i := range acc {
+			from := at + walk(r.kept, first+i)
+			acc[i] = r.join(acc[i], r.row(w, r.x[from:from+n], first+i))
 		}
 	}
 }

@@ -9,9 +9,9 @@ package kernel
 //	g[i][j] = sum over height lines of width pixels of x[place of x + i] * dy[place of dy + j]
 //
 // and adds its square to the sums, whose row i begins at i*sumsRow, and g to those
-// that follow the sums of a row's squares. From a pixel to the next a place moves by xNext or dyNext, behind a
-// line by xSkip or dySkip more, and from an image to the next by xImage or
-// dyImage. Images, height and width are above zero.
+// that follow the sums of a row's squares. From a pixel to the next a place moves by
+// xNext or dyNext, behind a line by xSkip or dySkip more, and from an image to the
+// next by xImage or dyImage. Images, height and width are above zero.
 type squaresTile[T Float] func(images, height, width int, x []T, xNext, xSkip, xImage int, dy []T, dyNext, dySkip, dyImage int, sums []T, sumsRow int)
 
 // squaresProducts computes such tiles of n > 0 products of matrices, each the
