@@ -40,6 +40,9 @@ type Reduce[T Float] struct {
 	group    int  // outputs per unit
 	short    bool // sums of short rows: foldShort
 
+	tiles *tiling[T] // sums of rows at one distance: sumRows
+	one   [1]T
+
 	partials []float64 // [outputs][segments], or [outputs][segments][inner]
 	max      *Reduce[T]
 	shift    []T // of log-sum-exp: the maxima
@@ -164,13 +167,19 @@ func (r *Reduce[T]) splitRows() {
 // splitColumns gives a unit up to columnPart columns of one output row, and a
 // segment of the rows that are folded onto it.
 func (r *Reduce[T]) splitColumns() {
-	const columnPart = 1024
+	const (
+		columnPart = 1024
+		narrow     = 512 // up to here, rows may be read a few columns at a time
+	)
 	r.part = max(1, min(r.inner, columnPart))
 	r.segment = max(64, 4*unitSize/r.part)
 	r.segments = max(1, ceilDiv(r.terms, r.segment))
 	r.group = 1
 	if r.segments > 1 {
 		r.partials = make([]float64, r.outputs*r.segments*r.inner)
+	}
+	if (r.kind == ReduceSum || r.kind == ReduceMean) && len(r.reduced) == 1 && r.inner <= narrow {
+		r.tiles, r.one = tilings[T]()[0], [1]T{1}
 	}
 }
 
@@ -314,14 +323,27 @@ func (r *Reduce[T]) foldRows(w *Worker, acc []float64, out, lo, segment int) {
 	base := walk(r.kept, out) + lo
 	end := min((segment+1)*r.segment, r.terms)
 	for first := segment * r.segment; first < end; first += r.columnRows() {
-		Fill(block, T(r.start()))
-		for row := first; row < min(first+r.columnRows(), end); row++ {
-			at := base + walk(r.reduced, row)
-			r.foldRow(block, term, r.x[at:at+len(acc)], out*r.inner+lo)
+		last := min(first+r.columnRows(), end)
+		if r.tiles != nil {
+			r.sumRows(block, base+first*r.reduced[0].stride, last-first)
+		} else {
+			Fill(block, T(r.start()))
+			for row := first; row < last; row++ {
+				at := base + walk(r.reduced, row)
+				r.foldRow(block, term, r.x[at:at+len(acc)], out*r.inner+lo)
+			}
 		}
-		for i, v := range block {
-			acc[i] = r.join(acc[i], float64(v))
-		}
+		r.joinRow(acc, block)
+	}
+}
+
+// sumRows adds up so many rows from an element of x on, as the product of a row of
+// ones with them: the sums stay in registers.
+func (r *Reduce[T]) sumRows(acc []T, at, rows int) {
+	tl := r.tiles
+	for j := 0; j < len(acc); j += tl.cols {
+		cols := min(tl.cols, len(acc)-j)
+		tl.tile(1, cols)(rows, r.one[:], 0, 0, r.x[at+j:], r.reduced[0].stride, acc[j:], 0, cols, nil, 0)
 	}
 }
 
@@ -350,6 +372,20 @@ func (r *Reduce[T]) foldRow(acc, term, x []T, out int) {
 		}
 	case ReduceProd:
 		Mul(acc, acc, x)
+	}
+}
+
+// joinRow joins each element of a row with what was accumulated.
+func (r *Reduce[T]) joinRow(acc []float64, row []T) {
+	switch acc = acc[:len(row)]; r.kind {
+	case ReduceMax, ReduceMin, ReduceProd:
+		for i, v := range row {
+			acc[i] = r.join(acc[i], float64(v))
+		}
+	default:
+		for i, v := range row {
+			acc[i] += float64(v)
+		}
 	}
 }
 

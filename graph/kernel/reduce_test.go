@@ -136,6 +136,7 @@ func BenchmarkReduce(b *testing.B) {
 		{"channels-64x64x32x32", []int{64, 64, 32, 32}, []int{0, 2, 3}},
 		{"channels-64x512x4x4", []int{64, 512, 4, 4}, []int{0, 2, 3}},
 		{"bias-64x4096", []int{64, 4096}, []int{0}},
+		{"bias-64x300", []int{64, 300}, []int{0}},
 		{"bias-64x10", []int{64, 10}, []int{0}},
 		{"rows-64x1000", []int{64, 1000}, []int{1}},
 	} {
