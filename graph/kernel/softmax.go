@@ -10,6 +10,8 @@ type Softmax[T Float] struct {
 	log                bool
 	y, x, dx, dy       []T
 	forward, backward  func(*Worker, int)
+
+	turn func(rows, cols int, src []T, srcRow int, dst []T, dstRow int) // of rows shorter than vectors
 }
 
 // rowCost is what a row costs beside its elements, in elements.
@@ -24,6 +26,9 @@ func NewSoftmax[T Float](outer, axis, inner int, log bool) *Softmax[T] {
 	s.forward, s.backward = s.forwardColumns, s.backwardColumns
 	if inner == 1 {
 		s.forward, s.backward = s.forwardRows, s.backwardRows
+	}
+	if inner == 1 && axis < vecBlock {
+		s.forward, s.turn = s.forwardShort, tilings[T]()[0].transpose
 	}
 	return s
 }
@@ -114,37 +119,50 @@ func (s *Softmax[T]) columns(unit int) (at, width int) {
 
 func (s *Softmax[T]) forwardColumns(w *Worker, unit int) {
 	first, width := s.columns(unit)
+	s.normalise(w, s.y[first:], s.x[first:], s.inner, width)
+}
+
+// forwardShort lays rows side by side first.
+func (s *Softmax[T]) forwardShort(w *Worker, unit int) {
+	lo, hi := s.rows(unit)
+	rows := (hi - lo) / s.axis
+	beside := scratchOf[T](w, 3, hi-lo)
+	s.turn(rows, s.axis, s.x[lo:], s.axis, beside, rows)
+	s.normalise(w, beside, beside, rows, rows)
+	s.turn(s.axis, rows, beside, rows, s.y[lo:], s.axis)
+}
+
+// normalise sets y from x, where neighbours along the axis are next elements
+// apart, for so many positions beside each other.
+func (s *Softmax[T]) normalise(w *Worker, y, x []T, next, width int) {
 	top, sum, e := scratchOf[T](w, 0, width), scratchOf[T](w, 1, width), scratchOf[T](w, 2, width)
-	copy(top, s.x[first:first+width])
+	copy(top, x[:width])
 	for i := 1; i < s.axis; i++ {
-		at := first + i*s.inner
-		for j, v := range s.x[at : at+width] {
+		for j, v := range x[i*next : i*next+width] {
 			top[j] = max(top[j], v)
 		}
 	}
 	Fill(sum, 0)
 	for i := range s.axis {
-		at := first + i*s.inner
-		y := s.y[at : at+width]
-		Sub(y, s.x[at:at+width], top)
+		row := y[i*next : i*next+width]
+		Sub(row, x[i*next:i*next+width], top)
 		if s.log {
-			Exp(e, y)
+			Exp(e, row)
 			Add(sum, sum, e)
 		} else {
-			Exp(y, y)
-			Add(sum, sum, y)
+			Exp(row, row)
+			Add(sum, sum, row)
 		}
 	}
 	if s.log {
 		Log(sum, sum)
 	}
 	for i := range s.axis {
-		at := first + i*s.inner
-		y := s.y[at : at+width]
+		row := y[i*next : i*next+width]
 		if s.log {
-			Sub(y, y, sum)
+			Sub(row, row, sum)
 		} else {
-			Div(y, y, sum)
+			Div(row, row, sum)
 		}
 	}
 }
