@@ -38,6 +38,9 @@ var benchLayers = []layer{
 	{"alexnet.conv1", 8, 3, 224, 64, 11, 4, 2, 1},
 	{"alexnet.conv2", 8, 64, 27, 192, 5, 1, 2, 1},
 	{"densenet.growth", 16, 128, 32, 32, 3, 1, 1, 1},
+	{"batch1.layer1", 1, 64, 32, 64, 3, 1, 1, 1},
+	{"batch1.layer2.down", 1, 64, 32, 128, 3, 2, 1, 1},
+	{"batch1.layer2", 1, 128, 16, 128, 3, 1, 1, 1},
 	{"batch1.layer4", 1, 512, 4, 512, 3, 1, 1, 1},
 }
 

@@ -6,7 +6,8 @@ package kernel
 //	where oh*StrideH + kh*DilH = h + PadT, and likewise for the width.
 //
 // With strides, x falls into as many phases as the strides have remainders,
-// and each is a convolution of dy with some of the kernel.
+// and each is a convolution of dy with some of the kernel. Winograd's transforms
+// compute all phases at once.
 type ConvGradInput[T Float] struct {
 	Geom ConvGeom
 
@@ -17,10 +18,10 @@ type ConvGradInput[T Float] struct {
 	empty     bool // some pixels of x reach no y, and have gradient zero
 }
 
-// gradInputPart computes the pixels of one phase.
+// gradInputPart computes the pixels of one phase, or of all.
 type gradInputPart[T Float] struct {
 	geom    *ConvGeom
-	kernel  []int // kernel element of each tap
+	kernel  []int // kernel element of each tap; not read if there is a tap for each
 	method  method[T]
 	weights weightPacker[T]
 }
@@ -41,16 +42,24 @@ func newConvGradInput[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *Conv
 		return cg
 	}
 	cg.scattered = newScatteredGradInput(tl, &cg.Geom)
+	if useStridedGradInput(tl, &cg.Geom, opt.Winograd) {
+		cg.addPart(newStridedGradInput(tl, &cg.Geom), nil)
+		return cg
+	}
 	for _, p := range cg.Geom.phases() {
 		if len(p.taps) == 0 {
 			cg.empty = true
 			continue
 		}
-		part := &gradInputPart[T]{geom: &cg.Geom, kernel: p.kernel, method: newGradInputMethod(tl, &cg.Geom, p, opt)}
-		part.weights.init(part.method.description(), part.packStrip)
-		cg.parts = append(cg.parts, part)
+		cg.addPart(newGradInputMethod(tl, &cg.Geom, p, opt), p.kernel)
 	}
 	return cg
+}
+
+func (cg *ConvGradInput[T]) addPart(m method[T], kernel []int) {
+	part := &gradInputPart[T]{geom: &cg.Geom, kernel: kernel, method: m}
+	part.weights.init(m.description(), part.packStrip)
+	cg.parts = append(cg.parts, part)
 }
 
 func newGradInputMethod[T Float](tl *tiling[T], g *ConvGeom, p phase, opt ConvOptions) method[T] {
@@ -60,11 +69,15 @@ func newGradInputMethod[T Float](tl *tiling[T], g *ConvGeom, p phase, opt ConvOp
 	if g.StrideH == 1 && g.StrideW == 1 {
 		place = nil
 	}
-	return newMethod(correlation[T]{
+	return newMethod(gradInputOf(tl, g), p.sampling, place, opt.Winograd)
+}
+
+func gradInputOf[T Float](tl *tiling[T], g *ConvGeom) correlation[T] {
+	return correlation[T]{
 		tiling: tl, groups: g.Group, m: g.C / g.Group, channels: g.OutC / g.Group, images: g.N,
 		srcImage: g.OutC * g.OH * g.OW, srcPlane: g.OH * g.OW,
 		dstImage: g.C * g.H * g.W, dstPlane: g.H * g.W,
-	}, p.sampling, place, opt.Winograd)
+	}
 }
 
 // Run computes dx.

@@ -45,9 +45,16 @@ func convCases() []ConvGeom {
 		{N: 9, C: 5, H: 3, W: 40, OutC: 7, KH: 3, KW: 3, PadT: 2, PadL: 3, PadB: 1, PadR: 2},
 		{N: 2, C: 20, H: 70, W: 66, OutC: 3, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 		{N: 2, C: 100, H: 6, W: 6, OutC: 100, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+		{N: 1, C: 3, H: 3, W: 3, OutC: 2, KH: 3, KW: 3, StrideH: 2, StrideW: 2},
+		{N: 1, C: 9, H: 16, W: 16, OutC: 17, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+		{N: 2, C: 17, H: 15, W: 22, OutC: 9, KH: 3, KW: 3, StrideH: 2, StrideW: 2},
+		{N: 3, C: 16, H: 20, W: 9, OutC: 20, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadL: 2, PadB: 3, PadR: 1},
+		{N: 2, C: 4, H: 7, W: 40, OutC: 5, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 3, PadL: 4, PadR: 3},
+		{N: 2, C: 3, H: 1, W: 1, OutC: 4, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 3, PadL: 5},
+		{N: 2, C: 8, H: 70, W: 67, OutC: 3, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1},
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
-	for len(cases) < 74 {
+	for len(cases) < 81 {
 		group := 1 + rng.IntN(3)
 		g := ConvGeom{
 			N: 1 + rng.IntN(5), C: group * (1 + rng.IntN(6)), H: 1 + rng.IntN(14), W: 1 + rng.IntN(20),
@@ -156,13 +163,15 @@ func testConv[T Float](t *testing.T, team *Team, tl *tiling[T], g ConvGeom, wish
 	compare("db", db, wantDB, g.N*g.OH*g.OW)
 }
 
-// steadyGeoms are large enough for several units in every kernel: two that
-// Winograd's transforms compute, by groups and by steps, one that is computed
-// pixel by pixel, a depthwise one, one whose input gradient has phases, one of
+// steadyGeoms are large enough for several units in every kernel: four that
+// Winograd's transforms compute, by groups and by steps, of stride 1 and 2, one
+// that is computed pixel by pixel, a depthwise one, one whose input gradient has phases, one of
 // few channels, with images side by side, and one of single pixels.
 var steadyGeoms = []ConvGeom{
 	{N: 7, C: 32, H: 16, W: 16, OutC: 48, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
-	{N: 40, C: 80, H: 8, W: 8, OutC: 112, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+	{N: 40, C: 80, H: 8, W: 8, OutC: 240, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+	{N: 40, C: 48, H: 16, W: 16, OutC: 56, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
+	{N: 70, C: 104, H: 8, W: 8, OutC: 184, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 	{N: 40, C: 64, H: 2, W: 2, OutC: 80, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 	{N: 20, C: 24, H: 9, W: 9, OutC: 24, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 24},
 	{N: 9, C: 24, H: 12, W: 12, OutC: 40, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1},

@@ -44,10 +44,10 @@
 // convolution and its input gradient are correlations (correlation.go),
 // computed either as one product whose right side is laid out on the fly
 // (implicit.go, sample.go) or, for small images, pixel by pixel (pixelwise.go),
-// or by Winograd's transforms (winograd.go, which states their error). Gradients
-// of single samples are only ever in registers (conv_squares.go). Of images
-// that lie side by side already, [N/16 H W C 16], conv_beside.go is the
-// convolution.
+// or by Winograd's transforms (winograd.go and, for stride 2,
+// winograd_strided.go, which state their error). Gradients of single samples are
+// only ever in registers (conv_squares.go). Of images that lie side by side
+// already, [N/16 H W C 16], conv_beside.go is the convolution.
 //
 // The Go twin is the oracle of the tests and what other processors run.
 package kernel

@@ -444,6 +444,86 @@ func winograd_sum_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol
 //go:noescape
 func winograd_output_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int, bias []float32, floor float32)
 
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_input_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_weight_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_output_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int, bias []float32, floor float32)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_input_back_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_mirror_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_output_back_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int, bias []float32, floor float32)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_gradient_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_sum_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_input_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_weight_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_output_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int, bias []float32, floor float32)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_input_back_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_mirror_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_output_back_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int, bias []float32, floor float32)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_gradient_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
+// Transforms n > 0 tiles of vectors; see tileTransform.
+//
+//go:noescape
+func strided_sum_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, dst []float32, dstNext int, dstRow int, dstCol int)
+
 // Rows 1 to 1 of places > 0 places; see directTile.
 //
 //go:noescape

@@ -63,6 +63,7 @@ type tiling[T Float] struct {
 	window         func(picks []pick, src []T, base, planes, srcPlane int, dst []T, dstRow, dstPlane int)
 
 	winograd   *winogradLoops[T]
+	strided    *stridedLoops[T]
 	direct     *directLoops[T]
 	scattered  *scatteredLoops[T]
 	squares    *squaresLoops[T]
@@ -103,7 +104,7 @@ func newGoTiling[T Float]() *tiling[T] {
 	t := &tiling[T]{
 		name: "4x16_go", rows: 4, cols: 16, lanes: 16,
 		copyRows: copyRows[T], transpose: transpose[T], copyWhole: copyRows[T], transposeWhole: transpose[T], window: window[T],
-		winograd: newGoWinograd[T](), direct: newGoDirect[T](), scattered: newGoScattered[T](), squares: newGoSquares[T](), linked: linked[T], linkedDot: linkedDot[T],
+		winograd: newGoWinograd[T](), strided: newGoStrided[T](), direct: newGoDirect[T](), scattered: newGoScattered[T](), squares: newGoSquares[T](), linked: linked[T], linkedDot: linkedDot[T],
 		besideTaps: besideTaps[T],
 	}
 	for rows := 1; rows <= t.rows; rows++ {

@@ -11,7 +11,7 @@ func availableTilings() []*tiling[float32] {
 			name: "8x48_avx512", rows: 8, cols: 48, lanes: 8, tiles: avx512Tiles,
 			copyRows: copyRowsAVX512, transpose: avx512Transposes.transpose, window: window_f32_avx512,
 			copyWhole: copyRowsAVX512, transposeWhole: avx512Transposes.transpose,
-			winograd: &avx512Winograd, direct: &avx512Direct, scattered: &avx2Scattered, squares: &avx512Squares, linked: linked_f32_avx512, linkedDot: linked_dot_f32_avx512,
+			winograd: &avx512Winograd, strided: &avx512Strided, direct: &avx512Direct, scattered: &avx2Scattered, squares: &avx512Squares, linked: linked_f32_avx512, linkedDot: linked_dot_f32_avx512,
 			besideTaps: beside_taps_f32_avx512,
 		})
 	}
@@ -20,7 +20,7 @@ func availableTilings() []*tiling[float32] {
 			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles, strips: gemm_strips_f32_6x16_avx2, momentum: gemm_momentum_f32_6x16_avx2,
 			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, window: window_f32_avx2,
 			copyWhole: copyWholeAVX2, transposeWhole: avx2Wholes.transpose,
-			winograd: &avx2Winograd, direct: &avx2Direct, scattered: &avx2Scattered, squares: &avx2Squares, linked: linked_f32_avx2, linkedDot: linked_dot_f32_avx2,
+			winograd: &avx2Winograd, strided: &avx2Strided, direct: &avx2Direct, scattered: &avx2Scattered, squares: &avx2Squares, linked: linked_f32_avx2, linkedDot: linked_dot_f32_avx2,
 			besideTaps: beside_taps_f32_avx2,
 		})
 	}
@@ -59,6 +59,18 @@ var avx2Winograd = winogradLoops[float32]{
 	lanes: 8,
 	input: winograd_input_f32_avx2, weight: winograd_weight_f32_avx2, mirror: winograd_mirror_f32_avx2,
 	gradient: winograd_gradient_f32_avx2, sum: winograd_sum_f32_avx2, output: winograd_output_f32_avx2,
+}
+
+var avx512Strided = stridedLoops[float32]{
+	input: strided_input_f32_avx512, weight: strided_weight_f32_avx2, output: strided_output_f32_avx512,
+	inputBack: strided_input_back_f32_avx512, mirror: strided_mirror_f32_avx2, outputBack: strided_output_back_f32_avx512,
+	gradient: strided_gradient_f32_avx512, sum: strided_sum_f32_avx512,
+}
+
+var avx2Strided = stridedLoops[float32]{
+	input: strided_input_f32_avx2, weight: strided_weight_f32_avx2, output: strided_output_f32_avx2,
+	inputBack: strided_input_back_f32_avx2, mirror: strided_mirror_f32_avx2, outputBack: strided_output_back_f32_avx2,
+	gradient: strided_gradient_f32_avx2, sum: strided_sum_f32_avx2,
 }
 
 // copyRowsAVX512 is copyRows with a row of a panel in registers.

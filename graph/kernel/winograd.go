@@ -34,49 +34,38 @@ const (
 // src[t*srcNext + i*srcRow + j*srcCol], and likewise for dst.
 type tileTransform[T Float] func(n int, src []T, srcNext, srcRow, srcCol int, dst []T, dstNext, dstRow, dstCol int)
 
+// outputTransform is a tileTransform to results, to which it adds a vector of
+// biases, and raises what lies below floor.
+type outputTransform[T Float] func(n int, src []T, srcNext, srcRow, srcCol int, dst []T, dstNext, dstRow, dstCol int, bias []T, floor T)
+
 // winogradLoops are the transforms of one tiling. Those of weights work on
 // vectors of packedRow elements, the others on vectors of lanes.
 type winogradLoops[T Float] struct {
 	lanes    int
-	input    tileTransform[T] // Bᵀ: 6x6 to 6x6
-	weight   tileTransform[T] // G: 3x3 to 6x6
-	mirror   tileTransform[T] // G, of a kernel read backwards
-	gradient tileTransform[T] // of results to 6x6: 4x4 by A, with the norms of G
-	sum      tileTransform[T] // Gᵀ without them: 6x6 to 3x3
-
-	// output is Aᵀ, 6x6 to 4x4, then adds a vector of biases and raises what
-	// lies below floor.
-	output func(n int, src []T, srcNext, srcRow, srcCol int, dst []T, dstNext, dstRow, dstCol int, bias []T, floor T)
+	input    tileTransform[T]   // Bᵀ: 6x6 to 6x6
+	weight   tileTransform[T]   // G: 3x3 to 6x6
+	mirror   tileTransform[T]   // G, of a kernel read backwards
+	gradient tileTransform[T]   // of results to 6x6: 4x4 by A, with the norms of G
+	sum      tileTransform[T]   // Gᵀ without them: 6x6 to 3x3
+	output   outputTransform[T] // Aᵀ: 6x6 to 4x4
 }
+
+// goLanes are the twins' lanes.
+const goLanes = 8
 
 // newGoWinograd makes the twins of the generated transforms.
 func newGoWinograd[T Float]() *winogradLoops[T] {
-	const lanes = 8
 	input, weight, result := winogradMatrices[T]()
 	gradient, sum := gradientMatrices[T]()
-	l := &winogradLoops[T]{
-		lanes:    lanes,
-		input:    goTileTransform(input, lanes),
+	return &winogradLoops[T]{
+		lanes:    goLanes,
+		input:    goTileTransform(input, goLanes),
 		weight:   goTileTransform(weight, packedRow),
 		mirror:   goTileTransform(mirrored(weight), packedRow),
-		gradient: goTileTransform(gradient, lanes),
-		sum:      goTileTransform(sum, lanes),
+		gradient: goTileTransform(gradient, goLanes),
+		sum:      goTileTransform(sum, goLanes),
+		output:   goOutputTransform(transposed(result), goLanes),
 	}
-	output := goTileTransform(transposed(result), lanes)
-	l.output = func(n int, src []T, srcNext, srcRow, srcCol int, dst []T, dstNext, dstRow, dstCol int, bias []T, floor T) {
-		output(n, src, srcNext, srcRow, srcCol, dst, dstNext, dstRow, dstCol)
-		for t := range n {
-			for at := range tileOut * tileOut {
-				v := dst[t*dstNext+at/tileOut*dstRow+at%tileOut*dstCol:][:lanes]
-				for i := range v {
-					if v[i] += bias[i]; v[i] < floor {
-						v[i] = floor
-					}
-				}
-			}
-		}
-	}
-	return l
 }
 
 // winogradMatrices returns Bᵀ, G and A. The row of point p is, in Bᵀ, the
@@ -161,7 +150,7 @@ func mirrored[T Float](m [][]T) [][]T {
 func goTileTransform[T Float](m [][]T, lanes int) tileTransform[T] {
 	rows, cols := len(m), len(m[0])
 	return func(n int, src []T, srcNext, srcRow, srcCol int, dst []T, dstNext, dstRow, dstCol int) {
-		var half [tileIn][tileIn]T
+		var half [wideSide][wideSide]T
 		for at := range n * lanes {
 			t, lane := at/lanes, at%lanes
 			from, to := src[t*srcNext+lane:], dst[t*dstNext+lane:]
@@ -180,6 +169,23 @@ func goTileTransform[T Float](m [][]T, lanes int) tileTransform[T] {
 						sum += f * half[i][k]
 					}
 					to[i*dstRow+j*dstCol] = sum
+				}
+			}
+		}
+	}
+}
+
+// goOutputTransform is an outputTransform for any matrix.
+func goOutputTransform[T Float](m [][]T, lanes int) outputTransform[T] {
+	transform, side := goTileTransform(m, lanes), len(m)
+	return func(n int, src []T, srcNext, srcRow, srcCol int, dst []T, dstNext, dstRow, dstCol int, bias []T, floor T) {
+		transform(n, src, srcNext, srcRow, srcCol, dst, dstNext, dstRow, dstCol)
+		for at := range n * side * side {
+			t, i, j := at/(side*side), at/side%side, at%side
+			v := dst[t*dstNext+i*dstRow+j*dstCol:][:lanes]
+			for i := range v {
+				if v[i] += bias[i]; v[i] < floor {
+					v[i] = floor
 				}
 			}
 		}

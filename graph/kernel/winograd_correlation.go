@@ -1,15 +1,18 @@
 package kernel
 
-// winograd computes a correlation with 3 by 3 taps by [winogradNear]'s
-// transforms. Tiles are worked on in groups. Where the transformed weights are
-// small, a unit takes a group from the images to the results, within the
-// second-level cache; where they are large, all units work on the same group,
-// step by step, so that weights are read once per group.
+// winograd computes a correlation with 3 by 3 taps by [winogradNear]'s or
+// [stridedNear]'s transforms. Tiles are worked on in groups. Where the transformed
+// weights are small, a unit takes a group from the images to the results, within the
+// second-level cache; where they are large, all units work on the same group, step
+// by step, so that weights are read once per group.
 type winograd[T Float] struct {
 	correlation[T]
 	in, out *planes[T]
-	mirror  bool // taps are listed backwards
-	lines   int  // of a group
+	input   tileTransform[T]
+	weight  tileTransform[T]
+	output  outputTransform[T]
+	pairs   [][]pair // of each element of a tile of out
+	lines   int      // of a group
 	groups  int
 	shared  bool // units share a group
 	width   int  // of a panel of weights
@@ -24,6 +27,18 @@ type winograd[T Float] struct {
 	load, multiply, put func(w *Worker, unit int)
 }
 
+// pair is a product of an element of a transformed tile with one of a transformed
+// kernel, or, for the gradient by the weights, with one of a tile of dy.
+type pair struct{ tile, other int }
+
+// diagonal are those of [winogradNear]'s transforms: each element by itself.
+var diagonal = func() (pairs [][]pair) {
+	for e := range tileArea {
+		pairs = append(pairs, []pair{{e, e}})
+	}
+	return pairs
+}()
+
 const (
 	// ownElements bounds the transformed tiles and products that a unit keeps
 	// to itself, and ownWeights the weights that it reads for each group.
@@ -35,12 +50,16 @@ const (
 
 // useWinograd tells whether to compute a correlation so.
 func useWinograd[T Float](c *correlation[T], s *sampling, wish Winograd) bool {
-	_, fits := tapsOf3x3(s)
-	if !fits || c.groups != 1 || c.images == 0 || wish == WinogradNever {
+	step, _ := tapsOf3x3(s)
+	if step == 0 || c.groups != 1 || c.images == 0 || wish == WinogradNever {
 		return false
 	}
+	pays := winogradPays[T]
+	if step == 2 {
+		pays = stridedPays[T]
+	}
 	t := newTiles(c.images, s.rows, s.cols)
-	return wish == WinogradWhereFits || winogradPays(c.tiling, &t, c.m, c.channels, weightTransform, c.products(s))
+	return wish == WinogradWhereFits || pays(c.tiling, &t, c.m, c.channels, weightTransform, c.products(s))
 }
 
 // weightTransform is how many products take the time of transforming the
@@ -59,53 +78,62 @@ func winogradPays[T Float](tl *tiling[T], t *tiles, outs, channels, perPair, pla
 	return single && 10*cost < 9*plain
 }
 
-// tapsOf3x3 tells whether the taps are those of a dense kernel of 3 by 3 that
-// moves by one, and whether they are listed backwards.
-func tapsOf3x3(s *sampling) (mirror, fits bool) {
-	if len(s.taps) != 9 || s.stepH != 1 || s.stepW != 1 {
-		return false, false
+// tapsOf3x3 tells by how much a dense kernel of 3 by 3 moves in both directions, 1
+// or 2, and whether its taps are listed backwards, as only those of a gradient are.
+// The step is 0 if it is another kernel.
+func tapsOf3x3(s *sampling) (step int, mirror bool) {
+	if len(s.taps) != 9 || s.stepH > 2 || s.stepW != s.stepH {
+		return 0, false
 	}
 	mirror = s.taps[8].h < s.taps[0].h
-	step := 1
+	next := 1
 	if mirror {
-		step = -1
+		next = -1
 	}
 	for i, t := range s.taps {
-		if t.h != s.taps[0].h+i/3*step || t.w != s.taps[0].w+i%3*step {
-			return false, false
+		if t.h != s.taps[0].h+i/3*next || t.w != s.taps[0].w+i%3*next {
+			return 0, false
 		}
 	}
-	return mirror, true
+	return s.stepH, mirror
 }
 
 func newWinograd[T Float](c correlation[T], s *sampling) *winograd[T] {
-	c.rows = packedRow
-	lanes := c.tiling.winograd.lanes
-	wg := &winograd[T]{correlation: c}
-	wg.mirror, _ = tapsOf3x3(s)
+	step, mirror := tapsOf3x3(s)
+	if step == 2 {
+		return newStrided(c, s)
+	}
+	l := c.tiling.winograd
+	wg := &winograd[T]{correlation: c, input: l.input, weight: l.weight, output: l.output, pairs: diagonal}
 	first := s.taps[0]
-	if wg.mirror {
-		first = s.taps[8]
+	if mirror {
+		wg.weight, first = l.mirror, s.taps[8]
 	}
 	t := newTiles(c.images, s.rows, s.cols)
-	wg.in = newPlanes(c.tiling, t, c.channels, c.srcImage, s.planeH, s.planeW, tileIn, s.originH+first.h, s.originW+first.w)
-	wg.out = newPlanes(c.tiling, t, c.m, c.dstImage, s.rows, s.cols, tileOut, 0, 0)
-	wg.width = even(ceilDiv(c.m, lanes), c.tiling.cols/lanes) * lanes
-	wg.panels = ceilDiv(c.m, wg.width)
+	wg.in = newPlanes(c.tiling, t, c.channels, c.srcImage, s.planeH, s.planeW, inTile, s.originH+first.h, s.originW+first.w)
+	wg.out = newPlanes(c.tiling, t, c.m, c.dstImage, s.rows, s.cols, outTile, 0, 0)
+	wg.init()
+	return wg
+}
+
+// init chooses panels and groups.
+func (wg *winograd[T]) init() {
+	wg.correlation.rows = packedRow
+	t, lanes := &wg.in.tiles, wg.tiling.winograd.lanes
+	wg.width = even(ceilDiv(wg.m, lanes), wg.tiling.cols/lanes) * lanes
+	wg.panels = ceilDiv(wg.m, wg.width)
 	wg.biases = make([]T, wg.out.pitch)
 
-	wg.shared = tileArea*c.m*c.channels > ownWeights
-	fit := ownElements
+	line := (wg.in.area()*wg.in.pitch + wg.out.area()*wg.out.pitch) * t.perLine
+	wg.lines = even(t.lines(), ownElements/line)
+	wg.shared = tileArea*wg.m*wg.channels > ownWeights
 	if wg.shared {
-		fit = sharedElements
+		wg.lines = even(t.lines(), sharedElements/line)
 	}
-	fit /= tileArea * (wg.in.pitch + wg.out.pitch) * t.perLine
-	wg.lines = even(t.lines(), max(fit, 1))
 	wg.groups = ceilDiv(t.lines(), wg.lines)
-	wg.rows = even(wg.lines*t.perLine, c.tiling.rows)
+	wg.rows = even(wg.lines*t.perLine, wg.tiling.rows)
 	wg.transformWeights, wg.own = wg.weightUnit, wg.ownUnit
 	wg.load, wg.multiply, wg.put = wg.loadUnit, wg.multiplyUnit, wg.putUnit
-	return wg
 }
 
 // Slots of the memory that units share.
@@ -121,13 +149,23 @@ const (
 	slotPixels = slotC + 1
 )
 
-// weightArea, inArea and outArea are the elements from one of the 36 matrices to the
-// next. The gap keeps the same element of all of them apart in the cache.
+// weightArea, inArea and outArea are the numbers from one element's matrix to the
+// next one's. The gap keeps the same place of all of them apart in the cache.
 func (wg *winograd[T]) weightArea() int { return wg.panels*wg.width*wg.channels + areaGap }
 func (wg *winograd[T]) inArea() int     { return wg.lines*wg.in.perLine*wg.in.pitch + areaGap }
 func (wg *winograd[T]) outArea() int    { return wg.lines*wg.in.perLine*wg.out.pitch + areaGap }
 
 const areaGap = 16
+
+// tileMemory and sumMemory are the transformed tiles of a group, and the sums of
+// their products, in the given memory.
+func (wg *winograd[T]) tileMemory(w *Worker, slot int) []T {
+	return scratchOf[T](w, slot, wg.in.area()*wg.inArea())
+}
+
+func (wg *winograd[T]) sumMemory(w *Worker, slot int) []T {
+	return scratchOf[T](w, slot, wg.out.area()*wg.outArea())
+}
 
 func (wg *winograd[T]) compute(t *Team) {
 	wg.common = t.borrow()
@@ -136,11 +174,11 @@ func (wg *winograd[T]) compute(t *Team) {
 	scratchOf[T](wg.common, slotWeights, tileArea*wg.weightArea())
 	t.For(ceilDiv(wg.strips(), 2), wg.transformWeights)
 	if wg.shared {
-		scratchOf[T](wg.common, slotTiles, tileArea*wg.inArea())
-		scratchOf[T](wg.common, slotSums, tileArea*wg.outArea())
+		wg.tileMemory(wg.common, slotTiles)
+		wg.sumMemory(wg.common, slotSums)
 		for wg.group = range wg.groups {
 			t.For(wg.lineUnits(), wg.load)
-			t.For(tileArea*wg.panels, wg.multiply)
+			t.For(len(wg.pairs)*wg.panels, wg.multiply)
 			t.For(wg.lineUnits(), wg.put)
 		}
 	} else {
@@ -160,14 +198,10 @@ func (wg *winograd[T]) span(group int) (first, end int) {
 func (wg *winograd[T]) weightUnit(_ *Worker, unit int) {
 	const atOnce = 32
 	u, area := scratchOf[T](wg.common, slotWeights, tileArea*wg.weightArea()), wg.weightArea()
-	transform := wg.tiling.winograd.weight
-	if wg.mirror {
-		transform = wg.tiling.winograd.mirror
-	}
 	for c := 0; c < wg.channels; c += atOnce {
 		for row := 2 * unit * packedRow; row < min(2*(unit+1)*packedRow, wg.m); row += packedRow {
 			to := u[(row/wg.width*wg.channels+c)*wg.width+row%wg.width:]
-			transform(min(atOnce, wg.channels-c), wg.strip(0, row, c), 9*packedRow, 3*packedRow, packedRow,
+			wg.weight(min(atOnce, wg.channels-c), wg.strip(0, row, c), 9*packedRow, 3*packedRow, packedRow,
 				to, wg.width, tileIn*area, area)
 		}
 	}
@@ -176,26 +210,30 @@ func (wg *winograd[T]) weightUnit(_ *Worker, unit int) {
 // ownUnit computes a group.
 func (wg *winograd[T]) ownUnit(w *Worker, group int) {
 	first, end := wg.span(group)
-	v := scratchOf[T](w, slotA, tileArea*wg.inArea())
-	m := scratchOf[T](w, slotB, tileArea*wg.outArea())
-	wg.in.load(w, wg.tiling.winograd.input, wg.src, first, end, v, wg.inArea())
-	for e := range tileArea {
+	v, m := wg.tileMemory(w, slotA), wg.sumMemory(w, slotB)
+	wg.in.load(w, wg.input, wg.src, first, end, v, wg.inArea())
+	for e := range wg.pairs {
 		for panel := range wg.panels {
 			wg.product(v, m, e, panel, (end-first)*wg.in.perLine)
 		}
 	}
-	wg.out.store(w, m, wg.outArea(), first, end, wg.dst, wg.biases, floorOf[T](wg.flags))
+	wg.out.store(w, wg.output, m, wg.outArea(), first, end, wg.dst, wg.biases, floorOf[T](wg.flags))
 }
 
-// product multiplies the tiles' element e with a panel of weights.
+// product computes element e of the results' tiles, for a panel of weights.
 func (wg *winograd[T]) product(v, m []T, e, panel, tiles int) {
-	u := scratchOf[T](wg.common, slotWeights, tileArea*wg.weightArea())[e*wg.weightArea()+panel*wg.width*wg.channels:]
-	v, m = v[e*wg.inArea():], m[e*wg.outArea()+panel*wg.width:]
+	u := scratchOf[T](wg.common, slotWeights, tileArea*wg.weightArea())[panel*wg.width*wg.channels:]
+	m = m[e*wg.outArea()+panel*wg.width:]
 	cols := min(wg.width, wg.m-panel*wg.width)
-	for i := 0; i < tiles; i += wg.rows {
-		rows := min(wg.rows, tiles-i)
-		wg.tiling.tile(rows, cols)(wg.channels, v[i*wg.in.pitch:], wg.in.pitch, 1, u, wg.width,
-			m[i*wg.out.pitch:], wg.out.pitch, cols, nil, 0)
+	flags := 0
+	for _, p := range wg.pairs[e] {
+		v, u := v[p.tile*wg.inArea():], u[p.other*wg.weightArea():]
+		for i := 0; i < tiles; i += wg.rows {
+			rows := min(wg.rows, tiles-i)
+			wg.tiling.tile(rows, cols)(wg.channels, v[i*wg.in.pitch:], wg.in.pitch, 1, u, wg.width,
+				m[i*wg.out.pitch:], wg.out.pitch, cols, nil, flags)
+		}
+		flags = addC
 	}
 }
 
@@ -214,19 +252,18 @@ func (wg *winograd[T]) part(unit int) (first, end, at int) {
 
 func (wg *winograd[T]) loadUnit(w *Worker, unit int) {
 	first, end, at := wg.part(unit)
-	v := scratchOf[T](wg.common, slotTiles, tileArea*wg.inArea())
-	wg.in.load(w, wg.tiling.winograd.input, wg.src, first, end, v[at*wg.in.perLine*wg.in.pitch:], wg.inArea())
+	v := wg.tileMemory(wg.common, slotTiles)
+	wg.in.load(w, wg.input, wg.src, first, end, v[at*wg.in.perLine*wg.in.pitch:], wg.inArea())
 }
 
 func (wg *winograd[T]) multiplyUnit(_ *Worker, unit int) {
 	first, end := wg.span(wg.group)
-	v := scratchOf[T](wg.common, slotTiles, tileArea*wg.inArea())
-	m := scratchOf[T](wg.common, slotSums, tileArea*wg.outArea())
+	v, m := wg.tileMemory(wg.common, slotTiles), wg.sumMemory(wg.common, slotSums)
 	wg.product(v, m, unit/wg.panels, unit%wg.panels, (end-first)*wg.in.perLine)
 }
 
 func (wg *winograd[T]) putUnit(w *Worker, unit int) {
 	first, end, at := wg.part(unit)
-	m := scratchOf[T](wg.common, slotSums, tileArea*wg.outArea())
-	wg.out.store(w, m[at*wg.in.perLine*wg.out.pitch:], wg.outArea(), first, end, wg.dst, wg.biases, floorOf[T](wg.flags))
+	m := wg.sumMemory(wg.common, slotSums)
+	wg.out.store(w, wg.output, m[at*wg.in.perLine*wg.out.pitch:], wg.outArea(), first, end, wg.dst, wg.biases, floorOf[T](wg.flags))
 }

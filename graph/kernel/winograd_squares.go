@@ -26,8 +26,8 @@ type winogradSquares[T Float] struct {
 // of channels, to add it alone that of plainSums.
 func useWinogradSquares[T Float](tl *tiling[T], g *ConvGeom, s *sampling, wish Winograd) bool {
 	const transformedSums, plainSums = 150, 60
-	_, fits := tapsOf3x3(s)
-	if !fits || g.Group != 1 || g.N == 0 || wish == WinogradNever {
+	step, _ := tapsOf3x3(s)
+	if step != 1 || g.Group != 1 || g.N == 0 || wish == WinogradNever {
 		return false
 	}
 	plain, pairs := plainSums*g.OutC*g.C, g.OutC*g.C
@@ -43,8 +43,8 @@ func newWinogradSquares[T Float](tl *tiling[T], g *ConvGeom, s *sampling) *winog
 	t, lanes := newTiles(g.N, g.OH, g.OW), tl.squares.lanes
 	q := &winogradSquares[T]{
 		tiling: tl,
-		x:      newPlanes(tl, t, g.C, g.C*g.H*g.W, g.H, g.W, tileIn, s.originH, s.originW),
-		dy:     newPlanes(tl, t, g.OutC, g.OutC*g.OH*g.OW, g.OH, g.OW, tileOut, 0, 0),
+		x:      newPlanes(tl, t, g.C, g.C*g.H*g.W, g.H, g.W, inTile, s.originH, s.originW),
+		dy:     newPlanes(tl, t, g.OutC, g.OutC*g.OH*g.OW, g.OH, g.OW, outTile, 0, 0),
 		tiles:  t.rows * t.perLine,
 		width:  even(ceilDiv(g.OutC, lanes), len(tl.squares.products)) * lanes,
 		strips: ceilDiv(g.C, lanes),

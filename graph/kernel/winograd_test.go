@@ -7,38 +7,48 @@ import (
 	"testing"
 )
 
-// transformsOf lists the transforms of a tiling with the matrix that each
-// applies and its vector's length.
-func transformsOf[T Float](l *winogradLoops[T]) []struct {
+// transformCase is a transform with the matrix that it applies and its vectors'
+// length.
+type transformCase[T Float] struct {
 	name   string
 	run    tileTransform[T]
 	matrix [][]float64
 	lanes  int
-} {
+}
+
+// transformsOf lists the transforms of a tiling.
+func transformsOf[T Float](tl *tiling[T]) []transformCase[T] {
+	l, s := tl.winograd, tl.strided
 	input, weight, result := winogradMatrices[float64]()
 	gradient, sum := gradientMatrices[float64]()
+	phase, stridedWeight, stridedResult := stridedMatrices[float64]()
 	bias := make([]T, l.lanes)
-	output := func(n int, src []T, srcNext, srcRow, srcCol int, dst []T, dstNext, dstRow, dstCol int) {
-		l.output(n, src, srcNext, srcRow, srcCol, dst, dstNext, dstRow, dstCol, bias, T(math.Inf(-1)))
+	plain := func(output outputTransform[T]) tileTransform[T] {
+		return func(n int, src []T, srcNext, srcRow, srcCol int, dst []T, dstNext, dstRow, dstCol int) {
+			output(n, src, srcNext, srcRow, srcCol, dst, dstNext, dstRow, dstCol, bias, T(math.Inf(-1)))
+		}
 	}
-	return []struct {
-		name   string
-		run    tileTransform[T]
-		matrix [][]float64
-		lanes  int
-	}{
+	return []transformCase[T]{
 		{"input", l.input, input, l.lanes},
 		{"weight", l.weight, weight, packedRow},
 		{"mirror", l.mirror, mirrored(weight), packedRow},
 		{"gradient", l.gradient, gradient, l.lanes},
 		{"sum", l.sum, sum, l.lanes},
-		{"output", output, transposed(result), l.lanes},
+		{"output", plain(l.output), transposed(result), l.lanes},
+		{"strided_input", s.input, bothParities(phase), l.lanes},
+		{"strided_weight", s.weight, stridedWeight, packedRow},
+		{"strided_output", plain(s.output), transposed(stridedResult), l.lanes},
+		{"strided_input_back", s.inputBack, phase, l.lanes},
+		{"strided_mirror", s.mirror, mirrored(stridedWeight), packedRow},
+		{"strided_output_back", plain(s.outputBack), transposed(interleaved(stridedResult)), l.lanes},
+		{"strided_gradient", s.gradient, stridedResult, l.lanes},
+		{"strided_sum", s.sum, transposed(stridedWeight), l.lanes},
 	}
 }
 
 func TestTileTransforms(t *testing.T) {
 	for _, tl := range tilings[float32]() {
-		for _, tr := range transformsOf(tl.winograd) {
+		for _, tr := range transformsOf(tl) {
 			t.Run(tl.name+"/"+tr.name, func(t *testing.T) {
 				rows, cols := len(tr.matrix), len(tr.matrix[0])
 				const n = 3
@@ -92,6 +102,43 @@ func TestWinogradMatrices(t *testing.T) {
 	}
 }
 
+// TestStridedMatrices does so for stride 2, and for the gradient by the input,
+// whose first result is one that the middle tap reaches.
+func TestStridedMatrices(t *testing.T) {
+	phase, weight, result := stridedMatrices[float64]()
+	x, dx := bothParities(phase), interleaved(result)
+	check := func(what string, got float64, holds bool) {
+		t.Helper()
+		want := 0.0
+		if holds {
+			want = 1
+		}
+		if math.Abs(got-want) > 1e-15 {
+			t.Errorf("%s counts %v times, want %v", what, got, want)
+		}
+	}
+	for tap := range 3 {
+		for out := range tileOut {
+			for in := range stridedX.extent {
+				sum := 0.0
+				for e := range wideSide {
+					sum += result[pointOf(e)][out] * weight[tapOf(e)][tap] * x[e][in]
+				}
+				check(fmt.Sprintf("x[%d] times tap %d in y[%d]", in, tap, out), sum, in == 2*out+tap)
+			}
+		}
+		for out := range stridedDX.extent {
+			for in := range stridedDY.extent {
+				sum := 0.0
+				for e := range wideSide {
+					sum += dx[e][out] * weight[tapOf(e)][2-tap] * phase[pointOf(e)][in]
+				}
+				check(fmt.Sprintf("dy[%d] times tap %d in dx[%d]", in, tap, out), sum, out+1 == 2*in+tap)
+			}
+		}
+	}
+}
+
 // TestWinogradError states the price of the transforms: on inputs and weights
 // as networks have them, the root mean square of the error stays below 2e-6 of
 // the result's in all three kernels (that of the plain sum is some 3e-7), and no
@@ -101,6 +148,8 @@ func TestWinogradError(t *testing.T) {
 		{"channels16", 4, 16, 16, 16, 3, 1, 1, 1},
 		{"channels64", 2, 64, 16, 64, 3, 1, 1, 1},
 		{"channels256", 2, 256, 8, 256, 3, 1, 1, 1},
+		{"stride 2, channels64", 2, 64, 16, 64, 3, 2, 1, 1},
+		{"stride 2, channels256", 2, 256, 8, 256, 3, 2, 1, 1},
 	} {
 		t.Run(l.name, func(t *testing.T) {
 			g := l.geom()
@@ -198,17 +247,36 @@ func TestWinogradChoice(t *testing.T) {
 		{layer{"one image of a deep layer", 1, 512, 4, 512, 3, 1, 1, 1}, false},
 		{layer{"few channels", 64, 4, 32, 4, 3, 1, 1, 1}, false},
 		{layer{"some channels", 64, 16, 32, 16, 3, 1, 1, 1}, true},
-		{layer{"stride", 64, 64, 32, 64, 3, 2, 1, 1}, false},
+		{layer{"stride 2", 64, 64, 32, 128, 3, 2, 1, 1}, true},
+		{layer{"stride 2 of a deep layer", 64, 256, 8, 512, 3, 2, 1, 1}, true},
+		{layer{"stride 2, three channels", 64, 3, 32, 64, 3, 2, 1, 1}, false},
+		{layer{"stride 2, tiny planes", 64, 256, 4, 512, 3, 2, 1, 1}, false},
+		{layer{"stride 2, one image of a deep layer", 1, 256, 8, 512, 3, 2, 1, 1}, false},
+		{layer{"stride 3", 64, 64, 33, 64, 3, 3, 1, 1}, false},
 	} {
 		g := c.layer.geom()
-		_, got := NewConv[float32](g, ConvOptions{}).method.(*winograd[float32])
-		if got != c.want {
-			t.Errorf("%s: uses transforms: %v, want %v", c.layer.name, got, c.want)
+		if got := transformed[float32](g, ConvOptions{}); got != [3]bool{c.want, c.want, c.want} {
+			t.Errorf("%s: forward and gradients use transforms: %v, want %v", c.layer.name, got, c.want)
 		}
-		if _, got := NewConv[float64](g, ConvOptions{}).method.(*winograd[float64]); got {
-			t.Errorf("%s: uses transforms in float64", c.layer.name)
+		if got := transformed[float32](g, ConvOptions{Winograd: WinogradNever}); got != [3]bool{} {
+			t.Errorf("%s: forward and gradients use transforms when told not to: %v", c.layer.name, got)
+		}
+		if got := transformed[float64](g, ConvOptions{}); got != [3]bool{} {
+			t.Errorf("%s: forward and gradients use transforms in float64: %v", c.layer.name, got)
 		}
 	}
+	g := layer{"", 64, 8, 32, 16, 3, 2, 1, 1}.geom() // whose phases' pixels are put in their places one by one
+	if got := transformed[float32](g, ConvOptions{}); got != [3]bool{false, true, false} {
+		t.Errorf("stride 2, few channels: forward and gradients use transforms: %v, want the gradient by the input alone", got)
+	}
+}
+
+// transformed tells which of a convolution and its gradients by input and weights
+// use transforms.
+func transformed[T Float](g ConvGeom, opt ConvOptions) [3]bool {
+	_, forward := NewConv[T](g, opt).method.(*winograd[T])
+	_, input := NewConvGradInput[T](g, opt).parts[0].method.(*winograd[T])
+	return [3]bool{forward, input, NewConvGradWeight[T](g, opt).winograd != nil}
 }
 
 // TestWinogradSquaresChoice: transforming a gradient back pays from images of 7
@@ -227,12 +295,13 @@ func TestWinogradSquaresChoice(t *testing.T) {
 
 func BenchmarkTileTransforms(b *testing.B) {
 	for _, tl := range tilings[float32]() {
-		for _, tr := range transformsOf(tl.winograd) {
+		for _, tr := range transformsOf(tl) {
 			const n, pitch = 8, 64
-			src, dst := make([]float32, n*tileArea*pitch), make([]float32, n*tileArea*pitch)
+			rows, cols := len(tr.matrix), len(tr.matrix[0])
+			src, dst := make([]float32, n*cols*cols*pitch), make([]float32, rows*rows*(n*pitch+16))
 			b.Run(fmt.Sprintf("%s/%s", tl.name, tr.name), func(b *testing.B) {
 				for b.Loop() {
-					tr.run(n, src, 4*pitch, 6*pitch, pitch, dst, pitch, 6*(n*pitch+16), n*pitch+16)
+					tr.run(n, src, 4*pitch, cols*pitch, pitch, dst, pitch, rows*(n*pitch+16), n*pitch+16)
 				}
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/tile")
 			})

@@ -15,15 +15,28 @@ func newTiles(images, rows, cols int) tiles {
 
 func (t *tiles) lines() int { return t.images * t.rows }
 
+// tileShape is the size of tiles in each direction: their elements when they are
+// transformed, their pixels, and the pixels from one to the next.
+type tileShape struct{ side, extent, step int }
+
+// inTile and outTile are those of [winogradNear]'s transforms.
+var (
+	inTile  = tileShape{side: tileIn, extent: tileIn, step: tileOut}
+	outTile = tileShape{side: tileIn, extent: tileOut, step: tileOut}
+)
+
+// area is how many elements a transformed tile has.
+func (s tileShape) area() int { return s.side * s.side }
+
 // planes is one side of a transform: images and where their tiles lie.
 type planes[T Float] struct {
 	tiles
+	tileShape
 	tiling             *tiling[T]
 	channels           int
 	pitch              int // channels, rounded up to whole vectors
 	image, plane       int // elements from one image, one plane to the next
 	height, width      int // of a plane
-	extent             int // of a tile, 6 or 4
 	originH, originW   int // of the first tile
 	gridWidth, gridMax int // pixels of a line with its margins; lines laid out at once
 }
@@ -32,15 +45,16 @@ type planes[T Float] struct {
 // first-level cache.
 const gridElements = 4 << 10
 
-func newPlanes[T Float](tl *tiling[T], t tiles, channels, image, height, width, extent, originH, originW int) *planes[T] {
+func newPlanes[T Float](tl *tiling[T], t tiles, channels, image, height, width int, shape tileShape, originH, originW int) *planes[T] {
 	p := &planes[T]{
-		tiles: t, tiling: tl, channels: channels, pitch: roundUp(channels, tl.winograd.lanes),
+		tiles: t, tileShape: shape, tiling: tl, channels: channels, pitch: roundUp(channels, tl.winograd.lanes),
 		image: image, plane: height * width, height: height, width: width,
-		extent: extent, originH: originH, originW: originW,
+		originH: originH, originW: originW,
 	}
-	p.gridWidth = t.perLine*tileOut + extent - tileOut
-	fit := gridElements/(p.gridWidth*tl.winograd.lanes) - (extent - tileOut)
-	p.gridMax = min(max(fit/tileOut, 1), t.rows)
+	margin := p.extent - p.step
+	p.gridWidth = t.perLine*p.step + margin
+	fit := gridElements/(p.gridWidth*tl.winograd.lanes) - margin
+	p.gridMax = min(max(fit/p.step, 1), t.rows)
 	return p
 }
 
@@ -54,8 +68,8 @@ func (p *planes[T]) load(w *Worker, transform tileTransform[T], src []T, first, 
 			count := min(p.gridMax, p.rows-row, end-line)
 			grid := p.grid(w, src[image*p.image+c*p.plane:], min(lanes, p.channels-c), row, count)
 			for i := range count {
-				transform(p.perLine, grid[i*tileOut*p.gridWidth*lanes:], tileOut*lanes, p.gridWidth*lanes, lanes,
-					dst[(line-first+i)*p.perLine*p.pitch+c:], p.pitch, tileIn*area, area)
+				transform(p.perLine, grid[i*p.step*p.gridWidth*lanes:], p.step*lanes, p.gridWidth*lanes, lanes,
+					dst[(line-first+i)*p.perLine*p.pitch+c:], p.pitch, p.side*area, area)
 			}
 			line += count
 		}
@@ -66,9 +80,9 @@ func (p *planes[T]) load(w *Worker, transform tileTransform[T], src []T, first, 
 // with zeros outside the plane.
 func (p *planes[T]) grid(w *Worker, src []T, channels, row, count int) []T {
 	lanes := p.tiling.winograd.lanes
-	rows := count*tileOut + p.extent - tileOut
+	rows := count*p.step + p.extent - p.step
 	grid := scratchOf[T](w, slotGrid, rows*p.gridWidth*lanes)
-	h0 := p.originH + row*tileOut
+	h0 := p.originH + row*p.step
 	from, to := min(max(h0, 0), p.height), min(max(h0+rows, 0), p.height)
 	left := max(-p.originW, 0)
 	used := min(p.gridWidth-left, p.width-max(p.originW, 0))
@@ -96,16 +110,16 @@ func (p *planes[T]) grid(w *Worker, src []T, channels, row, count int) []T {
 }
 
 // store transforms what load made, or products of that, back to planes of dst.
-func (p *planes[T]) store(w *Worker, src []T, area int, first, end int, dst, bias []T, floor T) {
+func (p *planes[T]) store(w *Worker, transform outputTransform[T], src []T, area int, first, end int, dst, bias []T, floor T) {
 	lanes := p.tiling.winograd.lanes
 	for c := 0; c < p.channels; c += lanes {
 		for line := first; line < end; {
 			image, row := line/p.rows, line%p.rows
 			count := min(p.gridMax, p.rows-row, end-line)
-			grid := scratchOf[T](w, slotGrid, count*tileOut*p.gridWidth*lanes)
+			grid := scratchOf[T](w, slotGrid, count*p.step*p.gridWidth*lanes)
 			for i := range count {
-				p.tiling.winograd.output(p.perLine, src[(line-first+i)*p.perLine*p.pitch+c:], p.pitch, tileIn*area, area,
-					grid[i*tileOut*p.gridWidth*lanes:], tileOut*lanes, p.gridWidth*lanes, lanes, bias[c:], floor)
+				transform(p.perLine, src[(line-first+i)*p.perLine*p.pitch+c:], p.pitch, p.side*area, area,
+					grid[i*p.step*p.gridWidth*lanes:], p.step*lanes, p.gridWidth*lanes, lanes, bias[c:], floor)
 			}
 			p.place(grid, dst[image*p.image+c*p.plane:], min(lanes, p.channels-c), row, count)
 			line += count
@@ -113,16 +127,18 @@ func (p *planes[T]) store(w *Worker, src []T, area int, first, end int, dst, bia
 	}
 }
 
-// place writes the results of count lines to their planes.
+// place writes the results of count lines to their planes, but for those above
+// and left of them, where the first tiles may begin.
 func (p *planes[T]) place(grid, dst []T, channels, row, count int) {
 	lanes := p.tiling.winograd.lanes
-	h := row * tileOut
-	rows := min(count*tileOut, p.height-h)
+	h0 := p.originH + row*p.step
+	from, to := max(h0, 0), min(h0+count*p.step, p.height)
+	grid = grid[((from-h0)*p.gridWidth-p.originW)*lanes:]
 	if p.gridWidth == p.width { // rows follow each other without a gap
-		p.tiling.transpose(rows*p.width, channels, grid, lanes, dst[h*p.width:], p.plane)
+		p.tiling.transpose((to-from)*p.width, channels, grid, lanes, dst[from*p.width:], p.plane)
 		return
 	}
-	for r := range rows {
-		p.tiling.transpose(p.width, channels, grid[r*p.gridWidth*lanes:], lanes, dst[(h+r)*p.width:], p.plane)
+	for h := from; h < to; h++ {
+		p.tiling.transpose(p.width, channels, grid[(h-from)*p.gridWidth*lanes:], lanes, dst[h*p.width:], p.plane)
 	}
 }

@@ -1,19 +1,23 @@
 package kernel
 
 // winogradGradWeight computes the gradient of a 3 by 3 convolution by its
-// weights with [winogradNear]'s transforms: tiles of x and of dy are
-// transformed, and multiplied with each other over all tiles. Groups of tiles
-// are either cut into parts, each of which has sums of its own that are added
-// in order, or, where the sums are large, worked on by all units, step by step.
+// weights with [winogradNear]'s or [stridedNear]'s transforms: tiles of x and of
+// dy are transformed, and multiplied with each other over all tiles. Groups of
+// tiles are either cut into parts, each of which has sums of its own that are
+// added in order, or, where the sums are large, worked on by all units, step by step.
 type winogradGradWeight[T Float] struct {
-	tiling *tiling[T]
-	x, dy  *planes[T]
-	lines  int // of a group
-	groups int
-	parts  int // that the groups are cut into; 0: units share groups
-	width  int // of a panel of dy's channels
-	panels int
-	rows   int // channels of x that are multiplied at once
+	tiling   *tiling[T]
+	x, dy    *planes[T]
+	input    tileTransform[T]
+	gradient tileTransform[T]
+	sum      tileTransform[T]
+	pairs    [][]pair // of each element of the sums
+	lines    int      // of a group
+	groups   int
+	parts    int // that the groups are cut into; 0: units share groups
+	width    int // of a panel of dy's channels
+	panels   int
+	rows     int // channels of x that are multiplied at once
 
 	srcX, srcDY, dw []T
 	common          *Worker // memory that all units share
@@ -22,49 +26,75 @@ type winogradGradWeight[T Float] struct {
 	load, multiply  func(w *Worker, unit int)
 }
 
-// winogradParts is how many parts sum apart: enough to keep cores busy, and as
-// many rounding chains the fewer tiles each has.
-const winogradParts = 8
+const (
+	// winogradParts is how many parts sum apart: enough to keep cores busy, and
+	// as many rounding chains the fewer tiles each has.
+	winogradParts = 8
+)
 
 // useWinogradGrad tells whether to compute the gradient so.
 func useWinogradGrad[T Float](tl *tiling[T], g *ConvGeom, s *sampling, wish Winograd) bool {
-	_, fits := tapsOf3x3(s)
-	if !fits || g.Group != 1 || g.N == 0 || wish == WinogradNever {
+	step, _ := tapsOf3x3(s)
+	if step == 0 || g.Group != 1 || g.N == 0 || wish == WinogradNever {
 		return false
 	}
+	pays, plain := winogradPays[T], 9*g.C*g.ySize()
+	if step == 2 {
+		c := correlationOf(tl, g)
+		pays, plain = stridedPays[T], c.products(s)
+	}
 	t := newTiles(g.N, g.OH, g.OW)
-	return wish == WinogradWhereFits || winogradPays(tl, &t, g.OutC, g.C, weightTransform, 9*g.C*g.ySize())
+	return wish == WinogradWhereFits || pays(tl, &t, g.OutC, g.C, weightTransform, plain)
 }
 
 func newWinogradGradWeight[T Float](tl *tiling[T], g *ConvGeom, s *sampling) *winogradGradWeight[T] {
-	t, lanes := newTiles(g.N, g.OH, g.OW), tl.winograd.lanes
+	if s.stepH == 2 {
+		return newStridedGradWeight(tl, g, s)
+	}
+	t, l := newTiles(g.N, g.OH, g.OW), tl.winograd
 	wg := &winogradGradWeight[T]{
-		tiling: tl,
-		x:      newPlanes(tl, t, g.C, g.C*g.H*g.W, g.H, g.W, tileIn, s.originH, s.originW),
-		dy:     newPlanes(tl, t, g.OutC, g.OutC*g.OH*g.OW, g.OH, g.OW, tileOut, 0, 0),
-		rows:   even(g.C, tl.rows),
+		tiling: tl, input: l.input, gradient: l.gradient, sum: l.sum, pairs: diagonal,
+		x:  newPlanes(tl, t, g.C, g.C*g.H*g.W, g.H, g.W, inTile, s.originH, s.originW),
+		dy: newPlanes(tl, t, g.OutC, g.OutC*g.OH*g.OW, g.OH, g.OW, outTile, 0, 0),
 	}
-	wg.width = even(ceilDiv(g.OutC, lanes), tl.cols/lanes) * lanes
-	wg.panels = ceilDiv(g.OutC, wg.width)
-	fit := 2 * sharedElements
-	if tileArea*g.C*g.OutC <= ownWeights {
-		fit = ownElements
+	wg.init()
+	return wg
+}
+
+// init chooses panels, groups and parts.
+func (wg *winogradGradWeight[T]) init() {
+	t, lanes, channels, outs := &wg.x.tiles, wg.tiling.winograd.lanes, wg.x.channels, wg.dy.channels
+	wg.rows = even(channels, wg.tiling.rows)
+	wg.width = even(ceilDiv(outs, lanes), wg.tiling.cols/lanes) * lanes
+	wg.panels = ceilDiv(outs, wg.width)
+	line := (wg.x.area()*wg.x.pitch + wg.dy.area()*wg.dy.pitch) * t.perLine
+	wg.lines = even(t.lines(), ownElements/line)
+	if tileArea*channels*outs <= ownWeights {
 		wg.parts = winogradParts
+	} else {
+		wg.lines = even(t.lines(), 2*sharedElements/line)
 	}
-	wg.lines = even(t.lines(), max(fit/(tileArea*(wg.x.pitch+wg.dy.pitch)*t.perLine), 1))
 	wg.groups = ceilDiv(t.lines(), wg.lines)
 	wg.parts = min(wg.parts, wg.groups)
 	wg.own, wg.add, wg.put = wg.ownUnit, wg.addUnit, wg.putUnit
 	wg.load, wg.multiply = wg.loadUnit, wg.multiplyUnit
-	return wg
 }
 
-// xArea, dyArea and sumArea are the elements from one of the 36 matrices to
-// the next.
+// xArea, dyArea and sumArea are the numbers from one element's matrix to the
+// next one's.
 func (wg *winogradGradWeight[T]) xArea() int  { return wg.lines*wg.x.perLine*wg.x.pitch + areaGap }
 func (wg *winogradGradWeight[T]) dyArea() int { return wg.lines*wg.x.perLine*wg.dy.pitch + areaGap }
 func (wg *winogradGradWeight[T]) sumArea() int {
 	return wg.panels*wg.width*wg.x.channels + areaGap
+}
+
+// xMemory and dyMemory are the transformed tiles of a group in the given memory.
+func (wg *winogradGradWeight[T]) xMemory(w *Worker, slot int) []T {
+	return scratchOf[T](w, slot, wg.x.area()*wg.xArea())
+}
+
+func (wg *winogradGradWeight[T]) dyMemory(w *Worker, slot int) []T {
+	return scratchOf[T](w, slot, wg.dy.area()*wg.dyArea())
 }
 
 // sums are the transformed gradients of a part, as [element][panel][c][o].
@@ -83,8 +113,8 @@ func (wg *winogradGradWeight[T]) run(t *Team, x, dy, dw []T) {
 			t.For(tileArea, wg.add)
 		}
 	} else {
-		scratchOf[T](wg.common, slotTiles, tileArea*wg.xArea())
-		scratchOf[T](wg.common, slotWeights, tileArea*wg.dyArea())
+		wg.xMemory(wg.common, slotTiles)
+		wg.dyMemory(wg.common, slotWeights)
 		for wg.group = range wg.groups {
 			t.For(wg.lineUnits(), wg.load)
 			t.For(tileArea*wg.panels, wg.multiply)
@@ -102,13 +132,12 @@ func (wg *winogradGradWeight[T]) span(group int) (first, end int) {
 
 // ownUnit sums a part.
 func (wg *winogradGradWeight[T]) ownUnit(w *Worker, part int) {
-	v := scratchOf[T](w, slotA, tileArea*wg.xArea())
-	d := scratchOf[T](w, slotB, tileArea*wg.dyArea())
+	v, d := wg.xMemory(w, slotA), wg.dyMemory(w, slotB)
 	begin := part * wg.groups / wg.parts
 	for group := begin; group < (part+1)*wg.groups/wg.parts; group++ {
 		first, end := wg.span(group)
-		wg.x.load(w, wg.tiling.winograd.input, wg.srcX, first, end, v, wg.xArea())
-		wg.dy.load(w, wg.tiling.winograd.gradient, wg.srcDY, first, end, d, wg.dyArea())
+		wg.x.load(w, wg.input, wg.srcX, first, end, v, wg.xArea())
+		wg.dy.load(w, wg.gradient, wg.srcDY, first, end, d, wg.dyArea())
 		for e := range tileArea {
 			for panel := range wg.panels {
 				wg.product(v, d, wg.sums(part), e, panel, (end-first)*wg.x.perLine, group == begin)
@@ -117,19 +146,23 @@ func (wg *winogradGradWeight[T]) ownUnit(w *Worker, part int) {
 	}
 }
 
-// product adds the products of the tiles' element e, for a panel of dy's
+// product adds the tiles' products to element e of the sums, for a panel of dy's
 // channels.
 func (wg *winogradGradWeight[T]) product(v, d, sums []T, e, panel, tiles int, first bool) {
+	at := panel * wg.width
+	cols := min(wg.width, wg.dy.channels-at)
+	d, sums = d[at:], sums[e*wg.sumArea()+at*wg.x.channels:]
 	flags := addC
 	if first {
 		flags = 0
 	}
-	at := panel * wg.width
-	cols := min(wg.width, wg.dy.channels-at)
-	v, d, sums = v[e*wg.xArea():], d[e*wg.dyArea()+at:], sums[e*wg.sumArea()+at*wg.x.channels:]
-	for c := 0; c < wg.x.channels; c += wg.rows {
-		rows := min(wg.rows, wg.x.channels-c)
-		wg.tiling.tile(rows, cols)(tiles, v[c:], 1, wg.x.pitch, d, wg.dy.pitch, sums[c*wg.width:], wg.width, cols, nil, flags)
+	for _, p := range wg.pairs[e] {
+		v, d := v[p.tile*wg.xArea():], d[p.other*wg.dyArea():]
+		for c := 0; c < wg.x.channels; c += wg.rows {
+			rows := min(wg.rows, wg.x.channels-c)
+			wg.tiling.tile(rows, cols)(tiles, v[c:], 1, wg.x.pitch, d, wg.dy.pitch, sums[c*wg.width:], wg.width, cols, nil, flags)
+		}
+		flags = addC
 	}
 }
 
@@ -153,16 +186,14 @@ func (wg *winogradGradWeight[T]) loadUnit(w *Worker, unit int) {
 	begin, end := wg.span(wg.group)
 	at := unit * wg.linesPerUnit()
 	first, last := min(begin+at, end), min(begin+at+wg.linesPerUnit(), end)
-	v := scratchOf[T](wg.common, slotTiles, tileArea*wg.xArea())
-	d := scratchOf[T](wg.common, slotWeights, tileArea*wg.dyArea())
-	wg.x.load(w, wg.tiling.winograd.input, wg.srcX, first, last, v[at*wg.x.perLine*wg.x.pitch:], wg.xArea())
-	wg.dy.load(w, wg.tiling.winograd.gradient, wg.srcDY, first, last, d[at*wg.dy.perLine*wg.dy.pitch:], wg.dyArea())
+	v, d := wg.xMemory(wg.common, slotTiles), wg.dyMemory(wg.common, slotWeights)
+	wg.x.load(w, wg.input, wg.srcX, first, last, v[at*wg.x.perLine*wg.x.pitch:], wg.xArea())
+	wg.dy.load(w, wg.gradient, wg.srcDY, first, last, d[at*wg.dy.perLine*wg.dy.pitch:], wg.dyArea())
 }
 
 func (wg *winogradGradWeight[T]) multiplyUnit(_ *Worker, unit int) {
 	first, end := wg.span(wg.group)
-	v := scratchOf[T](wg.common, slotTiles, tileArea*wg.xArea())
-	d := scratchOf[T](wg.common, slotWeights, tileArea*wg.dyArea())
+	v, d := wg.xMemory(wg.common, slotTiles), wg.dyMemory(wg.common, slotWeights)
 	wg.product(v, d, wg.sums(0), unit/wg.panels, unit%wg.panels, (end-first)*wg.x.perLine, wg.group == 0)
 }
 
@@ -179,7 +210,7 @@ func (wg *winogradGradWeight[T]) putUnit(w *Worker, unit int) {
 	grid := scratchOf[T](w, slotGrid, putChannels*9*lanes)
 	for o := panel * wg.width; o < min((panel+1)*wg.width, wg.dy.channels); o += lanes {
 		from := wg.sums(0)[(panel*wg.x.channels+c)*wg.width+o-panel*wg.width:]
-		wg.tiling.winograd.sum(channels, from, wg.width, tileIn*area, area, grid, 9*lanes, 3*lanes, lanes)
+		wg.sum(channels, from, wg.width, tileIn*area, area, grid, 9*lanes, 3*lanes, lanes)
 		wg.tiling.transpose(channels*9, min(lanes, wg.dy.channels-o), grid, lanes, wg.dw[o*row+c*9:], row)
 	}
 }

@@ -45,6 +45,8 @@ func main() {
 	}
 	winograd(avx512{})
 	winograd(&avx2{})
+	strided(avx512{})
+	strided(&avx2{})
 	direct(avx512{}, 8, 8, 3)
 	direct(&avx2{}, 6, 4, 3)
 	depthwise(avx512{})
@@ -368,7 +370,7 @@ func bytes(param string) Register {
 	return r
 }
 
-// stride addresses rows 0 to 7 at a fixed distance without moving the base.
+// stride addresses rows 0 to 8 at a fixed distance without moving the base.
 type stride struct{ one, three, five, seven Register }
 
 func newStride(param string, rows int) stride {
@@ -399,7 +401,7 @@ func (s stride) at(base Register, row int) Mem {
 	case 7:
 		return Mem{Base: base, Index: s.seven, Scale: 1}
 	}
-	return Mem{Base: base, Index: s.one, Scale: uint8(row)} // 1, 2, 4
+	return Mem{Base: base, Index: s.one, Scale: uint8(row)} // 1, 2, 4, 8
 }
 
 // peak writes peak_f32_{set}: n rounds of 12 independent multiply-adds and

@@ -209,8 +209,7 @@ func squaresSum(set vectorSet) {
 	src, srcCol := Load(Param("src").Base(), GP64()), bytes("srcCol")
 	srcRow := newStride("srcRow", len(m[0]))
 	sums := Mem{Base: Load(Param("sums").Base(), GP64())}
-	c := combiner{set: set, m: m}
-	c.constants()
+	c := newCombiner(set, m)
 	for _, f := range []float32{near, far, near * near, far * far} {
 		v := set.vector()
 		VMOVUPS(c.values[f], v)
@@ -222,9 +221,9 @@ func squaresSum(set vectorSet) {
 	Label("tile")
 	c.columns(src, srcCol, srcRow, half)
 	for i := range m {
-		for j, y := range c.apply(c.line(half, i)) {
+		c.line(half, i, func(j int, y VecVirtual) {
 			addMoments(set, sums.Offset(2*(i*len(m)+j)*size), size, y)
-		}
+		})
 	}
 	advance(src, "srcNext")
 	ADDQ(U32(2*len(m)*len(m)*size), sums.Base)

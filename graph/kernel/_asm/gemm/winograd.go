@@ -8,15 +8,17 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// The points of F(4x4, 3x3) beside zero and infinity, as in package kernel.
+// The points of F(4x4, 3x3) beside zero and infinity, and those for stride 2
+// beside infinity, as in package kernel.
 const (
-	near = 0.75
-	far  = 1.5
+	near        = 0.75
+	far         = 1.5
+	stridedNear = 0.5
+	stridedFar  = 1.5
 )
 
-// matrix is one side of a transform of tiles, dst = m src m^T. Rows 1 and 2,
-// and rows 3 and 4, belong to a point and its negative; in a transposed matrix
-// it is the columns.
+// matrix is one side of a transform of tiles, dst = m src m^T. Neighbouring rows
+// can belong to a point and its negative; in a transposed matrix it is the columns.
 type matrix [][]float64
 
 // winogradMatrices are the matrices that package kernel derives in the same way.
@@ -52,6 +54,49 @@ func gradientMatrices() (gradient, sum matrix) {
 		gradient, powers = append(gradient, scaled), append(powers, row[:3])
 	}
 	return append(gradient, result[last]), append(powers, weight[last]).transposed()
+}
+
+// stridedMatrices are the transforms for stride 2, of one parity where there are
+// two.
+func stridedMatrices() (phase, weight, result matrix) {
+	points := []float64{stridedNear, -stridedNear, stridedFar, -stridedFar}
+	for i, p := range points {
+		n := 1.0
+		for j, q := range points {
+			if j != i {
+				n *= p - q
+			}
+		}
+		var row []float64
+		for _, v := range append(polynomial(points, i), 0) {
+			row = append(row, v/n)
+		}
+		phase = append(phase, row)
+		weight = append(weight, []float64{1, 0, p})
+		result = append(result, []float64{1, p, p * p, p * p * p})
+	}
+	phase = append(phase, polynomial(points, -1))
+	weight = append(weight, []float64{0, 0, 1}, []float64{0, 1, 0})
+	result = append(result, []float64{0, 0, 0, 1})
+	return phase, weight, result
+}
+
+// bothParities lets m transform cols elements of two lines that take turns: of the
+// first one all, and with all rows, of the other one without the last row. The
+// first element is the first line's if offset is 0.
+func (m matrix) bothParities(cols, offset int) matrix {
+	var both matrix
+	for e := range 2*len(m) - 1 {
+		line := e / len(m)
+		row := make([]float64, cols)
+		for i, v := range m[e%len(m)] {
+			if at := 2*i + (line+offset)%2; at < cols {
+				row[at] = v
+			}
+		}
+		both = append(both, row)
+	}
+	return both
 }
 
 // polynomial is the product of (x - p) over all points but one.
@@ -103,6 +148,19 @@ func winograd(set vectorSet) {
 	tileTransform(set, "winograd_output", result.transposed(), true)
 }
 
+// strided writes those for stride 2.
+func strided(set vectorSet) {
+	phase, weight, result := stridedMatrices()
+	tileTransform(set, "strided_input", phase.bothParities(9, 0), false)
+	tileTransform(set, "strided_weight", weight, false)
+	tileTransform(set, "strided_output", result.transposed(), true)
+	tileTransform(set, "strided_input_back", phase, false)
+	tileTransform(set, "strided_mirror", weight.mirrored(), false)
+	tileTransform(set, "strided_output_back", result.bothParities(8, 1).transposed(), true)
+	tileTransform(set, "strided_gradient", result, false)
+	tileTransform(set, "strided_sum", weight.transposed(), false)
+}
+
 // tileTransform writes {name}_f32_{set}: dst = m src m^T for n tiles, a vector
 // of channels at a time. With finish, a bias is added and a floor applied.
 func tileTransform(set vectorSet, name string, m matrix, finish bool) {
@@ -115,12 +173,11 @@ func tileTransform(set vectorSet, name string, m matrix, finish bool) {
 	Doc("Transforms n > 0 tiles of vectors; see tileTransform.")
 	Pragma("noescape")
 	n := Load(Param("n"), GP64())
-	src, srcNext := Load(Param("src").Base(), GP64()), bytes("srcNext")
+	src := Load(Param("src").Base(), GP64())
 	srcRow, srcCol := newStride("srcRow", cols), bytes("srcCol")
 	dst := Load(Param("dst").Base(), GP64())
 	dstCol := newStride("dstCol", rows)
-	c := combiner{set: set, m: m}
-	c.constants()
+	c := newCombiner(set, m)
 	var bias, floor VecVirtual
 	if finish {
 		bias, floor = set.vector(), set.vector()
@@ -135,19 +192,19 @@ func tileTransform(set vectorSet, name string, m matrix, finish bool) {
 	MOVQ(dst, to)
 	dstRow := bytes("dstRow")
 	for i := range rows {
-		for j, y := range c.apply(c.line(half, i)) {
+		c.line(half, i, func(j int, y VecVirtual) {
 			if finish {
 				VADDPS(bias, y, y)
 				VMAXPS(y, floor, y) // this order keeps a NaN
 			}
 			set.store(y, dstCol.at(to, j), false)
-		}
+		})
 		if i < rows-1 {
 			ADDQ(dstRow, to)
 		}
 	}
-	ADDQ(srcNext, src)
-	ADDQ(bytes("dstNext"), dst)
+	advance(src, "srcNext")
+	advance(dst, "dstNext")
 	DECQ(n)
 	JNZ(LabelRef("tile"))
 	set.leave()
@@ -159,7 +216,76 @@ func tileTransform(set vectorSet, name string, m matrix, finish bool) {
 type combiner struct {
 	set    vectorSet
 	m      matrix
+	blocks []block
 	values map[float32]Op
+}
+
+// block is a part of a matrix outside of which its rows and columns are zero, but
+// for those of other blocks.
+type block struct {
+	rows, cols []int
+	m          matrix
+}
+
+func newCombiner(set vectorSet, m matrix) *combiner {
+	c := &combiner{set: set, m: m, blocks: m.blocks(), values: map[float32]Op{}}
+	c.constants()
+	return c
+}
+
+// blocks finds the smallest ones.
+func (m matrix) blocks() []block {
+	var list []block
+	seen := make([]bool, len(m))
+	for first := range m {
+		if seen[first] {
+			continue
+		}
+		inRows, inCols := make([]bool, len(m)), make([]bool, len(m[0]))
+		inRows[first] = true
+		for changed := true; changed; {
+			changed = false
+			for i, row := range m {
+				for j, v := range row {
+					if v != 0 && inRows[i] != inCols[j] {
+						inRows[i], inCols[j], changed = true, true, true
+					}
+				}
+			}
+		}
+		var b block
+		for j, in := range inCols {
+			if in {
+				b.cols = append(b.cols, j)
+			}
+		}
+		for i, in := range inRows {
+			if !in {
+				continue
+			}
+			seen[i] = true
+			var row []float64
+			for _, j := range b.cols {
+				row = append(row, m[i][j])
+			}
+			b.rows, b.m = append(b.rows, i), append(b.m, row)
+		}
+		list = append(list, b)
+	}
+	return list
+}
+
+// opposite tells whether two lines of a matrix are the same up to signs, as those
+// of a point and its negative are.
+func opposite(a, b []float64) bool {
+	same := true
+	for i := range a {
+		if math.Abs(a[i]) != math.Abs(b[i]) {
+			return false
+		}
+		same = same && a[i] == b[i]
+	}
+	return !same
 }
 
 // alignedHalf is memory for the columns of a tile that are transformed.
@@ -177,73 +303,73 @@ func (c *combiner) columns(src, srcCol Register, srcRow stride, half Mem) {
 	from := GP64()
 	MOVQ(src, from)
 	for j := range cols {
-		var x []VecVirtual
-		for i := range cols {
-			v := c.set.vector()
-			c.set.load(srcRow.at(from, i), v, false)
-			x = append(x, v)
-		}
-		for i, y := range c.apply(x) {
+		c.apply(func(i int) Mem { return srcRow.at(from, i) }, func(i int, y VecVirtual) {
 			c.set.store(y, half.Offset((i*cols+j)*size), false)
-		}
+		})
 		if j < cols-1 {
 			ADDQ(srcCol, from)
 		}
 	}
 }
 
-// line loads line i of what columns made.
-func (c *combiner) line(half Mem, i int) []VecVirtual {
+// line transforms line i of what columns made.
+func (c *combiner) line(half Mem, i int, take func(j int, y VecVirtual)) {
 	cols, size := len(c.m[0]), c.set.lanes()*4
-	var x []VecVirtual
-	for j := range cols {
-		v := c.set.vector()
-		c.set.load(half.Offset((i*cols+j)*size), v, false)
-		x = append(x, v)
-	}
-	return x
+	c.apply(func(j int) Mem { return half.Offset((i*cols + j) * size) }, take)
 }
 
 // constants makes the matrix's elements ready: in registers where there are
 // enough of them, else in memory.
 func (c *combiner) constants() {
-	c.values = map[float32]Op{}
-	for i, row := range c.m {
-		for j, v := range row {
-			f := float32(v)
-			if c.pairedLater(i, j) || f == 0 || f == 1 || f == -1 || c.values[f] != nil {
-				continue
+	for _, b := range c.blocks {
+		m := b.m
+		if b.wide() {
+			m = m.transposed()
+		}
+		for i, row := range m {
+			for _, v := range row {
+				f := float32(v)
+				if i > 0 && opposite(m[i-1], row) || f == 0 || f == 1 || f == -1 || c.values[f] != nil {
+					continue
+				}
+				c.values[f] = c.set.constant(f)
 			}
-			c.values[f] = c.set.constant(f)
 		}
 	}
 }
 
 // wide tells whether pairs are of columns.
-func (c *combiner) wide() bool { return len(c.m) < len(c.m[0]) }
+func (b block) wide() bool { return len(b.m) < len(b.m[0]) }
 
-// pairedLater tells whether an element belongs to the negative of a point.
-func (c *combiner) pairedLater(i, j int) bool {
-	if c.wide() {
-		i = j
+// apply multiplies the matrix with a vector whose elements are loaded.
+func (c *combiner) apply(element func(j int) Mem, take func(i int, y VecVirtual)) {
+	for _, b := range c.blocks {
+		var x []VecVirtual
+		for _, j := range b.cols {
+			v := c.set.vector()
+			c.set.load(element(j), v, false)
+			x = append(x, v)
+		}
+		combine := c.pairedRows
+		if b.wide() {
+			combine = c.pairedColumns
+		}
+		for i, y := range combine(b.m, x) {
+			take(b.rows[i], y)
+		}
 	}
-	return i == 2 || i == 4
 }
 
-func (c *combiner) apply(x []VecVirtual) []VecVirtual {
-	if c.wide() {
-		return c.applyPairedColumns(x)
-	}
+func (c *combiner) pairedRows(m matrix, x []VecVirtual) []VecVirtual {
 	var out []VecVirtual
-	last := len(c.m) - 1
-	for i := 0; i <= last; i++ {
-		if i == 0 || i == last {
-			out = append(out, c.sum(c.m[i], x))
+	for i := 0; i < len(m); i++ {
+		if i == len(m)-1 || !opposite(m[i], m[i+1]) {
+			out = append(out, c.sum(m[i], x))
 			continue
 		}
 		even, odd := make([]float64, len(x)), make([]float64, len(x))
-		for j, v := range c.m[i] {
-			if c.m[i+1][j] == v {
+		for j, v := range m[i] {
+			if m[i+1][j] == v {
 				even[j] = v
 			} else {
 				odd[j] = v
@@ -259,30 +385,37 @@ func (c *combiner) apply(x []VecVirtual) []VecVirtual {
 	return out
 }
 
-// applyPairedColumns is apply for a transposed matrix.
-func (c *combiner) applyPairedColumns(x []VecVirtual) []VecVirtual {
-	last := len(x) - 1
-	plus, minus := []VecVirtual{x[0]}, []VecVirtual{x[0]}
-	for j := 1; j < last; j += 2 {
+// pairedColumns is pairedRows for a transposed matrix.
+func (c *combiner) pairedColumns(m matrix, x []VecVirtual) []VecVirtual {
+	columns := m.transposed()
+	var plus, minus []VecVirtual // nil: a column by itself
+	for j := 0; j < len(x); j++ {
+		if j == len(x)-1 || !opposite(columns[j], columns[j+1]) {
+			plus, minus = append(plus, x[j]), append(minus, nil)
+			continue
+		}
 		p, q := c.set.vector(), c.set.vector()
 		VADDPS(x[j+1], x[j], p)
 		VSUBPS(x[j+1], x[j], q)
-		plus, minus = append(plus, p), append(minus, q)
+		plus, minus = append(plus, p, nil), append(minus, q, nil)
+		j++
 	}
-	plus, minus = append(plus, x[last]), append(minus, x[last])
 	var out []VecVirtual
-	for _, row := range c.m {
-		terms := plus
-		if row[2] == -row[1] {
-			terms = minus
-		}
-		var short []float64
-		for j := 0; j <= last; j++ {
-			if j == 0 || j == last || j%2 == 1 {
-				short = append(short, row[j])
+	for _, row := range m {
+		var factors []float64
+		var terms []VecVirtual
+		for j, v := range row {
+			switch {
+			case plus[j] == nil: // the second of a pair
+				continue
+			case minus[j] != nil && row[j+1] == -v:
+				terms = append(terms, minus[j])
+			default:
+				terms = append(terms, plus[j])
 			}
+			factors = append(factors, v)
 		}
-		out = append(out, c.sum(short, terms))
+		out = append(out, c.sum(factors, terms))
 	}
 	return out
 }
