@@ -2,9 +2,9 @@ package kernel
 
 // winograd computes a correlation with 3 by 3 taps by [winogradNear]'s or
 // [stridedNear]'s transforms. Tiles are worked on in groups. Where the transformed
-// weights are small, a unit takes a group from the images to the results, within the
-// second-level cache; where they are large, all units work on the same group, step
-// by step, so that weights are read once per group.
+// weights are small and there are many tiles, a unit takes a group from the images
+// to the results, within the second-level cache; else all units work on the same
+// group, step by step, so that weights are read once per group.
 type winograd[T Float] struct {
 	correlation[T]
 	in, out *planes[T]
@@ -41,11 +41,12 @@ var diagonal = func() (pairs [][]pair) {
 
 const (
 	// ownElements bounds the transformed tiles and products that a unit keeps
-	// to itself, and ownWeights the weights that it reads for each group.
-	ownElements = 96 << 10
-	ownWeights  = 256 << 10
+	// to itself, and ownWeights the weights that it reads for each group, from
+	// the third-level cache.
+	ownElements = 112 << 10
+	ownWeights  = 640 << 10
 	// sharedElements bounds them where units share a group.
-	sharedElements = 2 << 20
+	sharedElements = 4 << 20
 )
 
 // useWinograd tells whether to compute a correlation so.
@@ -126,7 +127,7 @@ func (wg *winograd[T]) init() {
 
 	line := (wg.in.area()*wg.in.pitch + wg.out.area()*wg.out.pitch) * t.perLine
 	wg.lines = even(t.lines(), ownElements/line)
-	wg.shared = tileArea*wg.m*wg.channels > ownWeights
+	wg.shared = tileArea*wg.m*wg.channels > ownWeights || ceilDiv(t.lines(), wg.lines) < enoughUnits
 	if wg.shared {
 		wg.lines = even(t.lines(), sharedElements/line)
 	}

@@ -4,7 +4,8 @@ package kernel
 // weights with [winogradNear]'s or [stridedNear]'s transforms: tiles of x and of
 // dy are transformed, and multiplied with each other over all tiles. Groups of
 // tiles are either cut into parts, each of which has sums of its own that are
-// added in order, or, where the sums are large, worked on by all units, step by step.
+// added in order, or, where the sums are large or the groups few, worked on by all
+// units, step by step.
 type winogradGradWeight[T Float] struct {
 	tiling   *tiling[T]
 	x, dy    *planes[T]
@@ -30,6 +31,8 @@ const (
 	// winogradParts is how many parts sum apart: enough to keep cores busy, and
 	// as many rounding chains the fewer tiles each has.
 	winogradParts = 8
+	// ownSums bounds the sums of a part.
+	ownSums = 256 << 10
 )
 
 // useWinogradGrad tells whether to compute the gradient so.
@@ -69,13 +72,12 @@ func (wg *winogradGradWeight[T]) init() {
 	wg.panels = ceilDiv(outs, wg.width)
 	line := (wg.x.area()*wg.x.pitch + wg.dy.area()*wg.dy.pitch) * t.perLine
 	wg.lines = even(t.lines(), ownElements/line)
-	if tileArea*channels*outs <= ownWeights {
+	if tileArea*channels*outs <= ownSums && ceilDiv(t.lines(), wg.lines) >= winogradParts {
 		wg.parts = winogradParts
 	} else {
-		wg.lines = even(t.lines(), 2*sharedElements/line)
+		wg.lines = even(t.lines(), sharedElements/line)
 	}
 	wg.groups = ceilDiv(t.lines(), wg.lines)
-	wg.parts = min(wg.parts, wg.groups)
 	wg.own, wg.add, wg.put = wg.ownUnit, wg.addUnit, wg.putUnit
 	wg.load, wg.multiply = wg.loadUnit, wg.multiplyUnit
 }
