@@ -265,7 +265,7 @@ type SparseConv[T Float] struct {
 
 	common                        *Worker
 	first                         int // block of the chunk
-	x, values, y                  []T
+	x, values, bias, y            []T
 	filling, sorting, multiplying func(w *Worker, unit int)
 }
 
@@ -283,7 +283,7 @@ func newSparseConv[T Float](loops sparseLoops[T], g ConvGeom, kept []int64) *Spa
 }
 
 // NewSparseConvGradInput prepares the gradient of the convolution by its input:
-// Run takes dy for x and writes dx.
+// Run takes dy for x and writes dx for y.
 func NewSparseConvGradInput[T Float](g ConvGeom, kept []int64) *SparseConv[T] {
 	return newSparseConvGradInput(sparseAvailable[T]()[0], g, kept)
 }
@@ -312,17 +312,23 @@ func sparseConvOf[T Float](loops sparseLoops[T], g ConvGeom, src, dst sparsePlan
 	return s
 }
 
-// Run computes y.
-func (s *SparseConv[T]) Run(t *Team, x, values, y []T) {
+// Run computes y; bias, one number per channel of y, may be nil.
+func (s *SparseConv[T]) Run(t *Team, x, values, bias, y []T) {
 	need(len(x), s.src.n*s.src.channels*s.src.h*s.src.w, "x")
 	need(len(values), len(s.lists.at), "values")
 	need(len(y), s.dst.n*s.dst.channels*s.dst.h*s.dst.w, "y")
+	if bias != nil {
+		need(len(bias), s.dst.channels, "bias")
+	}
+	s.x, s.values, s.bias, s.y = x, values, bias, y
 	if len(values) == 0 {
-		clear(y)
+		for i := range s.dst.n * s.dst.channels {
+			s.begin(y[i*s.dst.h*s.dst.w:][:s.dst.h*s.dst.w], i%s.dst.channels)
+		}
+		s.x, s.values, s.bias, s.y = nil, nil, nil, nil
 		return
 	}
 	s.common = t.borrow()
-	s.x, s.values, s.y = x, values, y
 	if !s.lists.sorted {
 		scratchOf[T](s.common, slotB, len(values))
 		t.For(unitsOf(len(values)), s.sorting)
@@ -335,7 +341,19 @@ func (s *SparseConv[T]) Run(t *Team, x, values, y []T) {
 		t.For(count*ceilDiv(s.dst.h, s.band)*ceilDiv(s.dst.channels, s.channels), s.multiplying)
 	}
 	t.giveBack(s.common)
-	s.common, s.x, s.values, s.y = nil, nil, nil, nil
+	s.common, s.x, s.values, s.bias, s.y = nil, nil, nil, nil, nil
+}
+
+// begin sets sums of a channel to what they are before anything is added.
+func (s *SparseConv[T]) begin(sums []T, channel int) {
+	if s.bias == nil {
+		clear(sums)
+		return
+	}
+	bias := s.bias[channel]
+	for i := range sums {
+		sums[i] = bias
+	}
 }
 
 func (s *SparseConv[T]) sortUnit(_ *Worker, unit int) {
@@ -417,7 +435,7 @@ func (s *SparseConv[T]) tile(src []T, phase, c0, c1 int, sums []T, size int) {
 		for c := c0; c < c1; c++ {
 			to := sums[(c-c0)*size:][:sparseSamples]
 			if b == 0 {
-				clear(to)
+				s.begin(to, c)
 			}
 			if lo, hi := s.lists.span(phase, b, c); lo < hi {
 				s.loops.combine(s.lists.at[lo:hi], s.values[lo:hi], src, to)
@@ -561,3 +579,29 @@ func (s *SparseConvGradWeight[T]) joinUnit(_ *Worker, unit int) {
 		s.values[s.lists.order[i]] = sum
 	}
 }
+
+// SparsePays tells whether a step is clearly faster, the convolution and both
+// gradients together, with so many weights kept than with all.
+func (g ConvGeom) SparsePays(kept int) bool {
+	g = g.withDefaults()
+	if g.N == 0 || g.depthwise() {
+		return false
+	}
+	c, s := correlationOf(tilings[float32]()[0], &g), g.forward()
+	dense := sparseDense * float64(c.products(&s))
+	if useWinograd(&c, &s, WinogradWherePays) {
+		dense = sparseWinograd * float64(c.products(&s))
+	}
+	lanes := sparseLanes(g.N, g.OW)
+	images, pixels := roundUp(g.N, lanes), g.OH*roundUp(g.OW, sparseSamples/lanes)
+	return sparseKept*float64(kept)*float64(images*pixels)+sparseMoved*float64(g.xSize()+g.ySize()) <= sparseGain*dense
+}
+
+// What products and elements cost, relative to each other.
+const (
+	sparseDense    = 3 // a product of a dense convolution
+	sparseWinograd = 1 // with Winograd's transforms
+	sparseKept     = 4.3
+	sparseMoved    = 30
+	sparseGain     = 0.85
+)

@@ -45,20 +45,24 @@ func testSparseConv[T Float](t *testing.T, team *Team, l sparseLoops[T], g ConvG
 	fill(x.s, 1)
 	fill(dy.s, 2)
 	fill(values.s, 3)
-	at := map[int]int{}
+	bias := fill(make([]T, g.OutC), 4)
+	at := make([]int, g.wSize()) // 1 more than the number of the kept weight
 	for i, k := range kept {
-		at[int(k)] = i
+		at[k] = i + 1
 	}
 	wantY, wantX, wantGrads := make([]float64, g.ySize()), make([]float64, g.xSize()), make([]float64, len(kept))
+	for i := range wantY {
+		wantY[i] = float64(bias[i/(g.OH*g.OW)%g.OutC])
+	}
 	eachProduct(g, func(yi, wi, xi int) {
-		if i, ok := at[wi]; ok {
+		if i := at[wi] - 1; i >= 0 {
 			wantY[yi] += float64(x.s[xi]) * float64(values.s[i])
 			wantX[xi] += float64(dy.s[yi]) * float64(values.s[i])
 			wantGrads[i] += float64(x.s[xi]) * float64(dy.s[yi])
 		}
 	})
-	newSparseConv(l, g, kept).Run(team, x.s, values.s, y.s)
-	newSparseConvGradInput(l, g, kept).Run(team, dy.s, values.s, dx.s)
+	newSparseConv(l, g, kept).Run(team, x.s, values.s, bias, y.s)
+	newSparseConvGradInput(l, g, kept).Run(team, dy.s, values.s, nil, dx.s)
 	newSparseConvGradWeight(l, g, kept).Run(team, x.s, dy.s, grads.s)
 	for _, c := range []struct {
 		name  string
@@ -91,8 +95,8 @@ func TestSparseConvThreads(t *testing.T) {
 		team := NewTeam(threads)
 		y, dx, dv := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(kept))
 		run := func() {
-			forward.Run(team, x, values, y)
-			input.Run(team, dy, values, dx)
+			forward.Run(team, x, values, nil, y)
+			input.Run(team, dy, values, nil, dx)
 			weight.Run(team, x, dy, dv)
 		}
 		run()
@@ -153,8 +157,8 @@ func BenchmarkSparseConv(b *testing.B) {
 			kept := keptWeights(g, share)
 			values := fill(make([]float32, len(kept)), 3)
 			forward, input, weight := NewSparseConv[float32](g, kept), NewSparseConvGradInput[float32](g, kept), NewSparseConvGradWeight[float32](g, kept)
-			run(fmt.Sprint("kept", share, "/forward"), func() { forward.Run(team, x, values, y) })
-			run(fmt.Sprint("kept", share, "/input"), func() { input.Run(team, dy, values, dx) })
+			run(fmt.Sprint("kept", share, "/forward"), func() { forward.Run(team, x, values, nil, y) })
+			run(fmt.Sprint("kept", share, "/input"), func() { input.Run(team, dy, values, nil, dx) })
 			run(fmt.Sprint("kept", share, "/weight"), func() { weight.Run(team, x, dy, values) })
 		}
 	}
