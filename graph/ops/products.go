@@ -39,6 +39,12 @@ func products(n *graph.Node) int {
 		return in(0)[0] * in(1).Size()
 	case key{Domain, "SparseMatMulGrad"}:
 		return in(0)[0] * out.Shape.Size()
+	case key{Domain, "SparseConv"}:
+		return out.Shape.Size() / out.Shape[1] * in(1).Size()
+	case key{Domain, "SparseConvGradInput"}:
+		return in(0).Size() / in(0)[1] * in(1).Size()
+	case key{Domain, "SparseConvGradWeight"}:
+		return in(1).Size() / in(1)[1] * out.Shape.Size()
 	case key{"", "Gemm"}:
 		k := in(0)[1]
 		if n.Int("transA", 0) != 0 {

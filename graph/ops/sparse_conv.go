@@ -3,7 +3,6 @@ package ops
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/kernel"
@@ -79,20 +78,6 @@ func (c *sparseConv) elements() float64 {
 // sparseAttrs spells everything out.
 func (c *sparseConv) sparseAttrs(more ...*onnx.Attr) []*onnx.Attr {
 	return c.attrs(append(more, c.kernelShape(), onnx.AttrInt("outputs", int64(c.channels)), onnx.AttrInts("kept", c.kept...))...)
-}
-
-// SparseConv appends n, a Conv over one or two spatial axes, with values in the
-// place of its weights, of which kept numbers those that are not zero.
-func (b *Builder) SparseConv(n *graph.Node, values *graph.Value, kept []int64) *graph.Value {
-	if b.Err != nil {
-		return nil
-	}
-	list := slices.Clone(n.Inputs)
-	list[1] = values
-	w := n.Inputs[1].Shape
-	attrs := slices.DeleteFunc(slices.Clone(n.Attrs), func(a *onnx.Attr) bool { return a.Name == "kernel_shape" })
-	attrs = append(attrs, onnx.AttrInts("kernel_shape", toInt64(w[2:])...), onnx.AttrInt("outputs", int64(w[0])), onnx.AttrInts("kept", kept...))
-	return b.Own("SparseConv", 1, list, attrs...)[0]
 }
 
 // SparseConvPays tells whether n, a Conv of known shapes, takes less time for a

@@ -12,8 +12,8 @@ func keptConv(kept []int64, kernel []int64, outputs int64, more ...*onnx.Attr) [
 
 var (
 	three   = []int64{3, 3}
-	keptFew = []int64{2, 9, 13, 17, 40, 44, 71}    // of [4 2 3 3]: row 1 has none
-	keptOne = []int64{0, 3, 10}                    // of [3 2 1 3] over groups, or [3 4 1]
+	keptFew = []int64{2, 9, 13, 17, 40, 44, 71} // of [4 2 3 3]: row 1 has none
+	keptOne = []int64{0, 3, 10}                 // of [3 2 1 3] over groups, or [3 4 1]
 	wide    = padded(1, 1, 1, 1)
 	odd     = attrs(strided(2, 3), padded(1, 0, 2, 1), onnx.AttrInts("dilations", 1, 2))
 )

@@ -13,7 +13,6 @@ import (
 	"github.com/unprune/unprune/graph/kernel"
 	"github.com/unprune/unprune/graph/ops"
 	"github.com/unprune/unprune/graph/pass"
-	"github.com/unprune/unprune/models"
 	"github.com/unprune/unprune/onnx"
 	"github.com/unprune/unprune/sparsity"
 	"github.com/unprune/unprune/unprune"
@@ -344,16 +343,32 @@ func TestNarrowResume(t *testing.T) {
 	sameState(t, second, whole, 0)
 }
 
-// TestSparseSteps: with a tenth of the weights kept, the matrices of
-// LeNet-300-100 are multiplied by what is kept, and steps leave the same state.
+// TestSparseSteps: with a tenth of the weights kept, and fewer, matrices and
+// convolutions are multiplied by what is kept, and steps leave the same state.
 func TestSparseSteps(t *testing.T) {
-	d := noiseOf([]int{1, 28, 28}, 64, 10)
-	term := unprune.Term{Data: d, Index: rows(64), Weight: 1}
-	start := func() (*train.Engine, *sparsity.Masks) {
-		m, err := onnx.Decode(models.LeNet300().Dense, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, net := range []struct {
+		name   string
+		pruned float64
+		sparse int // weights that are multiplied so
+	}{
+		{"lenet-300-100.onnx", 0.9, 2},
+		{"lenet-5.onnx", 0.9, 3},
+		{"alexnet.onnx", 0.95, 0},
+		{"resnet-18.onnx", 0.98, 0},
+		{"vgg-16.onnx", 0.9, 0},
+	} {
+		t.Run(net.name, func(t *testing.T) {
+			m, err := onnx.Read(filepath.Join(gradients, net.name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			testSparseSteps(t, m, net.pruned, net.sparse)
+		})
+	}
+}
+
+func testSparseSteps(t *testing.T, m *onnx.Model, pruned float64, count int) {
+	start := func() (*train.Engine, *sparsity.Masks, unprune.Term) {
 		im, err := pass.Import(m)
 		if err != nil {
 			t.Fatal(err)
@@ -363,7 +378,7 @@ func TestSparseSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 		pruner := sparsity.Magnitude{}
-		masks, err := sparsity.PlanOf(pruner).Run(pruner, sparsity.Input{Layers: e.Layers()}, nil, 0.9)
+		masks, err := sparsity.PlanOf(pruner).Run(pruner, sparsity.Input{Layers: e.Layers()}, nil, pruned)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -373,23 +388,27 @@ func TestSparseSteps(t *testing.T) {
 		if err := e.Optimize(ops.Optimizer{Kind: "sgd", Momentum: 0.9, WeightDecay: 5e-4}); err != nil {
 			t.Fatal(err)
 		}
-		return e, masks
+		d := noiseOf(im.Graph.Inputs[0].Shape[1:], 32, e.Classes())
+		return e, masks, unprune.Term{Data: d, Index: rows(32), Weight: 1}
 	}
-	sparse, masks := start()
-	wide, _ := start()
+	sparse, masks, term := start()
+	wide, _, _ := start()
 	for range 3 {
 		narrowStep(t, sparse, 0.05, term)
 		wideStep(t, wide, 0.05, term)
 	}
 	sameState(t, sparse, wide, 1e-9)
 	zeros(t, sparse, masks)
+	if n := sparse.Sparse(); n != count {
+		t.Errorf("%d weights are multiplied by what is kept, want %d", n, count)
+	}
 	terms := []unprune.Term{term}
 	step := func() {
 		if _, err := sparse.Step(t.Context(), 0.01, terms...); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := testing.AllocsPerRun(20, step); n > 0 {
+	if n := testing.AllocsPerRun(3, step); n > 0 {
 		t.Errorf("a step makes %g allocations", n)
 	}
 }
