@@ -19,12 +19,13 @@ type SparseMatMul[T Float] struct {
 	loops    sparseLoops[T]
 	tiling   *tiling[T]
 	pitch    int     // samples, rounded up
-	start    []int   // of each row in at
+	start    []int32 // of each row in at
 	at       []int32 // offset of each kept element's row of x, by rows
 	order    []int32 // number of the value of each, nil where they are in order
 	side     []T     // x as [In][pitch]
 	gradSide []T     // y or dy as [Out][pitch]
 	ordered  []T     // values by rows
+	zeros    []T     // what a unit's rows begin with
 
 	x, y, values, dst                []T
 	spread, spreadGrad, rows, derive func(w *Worker, unit int)
@@ -47,7 +48,7 @@ func newSparseMatMul[T Float](loops sparseLoops[T], n, in, out int, rows, cols [
 		order[i] = int32(i)
 	}
 	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(rows[a], rows[b]) })
-	s.start = make([]int, out+1)
+	s.start = make([]int32, out+1)
 	for _, i := range order {
 		if rows[i] < 0 || rows[i] >= int64(out) || cols[i] < 0 || cols[i] >= int64(in) {
 			panic("kernel: a kept element lies outside of its matrix")
@@ -62,6 +63,7 @@ func newSparseMatMul[T Float](loops sparseLoops[T], n, in, out int, rows, cols [
 		s.order, s.ordered = order, alignedSlice[T](len(order))
 	}
 	s.side, s.gradSide = alignedSlice[T](in*s.pitch), alignedSlice[T](out*s.pitch)
+	s.zeros = make([]T, sparseRows)
 	s.spread, s.spreadGrad, s.rows, s.derive = s.spreadUnit, s.spreadGradUnit, s.rowsUnit, s.deriveUnit
 	return s
 }
@@ -121,24 +123,18 @@ func (s *SparseMatMul[T]) beside(unit int, src []T, width int, dst []T) {
 func (s *SparseMatMul[T]) rowsUnit(_ *Worker, unit int) {
 	first := unit * sparseRows
 	last := min(first+sparseRows, s.Out)
-	for r := first; r < last; r++ {
-		lo, hi := s.start[r], s.start[r+1]
-		for n := 0; n < s.pitch; n += sparseSamples {
-			y := s.gradSide[r*s.pitch+n:][:sparseSamples]
-			clear(y)
-			s.loops.combine(s.at[lo:hi], s.values[lo:hi], s.side[n:], y)
-		}
+	for n := 0; n < s.pitch; n += sparseSamples {
+		s.loops.combine(s.start[first:last+1], s.at, s.values, s.side[n:], s.gradSide[first*s.pitch+n:], s.pitch, s.zeros)
 	}
 	s.tiling.transpose(last-first, s.N, s.gradSide[first*s.pitch:], s.pitch, s.y[first:], s.Out)
 }
 
 // deriveUnit computes the gradients of the values of some rows.
 func (s *SparseMatMul[T]) deriveUnit(_ *Worker, unit int) {
-	for r := unit * sparseRows; r < min((unit+1)*sparseRows, s.Out); r++ {
-		lo, hi := s.start[r], s.start[r+1]
-		clear(s.dst[lo:hi])
-		for n := 0; n < s.pitch; n += sparseSamples {
-			s.loops.dots(s.at[lo:hi], s.side[n:], s.gradSide[r*s.pitch+n:], s.dst[lo:hi])
-		}
+	first := unit * sparseRows
+	last := min(first+sparseRows, s.Out)
+	clear(s.dst[s.start[first]:s.start[last]])
+	for n := 0; n < s.pitch; n += sparseSamples {
+		s.loops.dots(s.start[first:last+1], s.at, s.side[n:], s.gradSide[first*s.pitch+n:], s.pitch, s.dst)
 	}
 }

@@ -4,14 +4,14 @@
 
 package kernel
 
-// Adds, for i below n, values[i] times the 64 elements at x[at[i]] to the 64 elements at y.
-func combineRows_f32_avx2(n int, at *int32, values *float32, x *float32, y *float32)
+// Adds, for r below rows and i from start[r] to start[r+1], values[i] times the 64 elements at x[at[i]] to the 64 elements at y[r*pitch], which are bias[r] before if bias is not nil.
+func combineRows_f32_avx2(rows int, start *int32, at *int32, values *float32, x *float32, y *float32, pitch int, bias *float32)
 
-// Adds, for i below n, the product of the 64 elements at y with those at x[at[i]] to out[i].
-func dotRows_f32_avx2(n int, at *int32, x *float32, y *float32, out *float32)
+// Adds, for r below rows and i from start[r] to start[r+1], the product of the 64 elements at y[r*pitch] with those at x[at[i]] to out[i].
+func dotRows_f32_avx2(rows int, start *int32, at *int32, x *float32, y *float32, pitch int, out *float32)
 
-// Adds, for i below n, values[i] times the 64 elements at x[at[i]] to the 64 elements at y.
-func combineRows_f32_avx512(n int, at *int32, values *float32, x *float32, y *float32)
+// Adds, for r below rows and i from start[r] to start[r+1], values[i] times the 64 elements at x[at[i]] to the 64 elements at y[r*pitch], which are bias[r] before if bias is not nil.
+func combineRows_f32_avx512(rows int, start *int32, at *int32, values *float32, x *float32, y *float32, pitch int, bias *float32)
 
-// Adds, for i below n, the product of the 64 elements at y with those at x[at[i]] to out[i].
-func dotRows_f32_avx512(n int, at *int32, x *float32, y *float32, out *float32)
+// Adds, for r below rows and i from start[r] to start[r+1], the product of the 64 elements at y[r*pitch] with those at x[at[i]] to out[i].
+func dotRows_f32_avx512(rows int, start *int32, at *int32, x *float32, y *float32, pitch int, out *float32)

@@ -4,60 +4,38 @@
 
 #include "textflag.h"
 
-// func combineRows_f32_avx2(n int, at *int32, values *float32, x *float32, y *float32)
+// func combineRows_f32_avx2(rows int, start *int32, at *int32, values *float32, x *float32, y *float32, pitch int, bias *float32)
 // Requires: AVX, FMA3
-TEXT ·combineRows_f32_avx2(SB), NOSPLIT, $0-40
-	MOVQ    n+0(FP), AX
-	MOVQ    at+8(FP), CX
-	MOVQ    values+16(FP), DX
-	MOVQ    x+24(FP), BX
-	MOVQ    y+32(FP), SI
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS 64(SI), Y2
-	VMOVUPS 96(SI), Y3
-	VMOVUPS 128(SI), Y4
-	VMOVUPS 160(SI), Y5
-	VMOVUPS 192(SI), Y6
-	VMOVUPS 224(SI), Y7
-	XORQ    DI, DI
+TEXT ·combineRows_f32_avx2(SB), NOSPLIT, $0-64
+	MOVQ    at+16(FP), AX
+	MOVQ    values+24(FP), CX
+	MOVQ    x+32(FP), DX
+	MOVQ    y+40(FP), BX
+	MOVQ    pitch+48(FP), SI
+	MOVQ    bias+56(FP), DI
+	MOVQ    rows+0(FP), R9
+	MOVQ    start+8(FP), R10
+	XORQ    R11, R11
+	SHLQ    $0x02, SI
+	MOVLQSX (R10), R12
 
-loop:
-	CMPQ         DI, AX
-	JGE          done
-	MOVLQSX      (CX)(DI*4), R8
-	VBROADCASTSS (DX)(DI*4), Y8
-	VFMADD231PS  (BX)(R8*4), Y8, Y0
-	VFMADD231PS  32(BX)(R8*4), Y8, Y1
-	VFMADD231PS  64(BX)(R8*4), Y8, Y2
-	VFMADD231PS  96(BX)(R8*4), Y8, Y3
-	VFMADD231PS  128(BX)(R8*4), Y8, Y4
-	VFMADD231PS  160(BX)(R8*4), Y8, Y5
-	VFMADD231PS  192(BX)(R8*4), Y8, Y6
-	VFMADD231PS  224(BX)(R8*4), Y8, Y7
-	INCQ         DI
+row:
+	CMPQ         R11, R9
+	JGE          end
+	MOVLQSX      4(R10)(R11*4), R13
+	TESTQ        DI, DI
+	JZ           add
+	VBROADCASTSS (DI)(R11*4), Y0
+	VBROADCASTSS (DI)(R11*4), Y1
+	VBROADCASTSS (DI)(R11*4), Y2
+	VBROADCASTSS (DI)(R11*4), Y3
+	VBROADCASTSS (DI)(R11*4), Y4
+	VBROADCASTSS (DI)(R11*4), Y5
+	VBROADCASTSS (DI)(R11*4), Y6
+	VBROADCASTSS (DI)(R11*4), Y7
 	JMP          loop
 
-done:
-	VMOVUPS Y0, (SI)
-	VMOVUPS Y1, 32(SI)
-	VMOVUPS Y2, 64(SI)
-	VMOVUPS Y3, 96(SI)
-	VMOVUPS Y4, 128(SI)
-	VMOVUPS Y5, 160(SI)
-	VMOVUPS Y6, 192(SI)
-	VMOVUPS Y7, 224(SI)
-	VZEROUPPER
-	RET
-
-// func dotRows_f32_avx2(n int, at *int32, x *float32, y *float32, out *float32)
-// Requires: AVX, FMA3
-TEXT ·dotRows_f32_avx2(SB), NOSPLIT, $0-40
-	MOVQ    n+0(FP), AX
-	MOVQ    at+8(FP), CX
-	MOVQ    x+16(FP), DX
-	MOVQ    y+24(FP), BX
-	MOVQ    out+32(FP), SI
+add:
 	VMOVUPS (BX), Y0
 	VMOVUPS 32(BX), Y1
 	VMOVUPS 64(BX), Y2
@@ -66,20 +44,79 @@ TEXT ·dotRows_f32_avx2(SB), NOSPLIT, $0-40
 	VMOVUPS 160(BX), Y5
 	VMOVUPS 192(BX), Y6
 	VMOVUPS 224(BX), Y7
-	XORQ    BX, BX
 
 loop:
-	CMPQ         BX, AX
+	CMPQ         R12, R13
 	JGE          done
-	MOVLQSX      (CX)(BX*4), DI
-	VMULPS       (DX)(DI*4), Y0, Y8
-	VMULPS       32(DX)(DI*4), Y1, Y9
-	VFMADD231PS  64(DX)(DI*4), Y2, Y8
-	VFMADD231PS  96(DX)(DI*4), Y3, Y9
-	VFMADD231PS  128(DX)(DI*4), Y4, Y8
-	VFMADD231PS  160(DX)(DI*4), Y5, Y9
-	VFMADD231PS  192(DX)(DI*4), Y6, Y8
-	VFMADD231PS  224(DX)(DI*4), Y7, Y9
+	MOVLQSX      (AX)(R12*4), R8
+	VBROADCASTSS (CX)(R12*4), Y8
+	VFMADD231PS  (DX)(R8*4), Y8, Y0
+	VFMADD231PS  32(DX)(R8*4), Y8, Y1
+	VFMADD231PS  64(DX)(R8*4), Y8, Y2
+	VFMADD231PS  96(DX)(R8*4), Y8, Y3
+	VFMADD231PS  128(DX)(R8*4), Y8, Y4
+	VFMADD231PS  160(DX)(R8*4), Y8, Y5
+	VFMADD231PS  192(DX)(R8*4), Y8, Y6
+	VFMADD231PS  224(DX)(R8*4), Y8, Y7
+	INCQ         R12
+	JMP          loop
+
+done:
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y1, 32(BX)
+	VMOVUPS Y2, 64(BX)
+	VMOVUPS Y3, 96(BX)
+	VMOVUPS Y4, 128(BX)
+	VMOVUPS Y5, 160(BX)
+	VMOVUPS Y6, 192(BX)
+	VMOVUPS Y7, 224(BX)
+	ADDQ    SI, BX
+	INCQ    R11
+	JMP     row
+
+end:
+	VZEROUPPER
+	RET
+
+// func dotRows_f32_avx2(rows int, start *int32, at *int32, x *float32, y *float32, pitch int, out *float32)
+// Requires: AVX, FMA3
+TEXT ·dotRows_f32_avx2(SB), NOSPLIT, $0-56
+	MOVQ    at+16(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    y+32(FP), DX
+	MOVQ    pitch+40(FP), BX
+	MOVQ    out+48(FP), SI
+	MOVQ    rows+0(FP), R8
+	MOVQ    start+8(FP), R9
+	XORQ    R10, R10
+	SHLQ    $0x02, BX
+	MOVLQSX (R9), R11
+
+row:
+	CMPQ    R10, R8
+	JGE     end
+	MOVLQSX 4(R9)(R10*4), R12
+	CMPQ    R11, R12
+	JGE     done
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 64(DX), Y2
+	VMOVUPS 96(DX), Y3
+	VMOVUPS 128(DX), Y4
+	VMOVUPS 160(DX), Y5
+	VMOVUPS 192(DX), Y6
+	VMOVUPS 224(DX), Y7
+
+loop:
+	MOVLQSX      (AX)(R11*4), DI
+	VMULPS       (CX)(DI*4), Y0, Y8
+	VMULPS       32(CX)(DI*4), Y1, Y9
+	VFMADD231PS  64(CX)(DI*4), Y2, Y8
+	VFMADD231PS  96(CX)(DI*4), Y3, Y9
+	VFMADD231PS  128(CX)(DI*4), Y4, Y8
+	VFMADD231PS  160(CX)(DI*4), Y5, Y9
+	VFMADD231PS  192(CX)(DI*4), Y6, Y8
+	VFMADD231PS  224(CX)(DI*4), Y7, Y9
 	VADDPS       Y9, Y8, Y8
 	VEXTRACTF128 $0x01, Y8, X9
 	VADDPS       X9, X8, X8
@@ -87,71 +124,110 @@ loop:
 	VADDPS       X9, X8, X8
 	VMOVSHDUP    X8, X9
 	VADDSS       X9, X8, X8
-	VADDSS       (SI)(BX*4), X8, X8
-	VMOVSS       X8, (SI)(BX*4)
-	INCQ         BX
-	JMP          loop
+	VADDSS       (SI)(R11*4), X8, X8
+	VMOVSS       X8, (SI)(R11*4)
+	INCQ         R11
+	CMPQ         R11, R12
+	JLT          loop
 
 done:
+	ADDQ BX, DX
+	INCQ R10
+	JMP  row
+
+end:
 	VZEROUPPER
 	RET
 
-// func combineRows_f32_avx512(n int, at *int32, values *float32, x *float32, y *float32)
+// func combineRows_f32_avx512(rows int, start *int32, at *int32, values *float32, x *float32, y *float32, pitch int, bias *float32)
 // Requires: AVX, AVX512F
-TEXT ·combineRows_f32_avx512(SB), NOSPLIT, $0-40
-	MOVQ    n+0(FP), AX
-	MOVQ    at+8(FP), CX
-	MOVQ    values+16(FP), DX
-	MOVQ    x+24(FP), BX
-	MOVQ    y+32(FP), SI
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	XORQ    DI, DI
+TEXT ·combineRows_f32_avx512(SB), NOSPLIT, $0-64
+	MOVQ    at+16(FP), AX
+	MOVQ    values+24(FP), CX
+	MOVQ    x+32(FP), DX
+	MOVQ    y+40(FP), BX
+	MOVQ    pitch+48(FP), SI
+	MOVQ    bias+56(FP), DI
+	MOVQ    rows+0(FP), R9
+	MOVQ    start+8(FP), R10
+	XORQ    R11, R11
+	SHLQ    $0x02, SI
+	MOVLQSX (R10), R12
 
-loop:
-	CMPQ         DI, AX
-	JGE          done
-	MOVLQSX      (CX)(DI*4), R8
-	VBROADCASTSS (DX)(DI*4), Z4
-	VFMADD231PS  (BX)(R8*4), Z4, Z0
-	VFMADD231PS  64(BX)(R8*4), Z4, Z1
-	VFMADD231PS  128(BX)(R8*4), Z4, Z2
-	VFMADD231PS  192(BX)(R8*4), Z4, Z3
-	INCQ         DI
+row:
+	CMPQ         R11, R9
+	JGE          end
+	MOVLQSX      4(R10)(R11*4), R13
+	TESTQ        DI, DI
+	JZ           add
+	VBROADCASTSS (DI)(R11*4), Z0
+	VBROADCASTSS (DI)(R11*4), Z1
+	VBROADCASTSS (DI)(R11*4), Z2
+	VBROADCASTSS (DI)(R11*4), Z3
 	JMP          loop
 
-done:
-	VMOVUPS Z0, (SI)
-	VMOVUPS Z1, 64(SI)
-	VMOVUPS Z2, 128(SI)
-	VMOVUPS Z3, 192(SI)
-	VZEROUPPER
-	RET
-
-// func dotRows_f32_avx512(n int, at *int32, x *float32, y *float32, out *float32)
-// Requires: AVX, AVX512F
-TEXT ·dotRows_f32_avx512(SB), NOSPLIT, $0-40
-	MOVQ    n+0(FP), AX
-	MOVQ    at+8(FP), CX
-	MOVQ    x+16(FP), DX
-	MOVQ    y+24(FP), BX
-	MOVQ    out+32(FP), SI
+add:
 	VMOVUPS (BX), Z0
 	VMOVUPS 64(BX), Z1
 	VMOVUPS 128(BX), Z2
 	VMOVUPS 192(BX), Z3
-	XORQ    BX, BX
 
 loop:
-	CMPQ          BX, AX
-	JGE           done
-	MOVLQSX       (CX)(BX*4), DI
-	VMULPS        (DX)(DI*4), Z0, Z4
-	VMULPS        64(DX)(DI*4), Z1, Z5
-	VFMADD231PS   128(DX)(DI*4), Z2, Z4
-	VFMADD231PS   192(DX)(DI*4), Z3, Z5
+	CMPQ         R12, R13
+	JGE          done
+	MOVLQSX      (AX)(R12*4), R8
+	VBROADCASTSS (CX)(R12*4), Z4
+	VFMADD231PS  (DX)(R8*4), Z4, Z0
+	VFMADD231PS  64(DX)(R8*4), Z4, Z1
+	VFMADD231PS  128(DX)(R8*4), Z4, Z2
+	VFMADD231PS  192(DX)(R8*4), Z4, Z3
+	INCQ         R12
+	JMP          loop
+
+done:
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, 64(BX)
+	VMOVUPS Z2, 128(BX)
+	VMOVUPS Z3, 192(BX)
+	ADDQ    SI, BX
+	INCQ    R11
+	JMP     row
+
+end:
+	VZEROUPPER
+	RET
+
+// func dotRows_f32_avx512(rows int, start *int32, at *int32, x *float32, y *float32, pitch int, out *float32)
+// Requires: AVX, AVX512F
+TEXT ·dotRows_f32_avx512(SB), NOSPLIT, $0-56
+	MOVQ    at+16(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    y+32(FP), DX
+	MOVQ    pitch+40(FP), BX
+	MOVQ    out+48(FP), SI
+	MOVQ    rows+0(FP), R8
+	MOVQ    start+8(FP), R9
+	XORQ    R10, R10
+	SHLQ    $0x02, BX
+	MOVLQSX (R9), R11
+
+row:
+	CMPQ    R10, R8
+	JGE     end
+	MOVLQSX 4(R9)(R10*4), R12
+	CMPQ    R11, R12
+	JGE     done
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	VMOVUPS 128(DX), Z2
+	VMOVUPS 192(DX), Z3
+
+loop:
+	MOVLQSX       (AX)(R11*4), DI
+	VMULPS        (CX)(DI*4), Z0, Z4
+	VMULPS        64(CX)(DI*4), Z1, Z5
+	VFMADD231PS   128(CX)(DI*4), Z2, Z4
+	VFMADD231PS   192(CX)(DI*4), Z3, Z5
 	VADDPS        Z5, Z4, Z4
 	VEXTRACTF64X4 $0x01, Z4, Y5
 	VADDPS        Y5, Y4, Y4
@@ -161,11 +237,17 @@ loop:
 	VADDPS        X5, X4, X4
 	VMOVSHDUP     X4, X5
 	VADDSS        X5, X4, X4
-	VADDSS        (SI)(BX*4), X4, X4
-	VMOVSS        X4, (SI)(BX*4)
-	INCQ          BX
-	JMP           loop
+	VADDSS        (SI)(R11*4), X4, X4
+	VMOVSS        X4, (SI)(R11*4)
+	INCQ          R11
+	CMPQ          R11, R12
+	JLT           loop
 
 done:
+	ADDQ BX, DX
+	INCQ R10
+	JMP  row
+
+end:
 	VZEROUPPER
 	RET

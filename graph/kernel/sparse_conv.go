@@ -132,7 +132,7 @@ func sparseRow[T Float](p *sparsePlanes, y int, row, dst []T) {
 // of the result, then by blocks of channels that are read, then by row.
 type sparseLists struct {
 	blocks, rows int
-	start        []int   // of each list in at, and the end
+	start        []int32 // of each list in at, and the end
 	at           []int32 // where each reads, from the place of the pixel
 	order        []int32 // which of the kept weights it is
 	sorted       bool    // order counts up
@@ -151,7 +151,7 @@ func newSparseLists(phases, rows, channels int, taps []sparseTap) sparseLists {
 	block = even(channels, block)
 	l := sparseLists{blocks: ceilDiv(channels, block), rows: rows}
 	list := func(t sparseTap) int { return (t.phase*l.blocks+t.channel/block)*rows + t.row }
-	l.start = make([]int, phases*l.blocks*rows+1)
+	l.start = make([]int32, phases*l.blocks*rows+1)
 	l.order = make([]int32, len(taps))
 	for i, t := range taps {
 		l.order[i] = int32(i)
@@ -168,10 +168,10 @@ func newSparseLists(phases, rows, channels int, taps []sparseTap) sparseLists {
 	return l
 }
 
-// span is the list of a row.
-func (l *sparseLists) span(phase, block, row int) (lo, hi int) {
-	i := (phase*l.blocks+block)*l.rows + row
-	return l.start[i], l.start[i+1]
+// of are the starts of the lists of some rows, and the end of the last.
+func (l *sparseLists) of(phase, block, first, end int) []int32 {
+	i := (phase*l.blocks + block) * l.rows
+	return l.start[i+first : i+end+1]
 }
 
 // sparseLanes is how many images to bring side by side, so that few lanes are empty.
@@ -216,6 +216,7 @@ func (g *ConvGeom) sparseInput(kept []int64, lanes int) (sparsePlanes, []sparseT
 		return t.kh*g.DilH%g.StrideH*g.StrideW + t.kw*g.DilW%g.StrideW
 	}
 	places := g.places(kept)
+	p.use(0)
 	for _, t := range places {
 		p.use(phase(t))
 	}
@@ -257,6 +258,7 @@ type SparseConv[T Float] struct {
 	src      sparsePlanes
 	dst      sparsePlanes // how pixels of the result read src: its steps, top and left
 	lists    sparseLists
+	zeros    []T // in the place of a bias
 	pixels   int // of a tile
 	pitch    int // pixels of a row while they are side by side
 	band     int // rows of a unit
@@ -300,6 +302,7 @@ func sparseConvOf[T Float](loops sparseLoops[T], g ConvGeom, src, dst sparsePlan
 		Geom: g, loops: loops, tiling: tilings[T]()[0], src: src, dst: dst,
 		lists: newSparseLists(dst.stepH*dst.stepW, dst.channels, src.channels, taps), pixels: sparseSamples / src.lanes,
 	}
+	s.zeros = make([]T, dst.channels)
 	s.pitch = dst.w
 	if dst.stepW == 1 {
 		s.pitch = roundUp(dst.w, s.pixels)
@@ -321,12 +324,8 @@ func (s *SparseConv[T]) Run(t *Team, x, values, bias, y []T) {
 		need(len(bias), s.dst.channels, "bias")
 	}
 	s.x, s.values, s.bias, s.y = x, values, bias, y
-	if len(values) == 0 {
-		for i := range s.dst.n * s.dst.channels {
-			s.begin(y[i*s.dst.h*s.dst.w:][:s.dst.h*s.dst.w], i%s.dst.channels)
-		}
-		s.x, s.values, s.bias, s.y = nil, nil, nil, nil
-		return
+	if bias == nil {
+		s.bias = s.zeros
 	}
 	s.common = t.borrow()
 	if !s.lists.sorted {
@@ -342,18 +341,6 @@ func (s *SparseConv[T]) Run(t *Team, x, values, bias, y []T) {
 	}
 	t.giveBack(s.common)
 	s.common, s.x, s.values, s.bias, s.y = nil, nil, nil, nil, nil
-}
-
-// begin sets sums of a channel to what they are before anything is added.
-func (s *SparseConv[T]) begin(sums []T, channel int) {
-	if s.bias == nil {
-		clear(sums)
-		return
-	}
-	bias := s.bias[channel]
-	for i := range sums {
-		sums[i] = bias
-	}
 }
 
 func (s *SparseConv[T]) sortUnit(_ *Worker, unit int) {
@@ -431,16 +418,10 @@ func (s *SparseConv[T]) row(w *Worker, src []T, y, c0, c1 int, sums []T, size in
 
 // tile computes sparseSamples elements of some channels, which lie size apart in sums.
 func (s *SparseConv[T]) tile(src []T, phase, c0, c1 int, sums []T, size int) {
+	bias := s.bias[c0:c1]
 	for b := range s.lists.blocks {
-		for c := c0; c < c1; c++ {
-			to := sums[(c-c0)*size:][:sparseSamples]
-			if b == 0 {
-				s.begin(to, c)
-			}
-			if lo, hi := s.lists.span(phase, b, c); lo < hi {
-				s.loops.combine(s.lists.at[lo:hi], s.values[lo:hi], src, to)
-			}
-		}
+		s.loops.combine(s.lists.of(phase, b, c0, c1), s.lists.at, s.values, src, sums, size, bias)
+		bias = nil
 	}
 }
 
@@ -542,9 +523,8 @@ func (s *SparseConvGradWeight[T]) sumUnit(_ *Worker, unit int) {
 	o1, sums := min(o0+s.rows, s.dy.channels), s.sumsOf(part)
 	if s.first == 0 {
 		for b := range s.lists.blocks {
-			lo, _ := s.lists.span(0, b, o0)
-			_, hi := s.lists.span(0, b, o1-1)
-			clear(sums[lo:hi])
+			list := s.lists.of(0, b, o0, o1)
+			clear(sums[list[0]:list[o1-o0]])
 		}
 	}
 	total, pixels := s.count*s.dy.h, sparseSamples/s.x.lanes
@@ -560,11 +540,7 @@ func (s *SparseConvGradWeight[T]) sumUnit(_ *Worker, unit int) {
 // tile adds the products of sparseSamples elements of some channels of dy.
 func (s *SparseConvGradWeight[T]) tile(x, dy []T, o0, o1 int, sums []T) {
 	for b := range s.lists.blocks {
-		for o := o0; o < o1; o++ {
-			if lo, hi := s.lists.span(0, b, o); lo < hi {
-				s.loops.dots(s.lists.at[lo:hi], x, dy[o*s.dy.plane():], sums[lo:hi])
-			}
-		}
+		s.loops.dots(s.lists.of(0, b, o0, o1), s.lists.at, x, dy[o0*s.dy.plane():], s.dy.plane(), sums)
 	}
 }
 

@@ -5,12 +5,15 @@ package kernel
 // sparseSamples is how many samples the loops over kept elements handle at once.
 const sparseSamples = 64
 
-// sparseLoops is one implementation of the loops over kept elements. at holds
-// offsets of sparseSamples elements of x.
+// sparseLoops is one implementation of the loops over lists of kept elements: row
+// r has those from start[r] to start[r+1], one more entry than rows. at holds offsets of sparseSamples
+// elements of x, and y has as many every pitch elements.
 type sparseLoops[T Float] struct {
-	name    string
-	combine func(at []int32, values, x, y []T) // y += Σ values[i]·x[at[i]:]
-	dots    func(at []int32, x, y, out []T)    // out[i] += <y, x[at[i]:]>
+	name string
+	// combine: y[r*pitch:] += Σ values[i]·x[at[i]:]; y begins with bias[r] where there is a bias.
+	combine func(start, at []int32, values, x, y []T, pitch int, bias []T)
+	// dots: out[i] += <y[r*pitch:], x[at[i]:]>
+	dots func(start, at []int32, x, y []T, pitch int, out []T)
 }
 
 // sparseAvailable lists what this processor can run, fastest first.
@@ -24,24 +27,33 @@ func sparseAvailable[T Float]() []sparseLoops[T] {
 	return append(list, sparseLoops[T]{"go", combineRows[T], dotRows[T]})
 }
 
-func combineRows[T Float](at []int32, values, x, y []T) {
-	y = y[:sparseSamples]
-	for i, from := range at {
-		w, row := values[i], x[from:][:sparseSamples]
-		for j, v := range row {
-			y[j] += w * v
+func combineRows[T Float](start, at []int32, values, x, y []T, pitch int, bias []T) {
+	for r := range len(start) - 1 {
+		sums := y[r*pitch:][:sparseSamples]
+		if bias != nil {
+			for j := range sums {
+				sums[j] = bias[r]
+			}
+		}
+		for i := start[r]; i < start[r+1]; i++ {
+			w, row := values[i], x[at[i]:][:sparseSamples]
+			for j, v := range row {
+				sums[j] += w * v
+			}
 		}
 	}
 }
 
-func dotRows[T Float](at []int32, x, y, out []T) {
-	y = y[:sparseSamples]
-	for i, from := range at {
-		row := x[from:][:sparseSamples]
-		var sum T
-		for j, v := range row {
-			sum += v * y[j]
+func dotRows[T Float](start, at []int32, x, y []T, pitch int, out []T) {
+	for r := range len(start) - 1 {
+		side := y[r*pitch:][:sparseSamples]
+		for i := start[r]; i < start[r+1]; i++ {
+			row := x[at[i]:][:sparseSamples]
+			var sum T
+			for j, v := range row {
+				sum += v * side[j]
+			}
+			out[i] += sum
 		}
-		out[i] += sum
 	}
 }

@@ -2,6 +2,8 @@
 
 package kernel
 
+import "unsafe"
+
 func sparseF32() []sparseLoops[float32] {
 	var list []sparseLoops[float32]
 	if HasAVX512 {
@@ -14,20 +16,22 @@ func sparseF32() []sparseLoops[float32] {
 }
 
 // sparseOf checks lengths before the assembly runs.
-func sparseOf(name string, combine func(n int, at *int32, values, x, y *float32), dots func(n int, at *int32, x, y, out *float32)) sparseLoops[float32] {
+func sparseOf(name string, combine func(rows int, start, at *int32, values, x, y *float32, pitch int, bias *float32),
+	dots func(rows int, start, at *int32, x, y *float32, pitch int, out *float32)) sparseLoops[float32] {
 	return sparseLoops[float32]{
 		name: name,
-		combine: func(at []int32, values, x, y []float32) {
-			if len(at) > 0 {
-				_, _, _ = values[len(at)-1], y[sparseSamples-1], x[sparseSamples-1]
-				combine(len(at), &at[0], &values[0], &x[0], &y[0])
+		combine: func(start, at []int32, values, x, y []float32, pitch int, bias []float32) {
+			rows := len(start) - 1
+			_, _, _ = values[:start[rows]], at[:start[rows]], y[(rows-1)*pitch+sparseSamples-1]
+			if bias != nil {
+				_ = bias[rows-1]
 			}
+			combine(rows, &start[0], unsafe.SliceData(at), unsafe.SliceData(values), unsafe.SliceData(x), &y[0], pitch, unsafe.SliceData(bias))
 		},
-		dots: func(at []int32, x, y, out []float32) {
-			if len(at) > 0 {
-				_, _, _ = out[len(at)-1], y[sparseSamples-1], x[sparseSamples-1]
-				dots(len(at), &at[0], &x[0], &y[0], &out[0])
-			}
+		dots: func(start, at []int32, x, y []float32, pitch int, out []float32) {
+			rows := len(start) - 1
+			_, _, _ = out[:start[rows]], at[:start[rows]], y[(rows-1)*pitch+sparseSamples-1]
+			dots(rows, &start[0], unsafe.SliceData(at), unsafe.SliceData(x), &y[0], pitch, unsafe.SliceData(out))
 		},
 	}
 }

@@ -49,77 +49,103 @@ func main() {
 	Generate()
 }
 
-// combine writes y += Σ_i values[i] * x[at[i]:].
-func combine(s set) {
-	TEXT("combineRows_f32_"+s.name, NOSPLIT, "func(n int, at *int32, values, x, y *float32)")
-	Doc("Adds, for i below n, values[i] times the 64 elements at x[at[i]] to the 64 elements at y.")
-	n, at, values, x, y := Load(Param("n"), GP64()), Load(Param("at"), GP64()), Load(Param("values"), GP64()), Load(Param("x"), GP64()), Load(Param("y"), GP64())
-	sums := s.vectors()
-	for i, v := range sums {
-		VMOVUPS(s.at(Mem{Base: y}, i), v)
-	}
-	i, from, w := GP64(), GP64(), s.vec()
-	XORQ(i, i)
-	loop, done := "loop", "done"
-	Label(loop)
-	CMPQ(i, n)
-	JGE(LabelRef(done))
-	MOVLQSX(Mem{Base: at, Index: i, Scale: 4}, from)
-	VBROADCASTSS(Mem{Base: values, Index: i, Scale: 4}, w)
-	for k, v := range sums {
-		VFMADD231PS(s.at(Mem{Base: x, Index: from, Scale: 4}, k), w, v)
-	}
-	INCQ(i)
-	JMP(LabelRef(loop))
-	Label(done)
-	for i, v := range sums {
-		VMOVUPS(v, s.at(Mem{Base: y}, i))
-	}
+// lists loops over the rows of lists: body sees the row's number, and i, from
+// which on it handles what lies below end. y moves on by pitch elements.
+func lists(y, pitch reg.Register, body func(row, i, end reg.Register)) {
+	rows, start := Load(Param("rows"), GP64()), Load(Param("start"), GP64())
+	row, i, end := GP64(), GP64(), GP64()
+	XORQ(row, row)
+	SHLQ(Imm(2), pitch)
+	MOVLQSX(Mem{Base: start}, i)
+	Label("row")
+	CMPQ(row, rows)
+	JGE(LabelRef("end"))
+	MOVLQSX(Mem{Base: start, Index: row, Scale: 4, Disp: 4}, end)
+	body(row, i, end)
+	ADDQ(pitch, y)
+	INCQ(row)
+	JMP(LabelRef("row"))
+	Label("end")
 	VZEROUPPER()
 	RET()
 }
 
-// dots writes out[i] += <y, x[at[i]:]>.
+// combine writes y[r*pitch:] += Σ values[i] * x[at[i]:] over the list of row r.
+func combine(s set) {
+	TEXT("combineRows_f32_"+s.name, NOSPLIT, "func(rows int, start, at *int32, values, x, y *float32, pitch int, bias *float32)")
+	Doc("Adds, for r below rows and i from start[r] to start[r+1], values[i] times the 64 elements at x[at[i]] to the 64 elements at y[r*pitch], which are bias[r] before if bias is not nil.")
+	at, values, x, y := Load(Param("at"), GP64()), Load(Param("values"), GP64()), Load(Param("x"), GP64()), Load(Param("y"), GP64())
+	pitch, bias := Load(Param("pitch"), GP64()), Load(Param("bias"), GP64())
+	sums, w, from := s.vectors(), s.vec(), GP64()
+	lists(y, pitch, func(row, i, end reg.Register) {
+		TESTQ(bias, bias)
+		JZ(LabelRef("add"))
+		for _, v := range sums {
+			VBROADCASTSS(Mem{Base: bias, Index: row, Scale: 4}, v)
+		}
+		JMP(LabelRef("loop"))
+		Label("add")
+		for k, v := range sums {
+			VMOVUPS(s.at(Mem{Base: y}, k), v)
+		}
+		Label("loop")
+		CMPQ(i, end)
+		JGE(LabelRef("done"))
+		MOVLQSX(Mem{Base: at, Index: i, Scale: 4}, from)
+		VBROADCASTSS(Mem{Base: values, Index: i, Scale: 4}, w)
+		for k, v := range sums {
+			VFMADD231PS(s.at(Mem{Base: x, Index: from, Scale: 4}, k), w, v)
+		}
+		INCQ(i)
+		JMP(LabelRef("loop"))
+		Label("done")
+		for k, v := range sums {
+			VMOVUPS(v, s.at(Mem{Base: y}, k))
+		}
+	})
+}
+
+// dots writes out[i] += <y[r*pitch:], x[at[i]:]> over the list of row r.
 func dots(s set) {
-	TEXT("dotRows_f32_"+s.name, NOSPLIT, "func(n int, at *int32, x, y, out *float32)")
-	Doc("Adds, for i below n, the product of the 64 elements at y with those at x[at[i]] to out[i].")
-	n, at, x, y, out := Load(Param("n"), GP64()), Load(Param("at"), GP64()), Load(Param("x"), GP64()), Load(Param("y"), GP64()), Load(Param("out"), GP64())
-	ys := s.vectors()
-	for i, v := range ys {
-		VMOVUPS(s.at(Mem{Base: y}, i), v)
-	}
-	i, from := GP64(), GP64()
-	XORQ(i, i)
-	Label("loop")
-	CMPQ(i, n)
-	JGE(LabelRef("done"))
-	MOVLQSX(Mem{Base: at, Index: i, Scale: 4}, from)
-	a, b := s.vec(), s.vec()
-	VMULPS(s.at(Mem{Base: x, Index: from, Scale: 4}, 0), ys[0], a)
-	VMULPS(s.at(Mem{Base: x, Index: from, Scale: 4}, 1), ys[1], b)
-	for k := 2; k < len(ys); k += 2 {
-		VFMADD231PS(s.at(Mem{Base: x, Index: from, Scale: 4}, k), ys[k], a)
-		VFMADD231PS(s.at(Mem{Base: x, Index: from, Scale: 4}, k+1), ys[k+1], b)
-	}
-	VADDPS(b, a, a)
-	if s.lanes == 16 {
-		half := YMM()
-		VEXTRACTF64X4(Imm(1), a, half)
-		VADDPS(half, a.AsY(), a.AsY())
-	}
-	high := XMM()
-	VEXTRACTF128(Imm(1), a.AsY(), high)
-	sum := XMM()
-	VADDPS(high, a.AsX(), sum)
-	VMOVHLPS(sum, sum, high)
-	VADDPS(high, sum, sum)
-	VMOVSHDUP(sum, high)
-	VADDSS(high, sum, sum)
-	VADDSS(Mem{Base: out, Index: i, Scale: 4}, sum, sum)
-	VMOVSS(sum, Mem{Base: out, Index: i, Scale: 4})
-	INCQ(i)
-	JMP(LabelRef("loop"))
-	Label("done")
-	VZEROUPPER()
-	RET()
+	TEXT("dotRows_f32_"+s.name, NOSPLIT, "func(rows int, start, at *int32, x, y *float32, pitch int, out *float32)")
+	Doc("Adds, for r below rows and i from start[r] to start[r+1], the product of the 64 elements at y[r*pitch] with those at x[at[i]] to out[i].")
+	at, x, y := Load(Param("at"), GP64()), Load(Param("x"), GP64()), Load(Param("y"), GP64())
+	pitch, out := Load(Param("pitch"), GP64()), Load(Param("out"), GP64())
+	ys, from := s.vectors(), GP64()
+	lists(y, pitch, func(_, i, end reg.Register) {
+		CMPQ(i, end)
+		JGE(LabelRef("done"))
+		for k, v := range ys {
+			VMOVUPS(s.at(Mem{Base: y}, k), v)
+		}
+		Label("loop")
+		MOVLQSX(Mem{Base: at, Index: i, Scale: 4}, from)
+		a, b := s.vec(), s.vec()
+		VMULPS(s.at(Mem{Base: x, Index: from, Scale: 4}, 0), ys[0], a)
+		VMULPS(s.at(Mem{Base: x, Index: from, Scale: 4}, 1), ys[1], b)
+		for k := 2; k < len(ys); k += 2 {
+			VFMADD231PS(s.at(Mem{Base: x, Index: from, Scale: 4}, k), ys[k], a)
+			VFMADD231PS(s.at(Mem{Base: x, Index: from, Scale: 4}, k+1), ys[k+1], b)
+		}
+		VADDPS(b, a, a)
+		if s.lanes == 16 {
+			half := YMM()
+			VEXTRACTF64X4(Imm(1), a, half)
+			VADDPS(half, a.AsY(), a.AsY())
+		}
+		high := XMM()
+		VEXTRACTF128(Imm(1), a.AsY(), high)
+		sum := XMM()
+		VADDPS(high, a.AsX(), sum)
+		VMOVHLPS(sum, sum, high)
+		VADDPS(high, sum, sum)
+		VMOVSHDUP(sum, high)
+		VADDSS(high, sum, sum)
+		VADDSS(Mem{Base: out, Index: i, Scale: 4}, sum, sum)
+		VMOVSS(sum, Mem{Base: out, Index: i, Scale: 4})
+		INCQ(i)
+		CMPQ(i, end)
+		JLT(LabelRef("loop"))
+		Label("done")
+	})
 }
