@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 )
@@ -20,6 +19,8 @@ const (
 	// first-level cache, and each row of weights has some to add.
 	sparseChannels = 32
 	sparseRun      = 14
+	// sparseTiles is how many tiles are worth to have sums of their own.
+	sparseTiles = 8
 )
 
 // sparsePlanes is how images [N channels h w] lie side by side, with zeros around:
@@ -64,7 +65,7 @@ func sparseFill[T Float](tl *tiling[T], w *Worker, p *sparsePlanes, src []T, blo
 	src = src[block*p.lanes*image+channel*p.h*p.w:]
 	dst = dst[channel*p.used*p.plane():][:p.used*p.plane()]
 	sparseBorder(p, dst)
-	together := min(max(sparseSamples/p.w, 1), p.h)
+	together := min(max(4*sparseSamples/p.w, 1), p.h)
 	band := scratchOf[T](w, slotA, together*p.w*p.lanes)
 	if images < p.lanes {
 		clear(band)
@@ -152,17 +153,18 @@ func newSparseLists(phases, rows, channels int, taps []sparseTap) sparseLists {
 	l := sparseLists{blocks: ceilDiv(channels, block), rows: rows}
 	list := func(t sparseTap) int { return (t.phase*l.blocks+t.channel/block)*rows + t.row }
 	l.start = make([]int32, phases*l.blocks*rows+1)
-	l.order = make([]int32, len(taps))
-	for i, t := range taps {
-		l.order[i] = int32(i)
+	l.order, l.at = make([]int32, len(taps)), make([]int32, len(taps))
+	for _, t := range taps {
 		l.start[list(t)+1]++
 	}
-	slices.SortStableFunc(l.order, func(a, b int32) int { return cmp.Compare(list(taps[a]), list(taps[b])) })
 	for i := range len(l.start) - 1 {
 		l.start[i+1] += l.start[i]
 	}
-	for _, i := range l.order {
-		l.at = append(l.at, int32(taps[i].at))
+	next := slices.Clone(l.start)
+	for i, t := range taps {
+		to := next[list(t)]
+		next[list(t)]++
+		l.order[to], l.at[to] = int32(i), int32(t.at)
 	}
 	l.sorted = slices.IsSorted(l.order)
 	return l
@@ -464,7 +466,8 @@ func newSparseConvGradWeight[T Float](loops sparseLoops[T], g ConvGeom, kept []i
 	}
 	s.dy.use(0)
 	s.chunk = even(x.blocks(), sparseChunk/(x.block()+s.dy.block()))
-	s.parts = max(min(2*enoughUnits, s.chunk*g.OH, sparseChunk/max(len(kept), 1)), 1)
+	tiles := s.chunk * g.OH * s.dy.cols * lanes / sparseSamples
+	s.parts = max(min(2*enoughUnits, s.chunk*g.OH, tiles/sparseTiles, sparseChunk/max(len(kept), 1)), 1)
 	s.rows = even(g.OutC, ceilDiv(g.OutC, ceilDiv(2*enoughUnits, s.parts)))
 	s.filling, s.summing, s.joining = s.fillUnit, s.sumUnit, s.joinUnit
 	return s
@@ -527,20 +530,20 @@ func (s *SparseConvGradWeight[T]) sumUnit(_ *Worker, unit int) {
 			clear(sums[list[0]:list[o1-o0]])
 		}
 	}
-	total, pixels := s.count*s.dy.h, sparseSamples/s.x.lanes
-	for row := part * total / s.parts; row < (part+1)*total/s.parts; row++ {
-		i, y := row/s.dy.h, row%s.dy.h
-		x, dy := s.xBlock(i), s.dyBlock(i)
-		for j := 0; j < s.dy.w; j += pixels {
-			s.tile(x[(y*s.x.cols+j)*s.x.lanes:], dy[(y*s.dy.cols+j)*s.x.lanes:], o0, o1, sums)
+	total := s.count * s.dy.h
+	for b := range s.lists.blocks { // outermost, so that the lists and sums of one stay in a cache
+		for row := part * total / s.parts; row < (part+1)*total/s.parts; row++ {
+			s.row(row, b, o0, o1, sums)
 		}
 	}
 }
 
-// tile adds the products of sparseSamples elements of some channels of dy.
-func (s *SparseConvGradWeight[T]) tile(x, dy []T, o0, o1 int, sums []T) {
-	for b := range s.lists.blocks {
-		s.loops.dots(s.lists.of(0, b, o0, o1), s.lists.at, x, dy[o0*s.dy.plane():], s.dy.plane(), sums)
+// row adds the products of a row of some channels of dy with a block of channels of x.
+func (s *SparseConvGradWeight[T]) row(row, b, o0, o1 int, sums []T) {
+	list, lanes := s.lists.of(0, b, o0, o1), s.x.lanes
+	x, dy := s.xBlock(row / s.dy.h)[row%s.dy.h*s.x.cols*lanes:], s.dyBlock(row / s.dy.h)[s.dy.place(o0, 0, row%s.dy.h, 0):]
+	for j := 0; j < s.dy.cols*lanes; j += sparseSamples {
+		s.loops.dots(list, s.lists.at, x[j:], dy[j:], s.dy.plane(), sums)
 	}
 }
 
@@ -556,28 +559,29 @@ func (s *SparseConvGradWeight[T]) joinUnit(_ *Worker, unit int) {
 	}
 }
 
-// SparsePays tells whether a step is clearly faster, the convolution and both
-// gradients together, with so many weights kept than with all.
+// What a product and an element that is laid out cost the three kernels of a
+// step, as measured, relative to a product of a convolution with Winograd's
+// transforms.
+const (
+	sparseDense = 2.4 // a product of another dense convolution
+	sparseKept  = 5   // a product with a kept weight
+	sparseMoved = 50  // an element of x or y
+	sparseGain  = 0.85
+)
+
+// SparsePays tells whether the convolution and its gradients are clearly faster
+// with so many weights kept than with all.
 func (g ConvGeom) SparsePays(kept int) bool {
 	g = g.withDefaults()
 	if g.N == 0 || g.depthwise() {
 		return false
 	}
 	c, s := correlationOf(tilings[float32]()[0], &g), g.forward()
-	dense := sparseDense * float64(c.products(&s))
-	if useWinograd(&c, &s, WinogradWherePays) {
-		dense = sparseWinograd * float64(c.products(&s))
+	dense := float64(c.products(&s))
+	if !useWinograd(&c, &s, WinogradWherePays) {
+		dense *= sparseDense
 	}
 	lanes := sparseLanes(g.N, g.OW)
-	images, pixels := roundUp(g.N, lanes), g.OH*roundUp(g.OW, sparseSamples/lanes)
-	return sparseKept*float64(kept)*float64(images*pixels)+sparseMoved*float64(g.xSize()+g.ySize()) <= sparseGain*dense
+	elements := roundUp(g.N, lanes) * g.OH * roundUp(g.OW, sparseSamples/lanes)
+	return sparseKept*float64(kept)*float64(elements)+sparseMoved*float64(g.xSize()+g.ySize()) <= sparseGain*dense
 }
-
-// What products and elements cost, relative to each other.
-const (
-	sparseDense    = 3 // a product of a dense convolution
-	sparseWinograd = 1 // with Winograd's transforms
-	sparseKept     = 4.3
-	sparseMoved    = 30
-	sparseGain     = 0.85
-)
