@@ -15,10 +15,10 @@ const (
 	sparseChunk = 1 << 20
 	// sparseBand is how many elements a unit sums up before it writes images.
 	sparseBand = 1 << 15
-	// A unit goes through so many channels at once that what they read stays in the
-	// first-level cache, and each row of weights has some to add.
-	sparseChannels = 32
-	sparseRun      = 14
+	// sparseRun is how many weights a row of a block of channels should have, so
+	// that what the block reads stays in the first-level cache, and sums are not
+	// written too often.
+	sparseRun = 14
 	// sparseTiles is how many tiles are worth to have sums of their own.
 	sparseTiles = 8
 )
@@ -144,12 +144,7 @@ type sparseTap struct{ phase, row, channel, at int }
 
 // newSparseLists sorts taps.
 func newSparseLists(phases, rows, channels int, taps []sparseTap) sparseLists {
-	perRow := float64(len(taps)) / float64(rows*channels)
-	block := channels
-	if perRow > 0 {
-		block = min(channels, max(sparseChannels, int(sparseRun/perRow)))
-	}
-	block = even(channels, block)
+	block := even(channels, sparseRun*rows*channels/max(len(taps), 1))
 	l := sparseLists{blocks: ceilDiv(channels, block), rows: rows}
 	list := func(t sparseTap) int { return (t.phase*l.blocks+t.channel/block)*rows + t.row }
 	l.start = make([]int32, phases*l.blocks*rows+1)

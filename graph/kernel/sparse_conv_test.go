@@ -30,8 +30,8 @@ func TestSparseConv(t *testing.T) {
 				for _, l := range sparseAvailable[float32]() {
 					testSparseConv(t, team, l, g, kept)
 				}
-				for _, l := range sparseAvailable[float64]() {
-					testSparseConv(t, team, l, g, kept)
+				if share == 0.1 {
+					testSparseConv(t, team, sparseAvailable[float64]()[0], g, kept)
 				}
 			})
 		}
@@ -54,13 +54,15 @@ func testSparseConv[T Float](t *testing.T, team *Team, l sparseLoops[T], g ConvG
 	for i := range wantY {
 		wantY[i] = float64(bias[i/(g.OH*g.OW)%g.OutC])
 	}
-	eachProduct(g, func(yi, wi, xi int) {
-		if i := at[wi] - 1; i >= 0 {
-			wantY[yi] += float64(x.s[xi]) * float64(values.s[i])
-			wantX[xi] += float64(dy.s[yi]) * float64(values.s[i])
-			wantGrads[i] += float64(x.s[xi]) * float64(dy.s[yi])
-		}
-	})
+	if len(kept) > 0 {
+		eachProduct(g, func(yi, wi, xi int) {
+			if i := at[wi] - 1; i >= 0 {
+				wantY[yi] += float64(x.s[xi]) * float64(values.s[i])
+				wantX[xi] += float64(dy.s[yi]) * float64(values.s[i])
+				wantGrads[i] += float64(x.s[xi]) * float64(dy.s[yi])
+			}
+		})
+	}
 	newSparseConv(l, g, kept).Run(team, x.s, values.s, bias, y.s)
 	newSparseConvGradInput(l, g, kept).Run(team, dy.s, values.s, nil, dx.s)
 	newSparseConvGradWeight(l, g, kept).Run(team, x.s, dy.s, grads.s)

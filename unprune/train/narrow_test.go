@@ -349,25 +349,25 @@ func TestSparseSteps(t *testing.T) {
 	for _, net := range []struct {
 		name   string
 		pruned float64
-		sparse int // weights that are multiplied so
+		least  int // weights that are multiplied so, whatever the processor
 	}{
-		{"lenet-300-100.onnx", 0.9, 2},
+		{"lenet-300-100.onnx", 0.9, 1},
 		{"lenet-5.onnx", 0.9, 3},
-		{"alexnet.onnx", 0.95, 0},
-		{"resnet-18.onnx", 0.98, 0},
-		{"vgg-16.onnx", 0.9, 0},
+		{"alexnet.onnx", 0.95, 2},
+		{"resnet-18.onnx", 0.98, 2},
+		{"vgg-16.onnx", 0.9, 2},
 	} {
 		t.Run(net.name, func(t *testing.T) {
 			m, err := onnx.Read(filepath.Join(gradients, net.name))
 			if err != nil {
 				t.Fatal(err)
 			}
-			testSparseSteps(t, m, net.pruned, net.sparse)
+			testSparseSteps(t, m, net.pruned, net.least)
 		})
 	}
 }
 
-func testSparseSteps(t *testing.T, m *onnx.Model, pruned float64, count int) {
+func testSparseSteps(t *testing.T, m *onnx.Model, pruned float64, least int) {
 	start := func() (*train.Engine, *sparsity.Masks, unprune.Term) {
 		im, err := pass.Import(m)
 		if err != nil {
@@ -399,8 +399,8 @@ func testSparseSteps(t *testing.T, m *onnx.Model, pruned float64, count int) {
 	}
 	sameState(t, sparse, wide, 1e-9)
 	zeros(t, sparse, masks)
-	if n := sparse.Sparse(); n != count {
-		t.Errorf("%d weights are multiplied by what is kept, want %d", n, count)
+	if n := sparse.Sparse(); n < least {
+		t.Errorf("%d weights are multiplied by what is kept, want %d at least", n, least)
 	}
 	terms := []unprune.Term{term}
 	step := func() {
