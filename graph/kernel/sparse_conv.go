@@ -13,6 +13,10 @@ import (
 const (
 	// sparseChunk bounds what is laid out side by side at once, so that it stays in a cache.
 	sparseChunk = 1 << 20
+	// sparsePixels is how many pixels of each image are brought side by side at
+	// once; rows of sparseWide and more go to their place one by one.
+	sparsePixels = 256
+	sparseWide   = 16
 	// sparseBand is how many elements a unit sums up before it writes images.
 	sparseBand = 1 << 15
 	// sparseRun is how many weights a row of a block of channels should have, so
@@ -64,17 +68,35 @@ func sparseFill[T Float](tl *tiling[T], w *Worker, p *sparsePlanes, src []T, blo
 	images, image := min(p.lanes, p.n-block*p.lanes), p.channels*p.h*p.w
 	src = src[block*p.lanes*image+channel*p.h*p.w:]
 	dst = dst[channel*p.used*p.plane():][:p.used*p.plane()]
-	sparseBorder(p, dst)
-	together := min(max(4*sparseSamples/p.w, 1), p.h)
-	band := scratchOf[T](w, slotA, together*p.w*p.lanes)
 	if images < p.lanes {
-		clear(band)
+		clear(dst)
+	} else {
+		sparseBorder(p, dst)
 	}
-	for y := 0; y < p.h; y += together {
-		count := min(together, p.h-y)
-		tl.transpose(images, count*p.w, src[y*p.w:], image, band, p.lanes)
-		for i := range count {
-			sparseRow(p, y+i, band[i*p.w*p.lanes:], dst)
+	together := min(max(sparsePixels/p.w, 1), p.h)
+	switch first, end := p.inside(0); {
+	case p.stepH*p.stepW == 1 && p.cols == p.w && p.rows == p.h:
+		for y := 0; y < p.h; y += together {
+			tl.transpose(images, min(together, p.h-y)*p.w, src[y*p.w:], image, dst[y*p.w*p.lanes:], p.lanes)
+		}
+	case p.stepW == 1 && p.w >= sparseWide && first < end:
+		for y := range p.h {
+			i, slot := (y+p.top)/p.stepH, p.slots[(y+p.top)%p.stepH]
+			if i < p.rows && slot >= 0 {
+				tl.transpose(images, end-first, src[y*p.w+first-p.left:], image, dst[slot*p.plane()+(i*p.cols+first)*p.lanes:], p.lanes)
+			}
+		}
+	default:
+		band := scratchOf[T](w, slotA, together*p.w*p.lanes)
+		if images < p.lanes {
+			clear(band)
+		}
+		for y := 0; y < p.h; y += together {
+			rows := min(together, p.h-y)
+			tl.transpose(images, rows*p.w, src[y*p.w:], image, band, p.lanes)
+			for i := range rows {
+				sparseRow(p, y+i, band[i*p.w*p.lanes:], dst)
+			}
 		}
 	}
 }
