@@ -584,13 +584,16 @@ const (
 	sparseKept  = 5   // a product with a kept weight
 	sparseMoved = 50  // an element of x or y
 	sparseGain  = 0.85
+
+	sparseLargest = 1 << 24 // elements of a block: far more than a cache holds
 )
 
 // SparsePays tells whether the convolution and its gradients are clearly faster
 // with so many weights kept than with all.
 func (g ConvGeom) SparsePays(kept int) bool {
 	g = g.withDefaults()
-	if g.N == 0 || g.depthwise() {
+	lanes := sparseLanes(g.N, g.OW)
+	if g.N == 0 || g.depthwise() || lanes*max(g.C*g.H*g.W, g.OutC*g.OH*g.OW) > sparseLargest {
 		return false
 	}
 	c, s := correlationOf(tilings[float32]()[0], &g), g.forward()
@@ -598,7 +601,6 @@ func (g ConvGeom) SparsePays(kept int) bool {
 	if !useWinograd(&c, &s, WinogradWherePays) {
 		dense *= sparseDense
 	}
-	lanes := sparseLanes(g.N, g.OW)
 	elements := roundUp(g.N, lanes) * g.OH * roundUp(g.OW, sparseSamples/lanes)
 	return sparseKept*float64(kept)*float64(elements)+sparseMoved*float64(g.xSize()+g.ySize()) <= sparseGain*dense
 }

@@ -118,6 +118,34 @@ func TestSparseConvThreads(t *testing.T) {
 	}
 }
 
+// TestSparsePays: a tenth of the weights of ResNet-18 is multiplied sparsely, half
+// of them, the first layer and single images are not.
+func TestSparsePays(t *testing.T) {
+	layer := func(n, c, size, out, stride int) ConvGeom {
+		return ConvGeom{N: n, C: c, H: size, W: size, OutC: out, KH: 3, KW: 3, StrideH: stride, StrideW: stride, PadT: 1, PadL: 1, PadB: 1, PadR: 1}
+	}
+	for _, c := range []struct {
+		g     ConvGeom
+		share float64
+		want  bool
+	}{
+		{layer(64, 64, 32, 64, 1), 0.1, true},
+		{layer(64, 128, 16, 128, 1), 0.1, true},
+		{layer(64, 256, 8, 256, 1), 0.1, true},
+		{layer(64, 512, 4, 512, 1), 0.1, true},
+		{layer(64, 128, 16, 256, 2), 0.1, true},
+		{layer(64, 64, 32, 64, 1), 0.5, false},
+		{layer(64, 512, 4, 512, 1), 0.5, false},
+		{layer(64, 3, 32, 64, 1), 0.1, false},
+		{layer(1, 64, 32, 64, 1), 0.1, false},
+		{layer(64, 64, 224, 64, 1), 0.1, false},
+	} {
+		if got := c.g.SparsePays(int(c.share * float64(c.g.C*c.g.OutC*9))); got != c.want {
+			t.Errorf("%+v, %g kept: pays is %v, want %v", c.g, c.share, got, c.want)
+		}
+	}
+}
+
 // BenchmarkSparseConv times convolutions of 64 images with a share of the
 // weights kept, and what they are instead of.
 func BenchmarkSparseConv(b *testing.B) {
