@@ -107,9 +107,9 @@ type Soft struct {
 type Curvature interface {
 	Engine
 
-	// SampleSquares returns, over the rows of the term, the sums of the gradient
-	// of one row's loss and of its square.
-	SampleSquares(ctx context.Context, t Term) (sum, squares Vector, err error)
+	// SampleSquares returns the sum, over the rows of the term, of the squared
+	// gradient of one row's loss.
+	SampleSquares(ctx context.Context, t Term) (Vector, error)
 
 	// SampleDots returns the product of the gradient of each row's loss with
 	// each direction: out[direction][row].

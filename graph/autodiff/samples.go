@@ -45,22 +45,17 @@ type samples struct {
 	b       *ops.Builder
 	acc     *adjoints
 	params  []*graph.Value
-	readers [][]reader                    // per parameter
-	totals  map[*graph.Value]*graph.Value // gradients that came with the squares
-	norms   map[*graph.Node]map[int]moments
+	readers [][]reader                           // per parameter
+	norms   map[*graph.Node]map[int]*graph.Value // per slot of a normalisation
 	batch   int
 }
-
-// moments are sums over samples of squared gradients and of gradients.
-type moments struct{ squares, total *graph.Value }
 
 func newSamples(g *graph.Graph, o CurvatureOptions) (*samples, error) {
 	logits, params, err := begin(g, o.Logits, o.Params, o.State)
 	if err != nil {
 		return nil, err
 	}
-	s := &samples{b: ops.NewBuilder(g), params: params, totals: map[*graph.Value]*graph.Value{},
-		norms: map[*graph.Node]map[int]moments{}, batch: logits.Shape[0]}
+	s := &samples{b: ops.NewBuilder(g), params: params, norms: map[*graph.Node]map[int]*graph.Value{}, batch: logits.Shape[0]}
 	losses := crossEntropies(s.b, logits, "none")
 	if s.b.Err != nil {
 		return nil, s.b.Err
@@ -90,7 +85,7 @@ func coupled(n *graph.Node) error {
 
 // TrainSampleSquares turns a specialised inference graph into one whose outputs
 // are, per parameter, the sum over the batch of the squared gradient of a
-// sample's cross-entropy (SquareName) and of that gradient itself (GradName).
+// sample's cross-entropy (SquareName).
 func TrainSampleSquares(g *graph.Graph, o CurvatureOptions) error {
 	s, err := newSamples(g, o)
 	if err != nil {
@@ -112,15 +107,6 @@ func TrainSampleSquares(g *graph.Graph, o CurvatureOptions) error {
 	}
 	if err := handSquares(s.b, s.params, sums); err != nil {
 		return err
-	}
-	for _, p := range s.params {
-		total := s.totals[p]
-		if total == nil {
-			total = s.acc.total(p)
-		}
-		if err := hand(s.b, total, GradName(p.Name)); err != nil {
-			return err
-		}
 	}
 	g.Prune()
 	return nil
@@ -149,15 +135,11 @@ func (s *samples) squares(r reader, p, dy *graph.Value) *graph.Value {
 	case n.Op == "Conv" && r.slot == 1 && depthwise(n):
 		return s.sumOfSquares(b.ConvSampleGrads(n, dy))
 	case n.Op == "Conv" && r.slot == 1:
-		squares, total := b.ConvSampleSquares(n, dy)
-		s.totals[p] = total
-		return squares
+		return b.ConvSampleSquares(n, dy)
 	case n.Op == "Conv" && r.slot == 2:
 		return s.channels(dy)
 	case n.Op == "BatchNormalization" && r.slot <= 2:
-		m := s.norm(n, dy)
-		s.totals[p] = m[r.slot].total
-		return m[r.slot].squares
+		return s.norm(n, dy)[r.slot]
 	}
 	return nil
 }
@@ -215,10 +197,10 @@ func (s *samples) channels(dy *graph.Value) *graph.Value {
 
 // norm is what scale and bias, slots 1 and 2, of a normalisation with running
 // statistics have: both come at once.
-func (s *samples) norm(n *graph.Node, dy *graph.Value) map[int]moments {
+func (s *samples) norm(n *graph.Node, dy *graph.Value) map[int]*graph.Value {
 	if s.norms[n] == nil {
-		scaleSquares, scaleTotal, biasSquares, biasTotal := s.b.BatchNormSampleSquares(n, dy)
-		s.norms[n] = map[int]moments{1: {scaleSquares, scaleTotal}, 2: {biasSquares, biasTotal}}
+		scale, bias := s.b.BatchNormSampleSquares(n, dy)
+		s.norms[n] = map[int]*graph.Value{1: scale, 2: bias}
 	}
 	return s.norms[n]
 }

@@ -178,6 +178,7 @@ func (p *Program) prepare(g *graph.Graph, n *graph.Node, l *layout, at func(*gra
 	}
 	for _, v := range n.Outputs {
 		c.Out = append(c.Out, at(v))
+		c.Unread = append(c.Unread, v != nil && len(v.Uses()) == 0 && !slices.Contains(g.Outputs, v))
 	}
 	run, err := op.Forward(c)
 	if err != nil {

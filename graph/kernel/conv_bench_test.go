@@ -64,8 +64,8 @@ func BenchmarkConv(b *testing.B) {
 			bench("forward", func() { conv.Run(team, x, w, nil, y) })
 			bench("dx", func() { input.Run(team, y, w, x) })
 			bench("dw", func() { weight.Run(team, x, y, w) })
-			squares, total := NewConvSampleSquares[float32](g, ConvOptions{}), make([]float32, g.wSize())
-			bench("squares", func() { squares.Run(team, x, y, w, total) })
+			squares := NewConvSampleSquares[float32](g, ConvOptions{})
+			bench("squares", func() { squares.Run(team, x, y, w) })
 		}
 	}
 }

@@ -74,13 +74,12 @@ func NewPooledSampleSquares[T Float](g ConvGeom) PooledSampleSquares[T] {
 	return PooledSampleSquares[T]{newScatteredSquares(tilings[T]()[0], &g)}
 }
 
-// Run computes both sums. It is an error if a place lies outside of its plane.
-func (p PooledSampleSquares[T]) Run(t *Team, x []T, dy Pooled[T], squares, total []T) error {
+// Run computes the sums. It is an error if a place lies outside of its plane.
+func (p PooledSampleSquares[T]) Run(t *Team, x []T, dy Pooled[T], squares []T) error {
 	need(len(x), p.geom.xSize(), "x")
 	need(len(squares), p.geom.wSize(), "squares")
-	need(len(total), p.geom.wSize(), "total")
 	p.give(dy)
-	p.compute(t, x, dy.Elements, squares, total)
+	p.compute(t, x, dy.Elements, squares)
 	return p.drop()
 }
 

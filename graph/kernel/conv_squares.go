@@ -1,12 +1,12 @@
 package kernel
 
 // ConvSampleSquares is the prepared sum, over the images of a batch, of the
-// squared gradient of a convolution by its weights, with the gradient itself:
+// squared gradient of a convolution by its weights:
 //
-//	squares = sum over n of dw[n]^2    total = sum over n of dw[n]
+//	squares = sum over n of dw[n]^2
 //
 // where dw[n] is ConvGradWeight of image n alone. No dw[n] is ever in memory as a
-// whole: a tile of it is computed in registers and added to both sums.
+// whole: a tile of it is computed in registers and its square added to the sum.
 //
 // The pixels of some images are laid out by channels; then each unit computes a
 // block of the weights, one kernel element after the other, from the pixels of
@@ -28,15 +28,15 @@ type ConvSampleSquares[T Float] struct {
 	panels   int   // per group
 	block    int   // strips that a unit owns
 	images   int   // that are laid out at once
-	hot      int   // of them, those whose share of a tile stays near; at least the two of a tile
+	hot      int   // of them, those whose share of a tile stays near
 
 	winograd  *winogradSquares[T]  // instead of the rest, where that is faster
 	scattered *scatteredSquares[T] // likewise, where dy lets it; nil: it never does
 
-	srcX, srcDY, squares, total []T
-	common                      *Worker // memory that all units share
-	group                       int     // of images that is laid out
-	load, multiply, put         func(w *Worker, unit int)
+	srcX, srcDY, squares []T
+	common               *Worker // memory that all units share
+	group                int     // of images that is laid out
+	load, multiply, put  func(w *Worker, unit int)
 }
 
 // squaresTap is what one kernel element reads: a rectangle of pixels of x, which
@@ -81,7 +81,7 @@ func newConvSampleSquares[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *
 	q.panels = ceilDiv(q.outs, q.width)
 	q.block = even(q.strips, blockStrips)
 	q.images = even(g.N, max(groupElements/(g.Group*(q.strips*q.xImage()+q.panels*q.dyImage())), 1))
-	q.hot = max(hotElements/(q.xImage()+q.dyImage()), 2)
+	q.hot = max(hotElements/(q.xImage()+q.dyImage()), 1)
 	q.load, q.multiply, q.put = q.loadUnit, q.multiplyUnit, q.putUnit
 	return q
 }
@@ -113,31 +113,30 @@ func (q *ConvSampleSquares[T]) laidOut() (x, dy []T) {
 		scratchOf[T](q.common, slotWeights, q.geom.Group*q.panels*q.images*q.dyImage())
 }
 
-// sums are those of the squares, each row followed by those of the gradients, as
-// [group][panel][channel of x][kernel element][2][channel of dy].
+// sums are those of the squares, as [group][panel][channel of x][kernel
+// element][channel of dy].
 func (q *ConvSampleSquares[T]) sums() []T {
 	return scratchOf[T](q.common, slotSums, q.geom.Group*q.panels*q.panelSums())
 }
 
 func (q *ConvSampleSquares[T]) panelSums() int {
-	return q.strips * q.tiling.squares.tileRows * len(q.taps) * 2 * q.width
+	return q.strips * q.tiling.squares.tileRows * len(q.taps) * q.width
 }
 
-// Run computes both sums.
-func (q *ConvSampleSquares[T]) Run(t *Team, x, dy, squares, total []T) {
+// Run computes the sums.
+func (q *ConvSampleSquares[T]) Run(t *Team, x, dy, squares []T) {
 	g := &q.geom
 	need(len(x), g.xSize(), "x")
 	need(len(dy), g.ySize(), "dy")
 	need(len(squares), g.wSize(), "squares")
-	need(len(total), g.wSize(), "total")
-	if q.scattered.run(t, x, dy, squares, total) {
+	if q.scattered.run(t, x, dy, squares) {
 		return
 	}
 	if q.winograd != nil {
-		q.winograd.run(t, x, dy, squares, total)
+		q.winograd.run(t, x, dy, squares)
 		return
 	}
-	q.srcX, q.srcDY, q.squares, q.total = x, dy, squares, total
+	q.srcX, q.srcDY, q.squares = x, dy, squares
 	q.common = t.borrow()
 	q.laidOut()
 	clear(q.sums())
@@ -148,7 +147,7 @@ func (q *ConvSampleSquares[T]) Run(t *Team, x, dy, squares, total []T) {
 	}
 	t.For(units, q.put)
 	t.giveBack(q.common)
-	q.srcX, q.srcDY, q.squares, q.total, q.common = nil, nil, nil, nil, nil
+	q.srcX, q.srcDY, q.squares, q.common = nil, nil, nil, nil
 }
 
 // count is how many images are laid out.
@@ -241,7 +240,7 @@ func (q *ConvSampleSquares[T]) multiplyUnit(_ *Worker, unit int) {
 	l, count := q.tiling.squares, q.count()
 	panel, first, end := q.unit(unit)
 	tile := l.tiles[min(q.width, roundUp(q.outs-panel%q.panels*q.width, l.lanes))/l.lanes-1]
-	row := len(q.taps) * 2 * q.width
+	row := len(q.taps) * q.width
 	for strip := first; strip < end; strip++ {
 		x := x[(panel/q.panels*q.strips+strip)*q.images*q.xImage():]
 		sums := q.sums()[panel*q.panelSums()+strip*l.tileRows*row:]
@@ -254,7 +253,7 @@ func (q *ConvSampleSquares[T]) multiplyUnit(_ *Worker, unit int) {
 				tile(min(q.hot, count-image), t.height, t.width,
 					x[t.x*squaresRow:], q.next*squaresRow, (q.line-t.width*q.next)*squaresRow, q.xImage(),
 					dy[t.dy*q.width:], q.width, (q.geom.OW-t.width)*q.width, q.dyImage(),
-					sums[i*2*q.width:], row)
+					sums[i*q.width:], row)
 			}
 		}
 	}
@@ -268,8 +267,6 @@ func (q *ConvSampleSquares[T]) putUnit(_ *Worker, unit int) {
 	channels := min(end*rows, q.channels) - c
 	o := panel % q.panels * q.width
 	outs := min(q.width, q.outs-o)
-	sums := q.sums()[panel*q.panelSums()+c*taps*2*q.width:]
-	to := (panel/q.panels*q.outs+o)*k + c*taps
-	q.tiling.transpose(channels*taps, outs, sums, 2*q.width, q.squares[to:], k)
-	q.tiling.transpose(channels*taps, outs, sums[roundUp(outs, q.tiling.squares.lanes):], 2*q.width, q.total[to:], k)
+	sums := q.sums()[panel*q.panelSums()+c*taps*q.width:]
+	q.tiling.transpose(channels*taps, outs, sums, q.width, q.squares[(panel/q.panels*q.outs+o)*k+c*taps:], k)
 }

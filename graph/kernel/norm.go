@@ -26,7 +26,7 @@ type BatchNorm[T Float] struct {
 	running                                   BatchNormRunning[T]
 	mean, invStd, y, x, dy, dx, dScale, dBias []T
 
-	moments [4][]T // SampleSquares' results
+	squares [2][]T // SampleSquares' results
 
 	train, infer, trainGrad, inferGrad, sampleSquares func(*Worker, int)
 }
@@ -80,7 +80,7 @@ func (b *BatchNorm[T]) TrainGrad(t *Team, dx, dScale, dBias, dy, x, scale, mean,
 }
 
 // InferGrad is the gradient of Infer (without Relu): dBias and dScale as in
-// TrainGrad, dx = scale invStd dy. dx may be dy.
+// TrainGrad, unless both are nil, dx = scale invStd dy. dx may be dy.
 func (b *BatchNorm[T]) InferGrad(t *Team, dx, dScale, dBias, dy, x, scale, mean, variance []T) {
 	b.dx, b.dScale, b.dBias, b.dy, b.x, b.params.Scale, b.mean, b.running.Var = dx, dScale, dBias, dy, x, scale, mean, variance
 	t.For(b.units(), b.inferGrad)
@@ -88,12 +88,12 @@ func (b *BatchNorm[T]) InferGrad(t *Team, dx, dScale, dBias, dy, x, scale, mean,
 }
 
 // SampleSquares sums, over the images, the squares of what one image alone gives
-// as gradients of scale and bias of Infer, and these gradients themselves.
-func (b *BatchNorm[T]) SampleSquares(t *Team, scaleSquares, scaleTotal, biasSquares, biasTotal, dy, x, mean, variance []T) {
-	b.moments = [4][]T{scaleSquares, scaleTotal, biasSquares, biasTotal}
+// as gradients of scale and bias of Infer.
+func (b *BatchNorm[T]) SampleSquares(t *Team, scale, bias, dy, x, mean, variance []T) {
+	b.squares = [2][]T{scale, bias}
 	b.dy, b.x, b.mean, b.running.Var = dy, x, mean, variance
 	t.For(b.units(), b.sampleSquares)
-	b.moments = [4][]T{}
+	b.squares = [2][]T{}
 	b.release()
 }
 
@@ -220,7 +220,9 @@ func (b *BatchNorm[T]) gradFactors(c int, bias, scale float64) (a, slope, offset
 func (b *BatchNorm[T]) inferGradUnit(_ *Worker, c int) {
 	x, dy := b.of(b.x, c), b.of(b.dy, c)
 	invStd := b.inverse(c)
-	b.gradSums(&x, &dy, c, invStd)
+	if b.dScale != nil {
+		b.gradSums(&x, &dy, c, invStd)
+	}
 	dx := b.of(b.dx, c)
 	for i := range x.rows {
 		Scale(dx.row(i), T(float64(b.params.Scale[c])*invStd), dy.row(i))
@@ -243,21 +245,20 @@ func (b *BatchNorm[T]) sampleSquaresUnit(w *Worker, unit int) {
 	s := &b.spec
 	first := unit * b.together
 	last := min(first+b.together, s.Channels)
-	sums := w.Float64(0, 4*(last-first))
+	sums := w.Float64(0, 2*(last-first))
 	clear(sums)
 	for i := range s.N {
 		for c := first; c < last; c++ {
 			at := (i*s.Channels + c) * s.Spatial
 			x, dy := b.x[at:at+s.Spatial], b.dy[at:at+s.Spatial]
 			scale, bias := float64(Dot(x, dy, b.mean[c]))*b.inverse(c), float64(Sum(dy))
-			for j, v := range [4]float64{scale * scale, scale, bias * bias, bias} {
-				sums[4*(c-first)+j] += v
-			}
+			sums[2*(c-first)] += scale * scale
+			sums[2*(c-first)+1] += bias * bias
 		}
 	}
 	for c := first; c < last; c++ {
-		for j, dst := range b.moments {
-			dst[c] = T(sums[4*(c-first)+j])
+		for j, dst := range b.squares {
+			dst[c] = T(sums[2*(c-first)+j])
 		}
 	}
 }

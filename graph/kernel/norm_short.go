@@ -135,7 +135,9 @@ func (b *BatchNorm[T]) trainGradShort(w *Worker, unit int) {
 
 func (b *BatchNorm[T]) inferGradShort(w *Worker, unit int) {
 	s := b.short(w, unit)
-	s.gradSums(b.inverse)
+	if b.dScale != nil {
+		s.gradSums(b.inverse)
+	}
 	factor := s.row(rowFactor)
 	for c := s.first; c < s.last; c++ {
 		s.repeat(factor, c, float64(b.params.Scale[c])*b.inverse(c))

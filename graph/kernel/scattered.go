@@ -345,10 +345,10 @@ func (d *scatteredGradInput[T]) unit(w *Worker, image int) {
 // images that are added in order.
 type scatteredSquares[T Float] struct {
 	*scattered[T]
-	parts          int
-	common         *Worker // memory that all units share
-	squares, total []T
-	own, put       func(w *Worker, unit int)
+	parts    int
+	common   *Worker // memory that all units share
+	squares  []T
+	own, put func(w *Worker, unit int)
 }
 
 func newScatteredSquares[T Float](tl *tiling[T], g *ConvGeom) *scatteredSquares[T] {
@@ -362,39 +362,36 @@ func newScatteredSquares[T Float](tl *tiling[T], g *ConvGeom) *scatteredSquares[
 }
 
 // run computes the sums if few elements of dy are not zero.
-func (d *scatteredSquares[T]) run(t *Team, x, dy, squares, total []T) bool {
+func (d *scatteredSquares[T]) run(t *Team, x, dy, squares []T) bool {
 	if d == nil || !d.few(t, dy) {
 		return false
 	}
-	d.compute(t, x, dy, squares, total)
+	d.compute(t, x, dy, squares)
 	return true
 }
 
-func (d *scatteredSquares[T]) compute(t *Team, x, dy, squares, total []T) {
-	d.x, d.dy, d.squares, d.total = x, dy, squares, total
+func (d *scatteredSquares[T]) compute(t *Team, x, dy, squares []T) {
+	d.x, d.dy, d.squares = x, dy, squares
 	d.common = t.borrow()
-	d.sums(0, 0)
+	d.sums(0)
 	t.For(d.parts, d.own)
 	t.For(d.geom.OutC, d.put)
 	t.giveBack(d.common)
-	d.x, d.dy, d.squares, d.total, d.common = nil, nil, nil, nil, nil
+	d.x, d.dy, d.squares, d.common = nil, nil, nil, nil
 }
 
-// sums are those of the squares (which 0) and of the gradients (which 1).
-func (d *scatteredSquares[T]) sums(part, which int) []T {
+func (d *scatteredSquares[T]) sums(part int) []T {
 	size := d.kernels()
-	at := (2*part + which) * size
-	return scratchOf[T](d.common, slotSums, 2*d.parts*size)[at : at+size]
+	return scratchOf[T](d.common, slotSums, d.parts*size)[part*size : (part+1)*size]
 }
 
 // ownUnit sums a part: the gradient of one image and one channel of y after the
-// other, which then goes into both sums.
+// other, whose square is then added.
 func (d *scatteredSquares[T]) ownUnit(w *Worker, part int) {
-	squares, total, size := d.sums(part, 0), d.sums(part, 1), d.kernel()
-	clear(squares)
-	clear(total)
+	sums, size := d.sums(part), d.kernel()
+	clear(sums)
 	x := d.blank(w)
-	memory := scratchOf[T](w, slotC, size+min(size, momentStrip))
+	memory := scratchOf[T](w, slotC, size+min(size, squareStrip))
 	one, strip := memory[:size], memory[size:]
 	for n := part * d.geom.N / d.parts; n < (part+1)*d.geom.N/d.parts; n++ {
 		d.lay(d.x, n, x)
@@ -405,7 +402,7 @@ func (d *scatteredSquares[T]) ownUnit(w *Worker, part int) {
 			}
 			clear(one)
 			d.weigh(at, values, x, one)
-			addMoments(squares[o*size:(o+1)*size], total[o*size:(o+1)*size], one, strip)
+			addSquares(sums[o*size:(o+1)*size], one, strip)
 		}
 	}
 }
@@ -413,26 +410,22 @@ func (d *scatteredSquares[T]) ownUnit(w *Worker, part int) {
 // putUnit adds up the parts of one channel of y.
 func (d *scatteredSquares[T]) putUnit(w *Worker, o int) {
 	size := d.kernel()
-	for which, dst := range [][]T{d.squares, d.total} {
-		sum := d.sums(0, which)[o*size : (o+1)*size]
-		for part := 1; part < d.parts; part++ {
-			Add(sum, sum, d.sums(part, which)[o*size:(o+1)*size])
-		}
-		d.unfill(w, dst[o*d.geom.C*d.geom.KH*d.geom.KW:], sum)
+	total := d.sums(0)[o*size : (o+1)*size]
+	for part := 1; part < d.parts; part++ {
+		Add(total, total, d.sums(part)[o*size:(o+1)*size])
 	}
+	d.unfill(w, d.squares[o*d.geom.C*d.geom.KH*d.geom.KW:], total)
 }
 
-// momentStrip is how many elements addMoments squares at once.
-const momentStrip = 1 << 10
+// squareStrip is how many elements addSquares squares at once.
+const squareStrip = 1 << 10
 
-// addMoments adds the squares of g to squares and g to total, a strip at a time
-// so that all stays near.
-func addMoments[T Float](squares, total, g, strip []T) {
+// addSquares adds the squares of g to sums, a strip at a time so that all stays
+// near.
+func addSquares[T Float](sums, g, strip []T) {
 	for at := 0; at < len(g); at += len(strip) {
 		part := g[at:min(at+len(strip), len(g))]
-		to := at + len(part)
 		Mul(strip[:len(part)], part, part)
-		Add(squares[at:to], squares[at:to], strip[:len(part)])
-		Add(total[at:to], total[at:to], part)
+		Add(sums[at:at+len(part)], sums[at:at+len(part)], strip[:len(part)])
 	}
 }

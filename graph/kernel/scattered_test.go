@@ -155,17 +155,17 @@ func testScatteredGradients[T Float](t *testing.T, team *Team, tl *tiling[T], g 
 			largest = max(largest, v*v)
 		}
 	}
-	dx, dw, total, squares := newGuarded[T](g.xSize()), newGuarded[T](g.wSize()), newGuarded[T](g.wSize()), newGuarded[T](g.wSize())
+	dx, dw, squares := newGuarded[T](g.xSize()), newGuarded[T](g.wSize()), newGuarded[T](g.wSize())
 	if !newScatteredGradInput(tl, &g).run(team, dy, w, dx.s) || !newScatteredGradWeight(tl, &g).run(team, x, dy, dw.s) ||
-		!newScatteredSquares(tl, &g).run(team, x, dy, squares.s, total.s) {
+		!newScatteredSquares(tl, &g).run(team, x, dy, squares.s) {
 		t.Fatalf("%s: the elements that are not zero are not taken for few", tl.name)
 	}
 	pooled := poolOf(g, dy)
-	pdx, pdw, ptotal, psquares := newGuarded[T](g.xSize()), newGuarded[T](g.wSize()), newGuarded[T](g.wSize()), newGuarded[T](g.wSize())
+	pdx, pdw, psquares := newGuarded[T](g.xSize()), newGuarded[T](g.wSize()), newGuarded[T](g.wSize())
 	if err := errors.Join(
 		PooledGradInput[T]{newScatteredGradInput(tl, &g)}.Run(team, pooled, w, pdx.s),
 		PooledGradWeight[T]{newScatteredGradWeight(tl, &g)}.Run(team, x, pooled, pdw.s),
-		PooledSampleSquares[T]{newScatteredSquares(tl, &g)}.Run(team, x, pooled, psquares.s, ptotal.s),
+		PooledSampleSquares[T]{newScatteredSquares(tl, &g)}.Run(team, x, pooled, psquares.s),
 	); err != nil {
 		t.Fatalf("%s: %v", tl.name, err)
 	}
@@ -177,11 +177,9 @@ func testScatteredGradients[T Float](t *testing.T, team *Team, tl *tiling[T], g 
 	}{
 		{"pooled dx", pdx, wantDX, g.OutC * g.KH * g.KW},
 		{"pooled dw", pdw, wantDW, g.N * g.OH * g.OW},
-		{"pooled total", ptotal, wantDW, g.N * g.OH * g.OW},
 		{"pooled squares", psquares, wantSquares, 2 * g.N * g.OH * g.OW * int(largest)},
 		{"dx", dx, wantDX, g.OutC * g.KH * g.KW},
 		{"dw", dw, wantDW, g.N * g.OH * g.OW},
-		{"total", total, wantDW, g.N * g.OH * g.OW},
 		{"squares", squares, wantSquares, 2 * g.N * g.OH * g.OW * int(largest)},
 	} {
 		for i, v := range c.got.s {
@@ -326,15 +324,15 @@ func TestScatteredSameBitsAndNoAllocation(t *testing.T) {
 	pooled, pooledInput, pooledWeight := poolOf(g, dy), NewPooledGradInput[float32](g), NewPooledGradWeight[float32](g)
 	results := func() [][]float32 {
 		return [][]float32{
-			make([]float32, g.xSize()), make([]float32, g.wSize()), make([]float32, g.wSize()), make([]float32, g.wSize()),
+			make([]float32, g.xSize()), make([]float32, g.wSize()), make([]float32, g.wSize()),
 			make([]float32, g.xSize()), make([]float32, g.wSize()),
 		}
 	}
 	run := func(team *Team, to [][]float32) {
 		input.Run(team, dy, w, to[0])
 		weight.Run(team, x, dy, to[1])
-		squares.Run(team, x, dy, to[2], to[3])
-		if err := errors.Join(pooledInput.Run(team, pooled, w, to[4]), pooledWeight.Run(team, x, pooled, to[5])); err != nil {
+		squares.Run(team, x, dy, to[2])
+		if err := errors.Join(pooledInput.Run(team, pooled, w, to[3]), pooledWeight.Run(team, x, pooled, to[4])); err != nil {
 			t.Error(err)
 		}
 	}

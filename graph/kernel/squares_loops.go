@@ -1,6 +1,6 @@
 package kernel
 
-// The sums of squared gradients of single samples add a gradient and its square
+// The sums of squared gradients of single samples add the square of a gradient
 // while it is in registers, a tile at a time: rows neighbouring channels of x
 // by some vectors of channels of dy.
 
@@ -8,17 +8,17 @@ package kernel
 //
 //	g[i][j] = sum over height lines of width pixels of x[place of x + i] * dy[place of dy + j]
 //
-// and adds its square to the sums, whose row i begins at i*sumsRow, and g to those
-// that follow the sums of a row's squares. From a pixel to the next a place moves by
+// and adds its square to the sums, whose row i begins at i*sumsRow. From a pixel to the next a place moves by
 // xNext or dyNext, behind a line by xSkip or dySkip more, and from an image to the
 // next by xImage or dyImage. Images, height and width are above zero.
 type squaresTile[T Float] func(images, height, width int, x []T, xNext, xSkip, xImage int, dy []T, dyNext, dySkip, dyImage int, sums []T, sumsRow int)
 
 // squaresProducts computes such tiles of n > 0 products of matrices, each the
-// sum over k > 0 pixels, without a gap between the rows:
+// sum over k > 0 pixels, for blocks > 0 of rows that follow each other, without a
+// gap between the rows of a tile:
 //
-//	dst[e*dstArea + i*columns + j] = sum over p of x[e*xArea + p*xNext + i] * dy[e*dyArea + p*dyNext + j]
-type squaresProducts[T Float] func(n, k int, x []T, xNext, xArea int, dy []T, dyNext, dyArea int, dst []T, dstArea int)
+//	dst[e*dstArea + b*dstBlock + i*columns + j] = sum over p of x[e*xArea + p*xNext + b*rows + i] * dy[e*dyArea + p*dyNext + j]
+type squaresProducts[T Float] func(n, blocks, k int, x []T, xNext, xArea int, dy []T, dyNext, dyArea int, dst []T, dstArea, dstBlock int)
 
 // squaresLoops are the loops of one tiling.
 type squaresLoops[T Float] struct {
@@ -29,8 +29,7 @@ type squaresLoops[T Float] struct {
 	products    []squaresProducts[T] // [vectors-1]
 
 	// sum is winogradLoops.sum, but adds the squares of the results to sums that
-	// follow each other, as [tile][element][2][lane], and the results to the
-	// second of each two.
+	// follow each other, as [tile][element][lane].
 	sum func(n int, src []T, srcNext, srcRow, srcCol int, sums []T)
 }
 
@@ -45,10 +44,12 @@ func newGoSquares[T Float]() *squaresLoops[T] {
 		l.tiles = append(l.tiles, func(images, height, width int, x []T, xNext, xSkip, xImage int, dy []T, dyNext, dySkip, dyImage int, sums []T, sumsRow int) {
 			goSquaresTile(rows, vectors*lanes, images, height, width, x, xNext, xSkip, xImage, dy, dyNext, dySkip, dyImage, sums, sumsRow)
 		})
-		l.products = append(l.products, func(n, k int, x []T, xNext, xArea int, dy []T, dyNext, dyArea int, dst []T, dstArea int) {
+		l.products = append(l.products, func(n, blocks, k int, x []T, xNext, xArea int, dy []T, dyNext, dyArea int, dst []T, dstArea, dstBlock int) {
 			cols := vectors * lanes
 			for e := range n {
-				goTile(rows, k, x[e*xArea:], 1, xNext, dy[e*dyArea:], dyNext, dst[e*dstArea:], cols, cols, nil, 0)
+				for b := range blocks {
+					goTile(rows, k, x[e*xArea+b*rows:], 1, xNext, dy[e*dyArea:], dyNext, dst[e*dstArea+b*dstBlock:], cols, cols, nil, 0)
+				}
 			}
 		})
 	}
@@ -58,19 +59,16 @@ func newGoSquares[T Float]() *squaresLoops[T] {
 		var g [9 * lanes]T
 		for t := range n {
 			sum(1, src[t*srcNext:], 0, srcRow, srcCol, g[:], 0, 3*lanes, lanes)
-			for e := range 9 {
-				goMoments(g[e*lanes:(e+1)*lanes], sums[2*(9*t+e)*lanes:])
-			}
+			goAddSquares(g[:], sums[t*len(g):])
 		}
 	}
 	return l
 }
 
-// goMoments adds the squares of g to sums, and g to what follows those.
-func goMoments[T Float](g, sums []T) {
+// goAddSquares adds the squares of g to sums.
+func goAddSquares[T Float](g, sums []T) {
 	for i, v := range g {
 		sums[i] += v * v
-		sums[len(g)+i] += v
 	}
 }
 
@@ -89,7 +87,7 @@ func goSquaresTile[T Float](rows, cols, images, height, width int, x []T, xNext,
 				}
 				atX, atDY = atX+xSkip, atDY+dySkip
 			}
-			goMoments(g, sums[i*sumsRow:])
+			goAddSquares(g, sums[i*sumsRow:])
 		}
 	}
 }

@@ -16,10 +16,12 @@ func TestSquaresLoops(t *testing.T) {
 func testSquaresLoops[T Float](t *testing.T, l *squaresLoops[T]) {
 	for vectors := 1; vectors <= len(l.tiles); vectors++ {
 		for _, images := range []int{1, 2, 3, 4} {
-			for _, size := range [][2]int{{1, 1}, {1, 4}, {3, 3}, {2, 9}} {
+			for _, size := range [][2]int{{1, 1}, {2, 2}, {3, 3}, {1, 4}, {2, 5}, {1, 8}, {2, 11}} {
 				testSquaresTile(t, l, vectors, images, size[0], size[1])
 			}
 		}
+	}
+	for vectors := 1; vectors <= len(l.products); vectors++ {
 		for _, k := range []int{1, 3, 4, 9} {
 			testSquaresProducts(t, l, vectors, k)
 		}
@@ -32,10 +34,10 @@ func testSquaresTile[T Float](t *testing.T, l *squaresLoops[T], vectors, images,
 	cols := vectors * l.lanes
 	xNext, xSkip, dyNext, dySkip := squaresRow+1, 3, cols+1, 5
 	xLine, dyLine := width*xNext+xSkip, width*dyNext+dySkip
-	xImage, dyImage, sumsRow := height*xLine+2, height*dyLine+7, 2*cols+3
+	xImage, dyImage, sumsRow := height*xLine+2, height*dyLine+7, cols+3
 	x := newGuarded[T]((images-1)*xImage + (height-1)*xLine + (width-1)*xNext + l.tileRows)
 	dy := newGuarded[T]((images-1)*dyImage + (height-1)*dyLine + (width-1)*dyNext + cols)
-	sums := newGuarded[T]((l.tileRows-1)*sumsRow + 2*cols)
+	sums := newGuarded[T]((l.tileRows-1)*sumsRow + cols)
 	fill(x.s, 1)
 	fill(dy.s, 2)
 	fill(sums.s, 3)
@@ -49,11 +51,8 @@ func testSquaresTile[T Float](t *testing.T, l *squaresLoops[T], vectors, images,
 			for p := range height * width {
 				g += float64(x.s[image*xImage+p/width*xLine+p%width*xNext+i]) * float64(dy.s[image*dyImage+p/width*dyLine+p%width*dyNext+j%cols])
 			}
-			switch {
-			case j < cols:
+			if j < cols {
 				want += g * g
-			case j < 2*cols:
-				want += g
 			}
 		}
 		if !nearSum(got, want, images*height*width*10) {
@@ -66,20 +65,21 @@ func testSquaresTile[T Float](t *testing.T, l *squaresLoops[T], vectors, images,
 }
 
 func testSquaresProducts[T Float](t *testing.T, l *squaresLoops[T], vectors, k int) {
-	const n = 3
+	const n, blocks = 3, 2
 	name := fmt.Sprintf("%d vectors, %d terms", vectors, k)
-	cols := vectors * l.lanes
-	xNext, dyNext := l.productRows+2, cols+1
-	xArea, dyArea, dstArea := k*xNext+5, k*dyNext+3, l.productRows*cols+9
-	x := newGuarded[T]((n-1)*xArea + (k-1)*xNext + l.productRows)
+	rows, cols := l.productRows, vectors*l.lanes
+	xNext, dyNext := blocks*rows+2, cols+1
+	xArea, dyArea, dstArea := k*xNext+5, k*dyNext+3, rows*cols+9
+	dstBlock := n*dstArea + 4
+	x := newGuarded[T]((n-1)*xArea + (k-1)*xNext + blocks*rows)
 	dy := newGuarded[T]((n-1)*dyArea + (k-1)*dyNext + cols)
-	dst := newGuarded[T]((n-1)*dstArea + l.productRows*cols)
+	dst := newGuarded[T]((blocks-1)*dstBlock + (n-1)*dstArea + rows*cols)
 	fill(x.s, 1)
 	fill(dy.s, 2)
-	l.products[vectors-1](n, k, x.s, xNext, xArea, dy.s, dyNext, dyArea, dst.s, dstArea)
+	l.products[vectors-1](n, blocks, k, x.s, xNext, xArea, dy.s, dyNext, dyArea, dst.s, dstArea, dstBlock)
 	for at, got := range dst.s {
-		e, i, j := at/dstArea, at%dstArea/cols, at%dstArea%cols
-		if i >= l.productRows {
+		b, e, i, j := at/dstBlock, at%dstBlock/dstArea, at%dstBlock%dstArea/cols, at%dstBlock%dstArea%cols
+		if e >= n || i >= rows {
 			if got == got {
 				t.Fatalf("%s: wrote between products, at %d", name, at)
 			}
@@ -87,10 +87,10 @@ func testSquaresProducts[T Float](t *testing.T, l *squaresLoops[T], vectors, k i
 		}
 		want := 0.0
 		for p := range k {
-			want += float64(x.s[e*xArea+p*xNext+i]) * float64(dy.s[e*dyArea+p*dyNext+j])
+			want += float64(x.s[e*xArea+p*xNext+b*rows+i]) * float64(dy.s[e*dyArea+p*dyNext+j])
 		}
 		if !nearSum(got, want, k) {
-			t.Fatalf("%s: element (%d, %d) of product %d is %v, want %v", name, i, j, e, got, want)
+			t.Fatalf("%s: element (%d, %d) of block %d of product %d is %v, want %v", name, i, j, b, e, got, want)
 		}
 	}
 	x.check(t, name+" x")
@@ -104,23 +104,20 @@ func testSquaresSum[T Float](t *testing.T, l *squaresLoops[T]) {
 	_, m := gradientMatrices[float64]()
 	col := l.lanes + 1
 	row, next := tileIn*col, tileIn*tileIn*col+2
-	src, sums := newGuarded[T](n*next), newGuarded[T](n*9*2*l.lanes)
+	src, sums := newGuarded[T](n*next), newGuarded[T](n*9*l.lanes)
 	fill(src.s, 1)
 	fill(sums.s, 2)
 	before := clone(sums.s)
 	l.sum(n, src.s, next, row, col, sums.s)
 	for at, got := range sums.s {
-		tile, element, which, lane := at/(18*l.lanes), at/(2*l.lanes)%9, at/l.lanes%2, at%l.lanes
+		tile, element, lane := at/(9*l.lanes), at/l.lanes%9, at%l.lanes
 		g := 0.0
 		for k := range tileArea {
 			g += m[element/3][k/tileIn] * m[element%3][k%tileIn] * float64(src.s[tile*next+k/tileIn*row+k%tileIn*col+lane])
 		}
-		want := float64(before[at]) + g
-		if which == 0 {
-			want = float64(before[at]) + g*g
-		}
+		want := float64(before[at]) + g*g
 		if !nearSum(got, want, 1000) {
-			t.Fatalf("tile %d, element %d, sum %d, lane %d is %v, want %v", tile, element, which, lane, got, want)
+			t.Fatalf("tile %d, element %d, lane %d is %v, want %v", tile, element, lane, got, want)
 		}
 	}
 	src.check(t, "src")
@@ -140,17 +137,19 @@ func BenchmarkSquaresLoops(b *testing.B) {
 			const images = 12
 			b.Run(fmt.Sprintf("%s/tile%dx%d", tl.name, h, w), func(b *testing.B) {
 				for b.Loop() {
-					l.tiles[vectors-1](images, h, w, x, squaresRow, 0, h*w*squaresRow, dy, width, 0, h*w*width, sums, 18*width)
+					l.tiles[vectors-1](images, h, w, x, squaresRow, 0, h*w*squaresRow, dy, width, 0, h*w*width, sums, 9*width)
 				}
 				reportGFLOPS(b, images*2*h*w*l.tileRows*width)
 			})
 		}
+		vectors = len(l.products)
+		width = vectors * l.lanes
 		for _, k := range []int{1, 4, 16} {
 			b.Run(fmt.Sprintf("%s/products%d", tl.name, k), func(b *testing.B) {
 				for b.Loop() {
-					l.products[vectors-1](tileArea, k, x, l.lanes, k*l.lanes, dy, width, k*width, sums, l.productRows*width)
+					l.products[vectors-1](tileArea, l.lanes/l.productRows, k, x, l.lanes, k*l.lanes, dy, width, k*width, sums, l.productRows*width, tileArea*l.productRows*width)
 				}
-				reportGFLOPS(b, tileArea*2*k*l.productRows*width)
+				reportGFLOPS(b, tileArea*2*k*l.lanes*width)
 			})
 		}
 		b.Run(tl.name+"/sum", func(b *testing.B) {

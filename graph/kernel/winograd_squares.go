@@ -4,7 +4,7 @@ package kernel
 // convolution with [winogradNear]'s transforms. Tiles of some images are
 // transformed; then each unit multiplies, image by image, those of a block of
 // channels, transforms the products back to that block of the image's gradient
-// and adds it and its square to the sums. The order of the images is that of
+// and adds its square to the sums. The order of the images is that of
 // the batch, whoever adds.
 type winogradSquares[T Float] struct {
 	tiling *tiling[T]
@@ -15,10 +15,10 @@ type winogradSquares[T Float] struct {
 	panels int
 	strips int // of lanes channels of x
 
-	srcX, srcDY, squares, total []T
-	common                      *Worker // memory that all units share
-	group                       int
-	load, multiply, put         func(w *Worker, unit int)
+	srcX, srcDY, squares []T
+	common               *Worker // memory that all units share
+	group                int
+	load, multiply, put  func(w *Worker, unit int)
 }
 
 // useWinogradSquares tells whether to compute the sums so. To transform a
@@ -55,10 +55,13 @@ func newWinogradSquares[T Float](tl *tiling[T], g *ConvGeom, s *sampling) *winog
 	return q
 }
 
-// strip and panel are the elements of a strip of x and of a panel of dy of one
-// image, as [element][tile][channel].
-func (q *winogradSquares[T]) strip() int { return tileArea * q.tiles * q.tiling.squares.lanes }
-func (q *winogradSquares[T]) panel() int { return tileArea * q.tiles * q.width }
+// xArea and dyArea are the elements from one of the 36 matrices of a strip or a
+// panel to the next, and strip and panel those of a strip of x and of a panel of
+// dy of one image, as [element][tile][channel].
+func (q *winogradSquares[T]) xArea() int  { return q.tiles*q.tiling.squares.lanes + areaGap }
+func (q *winogradSquares[T]) dyArea() int { return q.tiles*q.width + areaGap }
+func (q *winogradSquares[T]) strip() int  { return tileArea * q.xArea() }
+func (q *winogradSquares[T]) panel() int  { return tileArea * q.dyArea() }
 
 // transformed is the memory of the tiles of the group, of x as [strip][image]
 // and of dy as [panel][image].
@@ -66,21 +69,21 @@ func (q *winogradSquares[T]) transformed() (v, d []T) {
 	return scratchOf[T](q.common, slotTiles, q.strips*q.images*q.strip()), scratchOf[T](q.common, slotWeights, q.panels*q.images*q.panel())
 }
 
-// sums are those of the squares, each vector followed by that of the gradients,
-// as [vector of dy's channels][channel of x][kernel element][2][lane].
+// sums are those of the squares, as [vector of dy's channels][channel of
+// x][kernel element][lane].
 func (q *winogradSquares[T]) sums() []T {
 	return scratchOf[T](q.common, slotSums, q.vectors()*q.vectorSums())
 }
 
 func (q *winogradSquares[T]) vectorSums() int {
-	return q.strips * q.tiling.squares.lanes * 9 * 2 * q.tiling.squares.lanes
+	return q.strips * q.tiling.squares.lanes * 9 * q.tiling.squares.lanes
 }
 
 // vectors is how many vectors of channels dy has.
 func (q *winogradSquares[T]) vectors() int { return ceilDiv(q.dy.channels, q.tiling.squares.lanes) }
 
-func (q *winogradSquares[T]) run(t *Team, x, dy, squares, total []T) {
-	q.srcX, q.srcDY, q.squares, q.total = x, dy, squares, total
+func (q *winogradSquares[T]) run(t *Team, x, dy, squares []T) {
+	q.srcX, q.srcDY, q.squares = x, dy, squares
 	q.common = t.borrow()
 	q.transformed()
 	clear(q.sums())
@@ -90,7 +93,7 @@ func (q *winogradSquares[T]) run(t *Team, x, dy, squares, total []T) {
 	}
 	t.For(q.vectors(), q.put)
 	t.giveBack(q.common)
-	q.srcX, q.srcDY, q.squares, q.total, q.common = nil, nil, nil, nil, nil
+	q.srcX, q.srcDY, q.squares, q.common = nil, nil, nil, nil
 }
 
 // count is how many images the group has.
@@ -103,18 +106,17 @@ func (q *winogradSquares[T]) loadUnit(w *Worker, unit int) {
 	image, piece := unit/(q.strips+q.vectors()), unit%(q.strips+q.vectors())
 	from := q.group*q.images + image
 	if piece < q.strips {
-		q.x.loadImage(w, q.tiling.winograd.input, q.srcX, from, piece*lanes, v[(piece*q.images+image)*q.strip():], lanes)
+		q.x.loadImage(w, q.tiling.winograd.input, q.srcX, from, piece*lanes, v[(piece*q.images+image)*q.strip():], lanes, q.xArea())
 		return
 	}
 	o := (piece - q.strips) * lanes
-	q.dy.loadImage(w, q.tiling.winograd.gradient, q.srcDY, from, o, d[(o/q.width*q.images+image)*q.panel()+o%q.width:], q.width)
+	q.dy.loadImage(w, q.tiling.winograd.gradient, q.srcDY, from, o, d[(o/q.width*q.images+image)*q.panel()+o%q.width:], q.width, q.dyArea())
 }
 
 // loadImage transforms the tiles of a vector of channels of one image into dst,
-// where element e of tile t is the vector at (e*tiles + t)*next.
-func (p *planes[T]) loadImage(w *Worker, transform tileTransform[T], src []T, image, c int, dst []T, next int) {
+// where element e of tile t is the vector at e*area + t*next.
+func (p *planes[T]) loadImage(w *Worker, transform tileTransform[T], src []T, image, c int, dst []T, next, area int) {
 	lanes := p.tiling.winograd.lanes
-	area := p.rows * p.perLine * next
 	for row := 0; row < p.rows; row += p.gridMax {
 		count := min(p.gridMax, p.rows-row)
 		grid := p.grid(w, src[image*p.image+c*p.plane:], min(lanes, p.channels-c), row, count)
@@ -133,14 +135,15 @@ func (q *winogradSquares[T]) multiplyUnit(w *Worker, unit int) {
 	c, o := strip*l.lanes, panel*q.width
 	width := min(q.width, q.vectors()*l.lanes-o)
 	multiply, area := l.products[width/l.lanes-1], l.productRows*width
-	products := scratchOf[T](w, slotA, tileArea*area)
+	blocks := ceilDiv(min(l.lanes, q.x.channels-c), l.productRows)
+	products := scratchOf[T](w, slotA, blocks*tileArea*area)
 	for image := range q.count() {
 		v, d := v[(strip*q.images+image)*q.strip():], d[(panel*q.images+image)*q.panel():]
-		for i := 0; i < min(l.lanes, q.x.channels-c); i += l.productRows {
-			multiply(tileArea, q.tiles, v[i:], l.lanes, q.tiles*l.lanes, d, q.width, q.tiles*q.width, products, area)
+		multiply(tileArea, blocks, q.tiles, v, l.lanes, q.xArea(), d, q.width, q.dyArea(), products, area, tileArea*area)
+		for block := range blocks {
 			for at := 0; at < width; at += l.lanes {
-				sums := q.sums()[(o+at)/l.lanes*q.vectorSums()+(c+i)*9*2*l.lanes:]
-				l.sum(l.productRows, products[at:], width, tileIn*area, area, sums)
+				sums := q.sums()[(o+at)/l.lanes*q.vectorSums()+(c+block*l.productRows)*9*l.lanes:]
+				l.sum(l.productRows, products[block*tileArea*area+at:], width, tileIn*area, area, sums)
 			}
 		}
 	}
@@ -152,6 +155,5 @@ func (q *winogradSquares[T]) putUnit(_ *Worker, vector int) {
 	lanes, row := q.tiling.squares.lanes, q.x.channels*9
 	sums := q.sums()[vector*q.vectorSums():]
 	count, to := min(lanes, q.dy.channels-vector*lanes), vector*lanes*row
-	q.tiling.transpose(row, count, sums, 2*lanes, q.squares[to:], row)
-	q.tiling.transpose(row, count, sums[lanes:], 2*lanes, q.total[to:], row)
+	q.tiling.transpose(row, count, sums, lanes, q.squares[to:], row)
 }

@@ -145,7 +145,12 @@ func batchNormInferenceGradBody(b *Builder, n *graph.Node) ([]*graph.Value, erro
 }
 
 func runBatchNormInferenceGrad[T kernel.Float](c *Call) (func() error, error) {
-	return batchNormGrads(c, (*kernel.BatchNorm[T]).InferGrad)
+	if !c.unread(1) || !c.unread(2) {
+		return batchNormGrads(c, (*kernel.BatchNorm[T]).InferGrad)
+	}
+	return batchNormGrads(c, func(k *kernel.BatchNorm[T], t *kernel.Team, dx, _, _, dy, x, scale, mean, variance []T) {
+		k.InferGrad(t, dx, nil, nil, dy, x, scale, mean, variance)
+	})
 }
 
 func runBatchNormGrad[T kernel.Float](c *Call) (func() error, error) {
@@ -171,16 +176,16 @@ func batchNormGrads[T kernel.Float](c *Call, grad func(k *kernel.BatchNorm[T], t
 
 // BatchNormalizationSampleSquares(dy, x, mean, var) returns sums over the batch
 // of squared gradients of single samples by the scale of a BatchNormalization
-// with running statistics, and of these gradients, and then the same by the bias.
+// with running statistics, and by the bias.
 
 // BatchNormSampleSquares appends these sums for n, given the gradient dy of its
 // output.
-func (b *Builder) BatchNormSampleSquares(n *graph.Node, dy *graph.Value) (scaleSquares, scaleTotal, biasSquares, biasTotal *graph.Value) {
-	out := b.Own("BatchNormalizationSampleSquares", 4, []*graph.Value{dy, n.Inputs[0], n.Inputs[3], n.Inputs[4]}, keepAttrs(n, "epsilon")...)
+func (b *Builder) BatchNormSampleSquares(n *graph.Node, dy *graph.Value) (scale, bias *graph.Value) {
+	out := b.Own("BatchNormalizationSampleSquares", 2, []*graph.Value{dy, n.Inputs[0], n.Inputs[3], n.Inputs[4]}, keepAttrs(n, "epsilon")...)
 	if b.Err != nil {
-		return nil, nil, nil, nil
+		return nil, nil
 	}
-	return out[0], out[1], out[2], out[3]
+	return out[0], out[1]
 }
 
 func inferBatchNormSampleSquares(n *graph.Node) error {
@@ -218,7 +223,7 @@ func batchNormSampleSquaresBody(b *Builder, n *graph.Node) ([]*graph.Value, erro
 	var out []*graph.Value
 	for _, v := range []*graph.Value{b.Mul(dy, z), dy} {
 		single := b.ReduceSum(v, false, axes...)
-		out = append(out, b.ReduceSum(b.Mul(single, single), false, 0), b.ReduceSum(single, false, 0))
+		out = append(out, b.ReduceSum(b.Mul(single, single), false, 0))
 	}
 	return out, b.Err
 }
@@ -229,13 +234,10 @@ func runBatchNormSampleSquares[T kernel.Float](c *Call) (func() error, error) {
 		return nil, err
 	}
 	dy, x, mean, vari := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.In, 2), slot[T](c.In, 3)
-	var out [4][]T
-	for i := range out {
-		out[i] = orScratch[T](c.Out, i, spec.Channels)
-	}
+	scale, bias := orScratch[T](c.Out, 0, spec.Channels), orScratch[T](c.Out, 1, spec.Channels)
 	k := kernel.NewBatchNorm[T](spec)
 	return func() error {
-		k.SampleSquares(c.Team, out[0], out[1], out[2], out[3], dy, x, mean, vari)
+		k.SampleSquares(c.Team, scale, bias, dy, x, mean, vari)
 		return nil
 	}, nil
 }

@@ -21,6 +21,11 @@ func slot[T kernel.Float](list []*onnx.Tensor, i int) []T {
 // fixed tells whether input i holds the same in every run.
 func (c *Call) fixed(i int) bool { return i < len(c.Fixed) && c.Fixed[i] }
 
+// unread tells whether nothing reads output i.
+func (c *Call) unread(i int) bool {
+	return i >= len(c.Out) || c.Out[i] == nil || i < len(c.Unread) && c.Unread[i]
+}
+
 // orScratch is slot, or scratch memory of that size for what is left out.
 func orScratch[T kernel.Float](list []*onnx.Tensor, i, size int) []T {
 	if s := slot[T](list, i); s != nil {

@@ -155,8 +155,7 @@ func runPooledConvSampleSquares[T kernel.Float](c *Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := g.OutC * g.C * g.KH * g.KW
-	x, squares, total := slot[T](c.In, 0), orScratch[T](c.Out, 0, size), orScratch[T](c.Out, 1, size)
+	x, squares := slot[T](c.In, 0), slot[T](c.Out, 0)
 	k := kernel.NewPooledSampleSquares[T](g)
-	return func() error { return k.Run(c.Team, x, dy, squares, total) }, nil
+	return func() error { return k.Run(c.Team, x, dy, squares) }, nil
 }

@@ -5,32 +5,31 @@ import (
 	"github.com/unprune/unprune/graph/kernel"
 )
 
-// ConvSampleSquares(x, dy) has the attributes of ConvGradWeight. Its outputs are
-// the sums over the batch of the squared gradients of single samples by the
-// weight, and of these gradients:
+// ConvSampleSquares(x, dy) has the attributes of ConvGradWeight. It returns the
+// sums over the batch of the squared gradients of single samples by the weight:
 //
-//	squares = sum over n of dw[n]^2    total = sum over n of dw[n] = ConvGradWeight(x, dy)
+//	squares = sum over n of dw[n]^2    where sum over n of dw[n] = ConvGradWeight(x, dy)
 func init() {
 	register(Op{Domain: Domain, Name: "ConvSampleSquares", Infer: inferConvSampleSquares, Body: convSampleSquaresBody,
 		Forward: kernels(runConvSampleSquares[float32], runConvSampleSquares[float64])})
 }
 
 // ConvSampleSquares appends the sums of squared gradients of single samples by
-// n's weight, and of the gradients, given the gradient dy of n's output.
-func (b *Builder) ConvSampleSquares(n *graph.Node, dy *graph.Value) (squares, total *graph.Value) {
+// n's weight, given the gradient dy of n's output.
+func (b *Builder) ConvSampleSquares(n *graph.Node, dy *graph.Value) *graph.Value {
 	if b.Err != nil {
-		return nil, nil
+		return nil
 	}
 	c, err := convOf(n)
 	if err != nil {
 		b.Fail("ops: %v", err)
-		return nil, nil
+		return nil
 	}
-	out := b.Own("ConvSampleSquares", 2, []*graph.Value{n.Inputs[0], dy}, c.attrs(c.kernelShape())...)
+	out := b.Own("ConvSampleSquares", 1, []*graph.Value{n.Inputs[0], dy}, c.attrs(c.kernelShape())...)
 	if b.Err != nil {
-		return nil, nil
+		return nil
 	}
-	return out[0], out[1]
+	return out[0]
 }
 
 func inferConvSampleSquares(n *graph.Node) error {
@@ -41,12 +40,7 @@ func inferConvSampleSquares(n *graph.Node) error {
 	if err != nil {
 		return err
 	}
-	for i := range n.Outputs {
-		if err := setOutput(n, i, n.Inputs[0].DType, c.weight()); err != nil {
-			return err
-		}
-	}
-	return nil
+	return setOutput(n, 0, n.Inputs[0].DType, c.weight())
 }
 
 // convSamplesOf is the geometry, checked against the gradient.
@@ -68,7 +62,7 @@ func convSampleSquaresBody(b *Builder, n *graph.Node) ([]*graph.Value, error) {
 		return nil, err
 	}
 	single := b.sampleGrads(c, n.Inputs[0], n.Inputs[1])
-	return []*graph.Value{b.ReduceSum(b.Mul(single, single), false, 0), b.ReduceSum(single, false, 0)}, b.Err
+	return []*graph.Value{b.ReduceSum(b.Mul(single, single), false, 0)}, b.Err
 }
 
 func runConvSampleSquares[T kernel.Float](c *Call) (func() error, error) {
@@ -76,11 +70,10 @@ func runConvSampleSquares[T kernel.Float](c *Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := geometry.weight().Size()
-	x, dy, squares, total := slot[T](c.In, 0), slot[T](c.In, 1), orScratch[T](c.Out, 0, size), orScratch[T](c.Out, 1, size)
+	x, dy, squares := slot[T](c.In, 0), slot[T](c.In, 1), slot[T](c.Out, 0)
 	k := kernel.NewConvSampleSquares[T](geometry.geom(), kernel.ConvOptions{Winograd: c.Winograd})
 	return func() error {
-		k.Run(c.Team, x, dy, squares, total)
+		k.Run(c.Team, x, dy, squares)
 		return nil
 	}, nil
 }

@@ -6,11 +6,11 @@ import (
 )
 
 var _ = addCases(
-	Case{Op: "ConvSampleSquares", Domain: ops.Domain, NOut: 2, In: []input{normal(3, 3, 6, 5), normal(3, 4, 6, 5)}, Diff: []int{0, 1},
+	Case{Op: "ConvSampleSquares", Domain: ops.Domain, In: []input{normal(3, 3, 6, 5), normal(3, 4, 6, 5)}, Diff: []int{0, 1},
 		Attrs: convAttrs(one2, one2, pad1, kernelOf(3, 3))},
-	Case{Op: "ConvSampleSquares", Domain: ops.Domain, Name: "stride, dilation, groups", NOut: 2, In: []input{normal(2, 2, 10, 10), normal(2, 4, 5, 4)}, Diff: []int{0, 1},
+	Case{Op: "ConvSampleSquares", Domain: ops.Domain, Name: "stride, dilation, groups", In: []input{normal(2, 2, 10, 10), normal(2, 4, 5, 4)}, Diff: []int{0, 1},
 		Attrs: convAttrs([]int64{2, 3}, []int64{2, 1}, []int64{1, 0, 2, 1}, group(2), kernelOf(3, 2))},
-	Case{Op: "ConvSampleSquares", Domain: ops.Domain, Name: "one axis", NOut: 2, In: []input{normal(2, 3, 9), normal(2, 4, 3)}, Diff: []int{0, 1},
+	Case{Op: "ConvSampleSquares", Domain: ops.Domain, Name: "one axis", In: []input{normal(2, 3, 9), normal(2, 4, 3)}, Diff: []int{0, 1},
 		Attrs: attrs(strided(2), padded(1, 0), kernelOf(5))},
 )
 
@@ -24,9 +24,9 @@ var _ = addCases(
 		Attrs: convAttrs(one2, one2, []int64{2, 2, 2, 2}, kernelOf(5, 5))},
 	Case{Op: "PooledConvGradWeight", Domain: ops.Domain, Name: "channels", In: []input{normal(2, 6, 8, 8), normal(2, 4, 2, 2), placesIn(8, 16, 4, 2, 4, 2, 2)}, Diff: []int{0, 1},
 		Attrs: convAttrs(one2, one2, nopad, kernelOf(5, 5))},
-	Case{Op: "PooledConvSampleSquares", Domain: ops.Domain, NOut: 2, In: []input{normal(2, 1, 8, 8), normal(2, 3, 4, 4), placesIn(6, 64, 16, 2, 3, 4, 4)}, Diff: []int{0, 1},
+	Case{Op: "PooledConvSampleSquares", Domain: ops.Domain, In: []input{normal(2, 1, 8, 8), normal(2, 3, 4, 4), placesIn(6, 64, 16, 2, 3, 4, 4)}, Diff: []int{0, 1},
 		Attrs: convAttrs(one2, one2, []int64{2, 2, 2, 2}, kernelOf(5, 5))},
-	Case{Op: "PooledConvSampleSquares", Domain: ops.Domain, Name: "channels", NOut: 2, In: []input{normal(2, 6, 8, 8), normal(2, 4, 2, 2), placesIn(8, 16, 4, 2, 4, 2, 2)}, Diff: []int{0, 1},
+	Case{Op: "PooledConvSampleSquares", Domain: ops.Domain, Name: "channels", In: []input{normal(2, 6, 8, 8), normal(2, 4, 2, 2), placesIn(8, 16, 4, 2, 4, 2, 2)}, Diff: []int{0, 1},
 		Attrs: convAttrs(one2, one2, nopad, kernelOf(5, 5))},
 )
 

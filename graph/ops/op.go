@@ -77,6 +77,9 @@ type Call struct {
 
 	// Fixed tells which inputs hold the same in every run, from the first on.
 	Fixed []bool
+
+	// Unread tells which outputs nothing reads, from the first on.
+	Unread []bool
 }
 
 // values is what gradient rules and bodies take and return.

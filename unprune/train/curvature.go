@@ -79,10 +79,10 @@ func (e *Engine) samplewise(t unprune.Term, batch int, together, alone func(at i
 	return err
 }
 
-// SampleSquares returns sums over samples of gradients and of their squares.
-func (e *Engine) SampleSquares(ctx context.Context, t unprune.Term) (sum, squares unprune.Vector, err error) {
-	sum, squares = make(unprune.Vector, e.weights.Params()), make(unprune.Vector, e.weights.Params())
-	err = e.samplewise(t, e.squaresBatch(),
+// SampleSquares returns sums over samples of squared gradients.
+func (e *Engine) SampleSquares(ctx context.Context, t unprune.Term) (unprune.Vector, error) {
+	squares := make(unprune.Vector, e.weights.Params())
+	err := e.samplewise(t, e.squaresBatch(),
 		func(_ int, t unprune.Term) error {
 			p, err := e.second(programKey{kind: squaresKind, batch: len(t.Index)}, autodiff.TrainSampleSquares)
 			if err != nil {
@@ -91,19 +91,17 @@ func (e *Engine) SampleSquares(ctx context.Context, t unprune.Term) (sum, square
 			if err := e.runTerm(ctx, p, t); err != nil {
 				return err
 			}
-			e.add(sum, p, autodiff.GradName)
 			e.add(squares, p, autodiff.SquareName)
 			return nil
 		},
 		func(_ int, t unprune.Term) error {
 			g, err := e.single(ctx, t)
 			for i, x := range g {
-				sum[i] += x
 				squares[i] += float64(x * x)
 			}
 			return err
 		})
-	return sum, squares, err
+	return squares, err
 }
 
 // runTerm runs a program on a term and counts the passes.

@@ -219,7 +219,7 @@ func (b *bench) addFisher(ctx context.Context) error {
 			index = append(index, i%fisherLeast)
 		}
 		return timed(func() error {
-			_, _, err := e.SampleSquares(ctx, unprune.Term{Data: b.x, Index: index})
+			_, err := e.SampleSquares(ctx, unprune.Term{Data: b.x, Index: index})
 			return err
 		})(1)
 	}

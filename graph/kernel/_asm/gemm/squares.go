@@ -21,27 +21,37 @@ func squares(set vectorSet, tileRows, productRows, most int) {
 }
 
 // squaresProducts writes squares_products_f32_{rows}x{columns}_{set}: n products
-// of tiles, each held in registers while k runs.
+// of some tiles each, held in registers while k runs.
 func squaresProducts(set vectorSet, rows, vectors int) {
 	TEXT(fmt.Sprintf("squares_products_f32_%dx%d_%s", rows, vectors*set.lanes(), set.name()), NOSPLIT,
-		"func(n, k int, x []float32, xNext, xArea int, dy []float32, dyNext, dyArea int, dst []float32, dstArea int)")
-	Doc("The products of n > 0 matrices of k > 0 tiles; see squaresProducts.")
+		"func(n, blocks, k int, x []float32, xNext, xArea int, dy []float32, dyNext, dyArea int, dst []float32, dstArea, dstBlock int)")
+	Doc("The products of n > 0 matrices of k > 0 tiles, in blocks > 0; see squaresProducts.")
 	Pragma("noescape")
-	n := Load(Param("n"), GP64())
+	n, blocks := Load(Param("n"), GP64()), GP64()
 	t := newSquaresTerms(set)
 	acc := zeros(set, rows, vectors)
-	dst, k := Load(Param("dst").Base(), GP64()), GP64()
+	dst, to, k := Load(Param("dst").Base(), GP64()), GP64(), GP64()
+	xBlock, dstBlock := GP64(), bytes("dstBlock")
 
 	Label("matrix")
+	MOVQ(t.x, xBlock)
+	MOVQ(dst, to)
+	Load(Param("blocks"), blocks)
+	Label("block")
 	clearAll(set, acc)
-	t.begin()
+	MOVQ(xBlock, t.fromX)
+	MOVQ(t.dy, t.fromDY)
 	Load(Param("k"), k)
 	t.sum(k, acc, "")
 	for i, line := range acc {
 		for j, v := range line {
-			set.store(v, Mem{Base: dst, Disp: 4 * set.lanes() * (i*vectors + j)}, false)
+			set.store(v, Mem{Base: to, Disp: 4 * set.lanes() * (i*vectors + j)}, false)
 		}
 	}
+	ADDQ(Imm(uint64(4*rows)), xBlock)
+	ADDQ(dstBlock, to)
+	DECQ(blocks)
+	JNZ(LabelRef("block"))
 	t.next("xArea", "dyArea")
 	advance(dst, "dstArea")
 	DECQ(n)
@@ -51,9 +61,9 @@ func squaresProducts(set vectorSet, rows, vectors int) {
 }
 
 // squaresTile writes squares_tile_f32_{rows}x{columns}_{set}: a tile of the
-// gradients of two images at a time, held in registers until they have been
-// added to the sums, because a processor stores only half as many vectors as it
-// loads. An image without a partner adds zeros.
+// gradients of one image after the other. The tile of an image and the sums are
+// held in registers, so that nothing but x and dy is read while images last. Lines
+// of few pixels are written out: their ends cost more than their terms.
 func squaresTile(set vectorSet, rows, vectors int) {
 	TEXT(fmt.Sprintf("squares_tile_f32_%dx%d_%s", rows, vectors*set.lanes(), set.name()), NOSPLIT,
 		"func(images, height, width int, x []float32, xNext, xSkip, xImage int, dy []float32, dyNext, dySkip, dyImage int, sums []float32, sumsRow int)")
@@ -61,51 +71,114 @@ func squaresTile(set vectorSet, rows, vectors int) {
 	Pragma("noescape")
 	images := Load(Param("images"), GP64())
 	t := newSquaresTerms(set)
-	one, two := zeros(set, rows, vectors), zeros(set, rows, vectors)
-	height, width, sums := GP64(), GP64(), GP64()
+	acc, squares := zeros(set, rows, vectors), zeros(set, rows, vectors)
 
-	rowsOfSums := func(row func(i int)) {
+	size := 4 * set.lanes()
+	sums := GP64()
+	eachSum := func(do func(m Mem, v VecVirtual)) {
 		Load(Param("sums").Base(), sums)
-		for i := range rows {
-			row(i)
+		for i, line := range squares {
+			for j, v := range line {
+				do(Mem{Base: sums, Disp: size * j}, v)
+			}
 			if i < rows-1 {
 				advance(sums, "sumsRow")
 			}
 		}
 	}
-	rowsOfSums(func(int) {
-		for at := 0; at < 2*4*set.lanes()*vectors; at += 64 {
-			PREFETCHT0(Mem{Base: sums, Disp: at})
+	eachSum(func(m Mem, v VecVirtual) { set.load(m, v, false) })
+
+	dyVectors := make([]VecVirtual, vectors)
+	for j := range dyVectors {
+		dyVectors[j] = set.vector()
+	}
+	xLast, dyLast := GP64(), GP64()
+	terms := func(count int) {
+		for p := range count {
+			x, dy := Mem{Base: t.fromX}, Mem{Base: t.fromDY}
+			switch p {
+			case 1, 2:
+				x.Index, x.Scale, dy.Index, dy.Scale = t.xNext, uint8(p), t.dyNext, uint8(p)
+			case 3:
+				LEAQ(Mem{Base: t.fromX, Index: t.xNext, Scale: 1}, xLast)
+				LEAQ(Mem{Base: t.fromDY, Index: t.dyNext, Scale: 1}, dyLast)
+				x, dy = Mem{Base: xLast, Index: t.xNext, Scale: 2}, Mem{Base: dyLast, Index: t.dyNext, Scale: 2}
+			}
+			for j := range dyVectors {
+				set.load(dy.Offset(size*j), dyVectors[j], false)
+			}
+			for i, line := range acc {
+				set.multiplyAdd(x.Offset(4*i), dyVectors, line)
+			}
 		}
-	})
-	gradient := func(acc [][]VecVirtual, name suffix) {
+	}
+	height, width := GP64(), GP64()
+	xLine, dyLine := GP64(), GP64() // from the end of what a line's terms move to the next line
+	Load(Param("width"), width)
+	gradients := func(name suffix, line func()) {
+		align()
+		Label(name.of("image"))
+		clearAll(set, acc)
 		t.begin()
 		Load(Param("height"), height)
 		Label(name.of("line"))
-		Load(Param("width"), width)
-		t.sum(width, acc, name)
-		advance(t.fromX, "xSkip")
-		advance(t.fromDY, "dySkip")
+		line()
+		ADDQ(xLine, t.fromX)
+		ADDQ(dyLine, t.fromDY)
 		DECQ(height)
 		JNZ(LabelRef(name.of("line")))
-		t.next("xImage", "dyImage")
-	}
-
-	Label("images")
-	clearAll(set, one)
-	clearAll(set, two)
-	gradient(one, "_one")
-	DECQ(images)
-	JZ(LabelRef("add"))
-	gradient(two, "_two")
-	Label("add")
-	rowsOfSums(func(i int) {
-		for j := range vectors {
-			addMoments(set, Mem{Base: sums, Disp: 4 * set.lanes() * j}, 4*set.lanes()*vectors, one[i][j], two[i][j])
+		for i, line := range acc {
+			for j, v := range line {
+				VFMADD231PS(v, v, squares[i][j])
+			}
 		}
+		t.next("xImage", "dyImage")
+		DECQ(images)
+		JNZ(LabelRef(name.of("image")))
+	}
+	lineOf := func(next Register, skip string, line Register) {
+		MOVQ(width, line)
+		IMULQ(next, line)
+		advance(line, skip)
+	}
+	CMPQ(width, Imm(termsPerRound))
+	JG(LabelRef("wide"))
+	lineOf(t.xNext, "xSkip", xLine)
+	lineOf(t.dyNext, "dySkip", dyLine)
+	for count := termsPerRound; count > 0; count-- {
+		name := suffix(fmt.Sprintf("_%d", count))
+		CMPQ(width, Imm(uint64(count)))
+		JNE(LabelRef(name.of("not")))
+		gradients(name, func() { terms(count) })
+		JMP(LabelRef("put"))
+		Label(name.of("not"))
+	}
+	Label("wide")
+	XORQ(xLine, xLine)
+	XORQ(dyLine, dyLine)
+	advance(xLine, "xSkip")
+	advance(dyLine, "dySkip")
+	gradients("_wide", func() {
+		Load(Param("width"), width)
+		SUBQ(Imm(termsPerRound), width)
+		Label("round")
+		terms(termsPerRound)
+		LEAQ(Mem{Base: t.fromX, Index: t.xNext, Scale: termsPerRound}, t.fromX)
+		LEAQ(Mem{Base: t.fromDY, Index: t.dyNext, Scale: termsPerRound}, t.fromDY)
+		SUBQ(Imm(termsPerRound), width)
+		JGE(LabelRef("round"))
+		ADDQ(Imm(termsPerRound), width)
+		JZ(LabelRef("lineDone"))
+		Label("term")
+		terms(1)
+		ADDQ(t.xNext, t.fromX)
+		ADDQ(t.dyNext, t.fromDY)
+		DECQ(width)
+		JNZ(LabelRef("term"))
+		Label("lineDone")
 	})
-	SUBQ(Imm(1), images)
-	JG(LabelRef("images"))
+	Label("put")
+	eachSum(func(m Mem, v VecVirtual) { set.store(v, m, false) })
 	set.leave()
 	RET()
 }
@@ -184,26 +257,12 @@ func advance(pointer Register, param string) {
 	LEAQ(Mem{Base: pointer, Index: Load(Param(param), GP64()), Scale: 4}, pointer)
 }
 
-// addMoments adds the squares of vectors to the vector at sums, and them to the
-// one that lies total bytes behind it.
-func addMoments(set vectorSet, sums Mem, total int, vectors ...VecVirtual) {
-	t, s := set.vector(), set.vector()
-	set.load(sums.Offset(total), t, false)
-	set.load(sums, s, false)
-	for _, v := range vectors {
-		VADDPS(v, t, t)
-		VFMADD231PS(v, v, s)
-	}
-	set.store(t, sums.Offset(total), false)
-	set.store(s, sums, false)
-}
-
-// squaresSum writes squares_sum_f32_{set}: winograd_sum, whose result is added
-// to both sums.
+// squaresSum writes squares_sum_f32_{set}: winograd_sum, the square of whose
+// result is added to the sums.
 func squaresSum(set vectorSet) {
 	_, m := gradientMatrices()
 	TEXT("squares_sum_f32_"+set.name(), 0, "func(n int, src []float32, srcNext, srcRow, srcCol int, sums []float32)")
-	Doc("Transforms n > 0 tiles of vectors and adds the results; see squaresLoops.")
+	Doc("Transforms n > 0 tiles of vectors and adds the squares of the results; see squaresLoops.")
 	Pragma("noescape")
 	n := Load(Param("n"), GP64())
 	src, srcCol := Load(Param("src").Base(), GP64()), bytes("srcCol")
@@ -222,11 +281,14 @@ func squaresSum(set vectorSet) {
 	c.columns(src, srcCol, srcRow, half)
 	for i := range m {
 		c.line(half, i, func(j int, y VecVirtual) {
-			addMoments(set, sums.Offset(2*(i*len(m)+j)*size), size, y)
+			at, s := sums.Offset((i*len(m)+j)*size), set.vector()
+			set.load(at, s, false)
+			VFMADD231PS(y, y, s)
+			set.store(s, at, false)
 		})
 	}
 	advance(src, "srcNext")
-	ADDQ(U32(2*len(m)*len(m)*size), sums.Base)
+	ADDQ(U32(len(m)*len(m)*size), sums.Base)
 	DECQ(n)
 	JNZ(LabelRef("tile"))
 	set.leave()
