@@ -2,23 +2,26 @@ package kernel
 
 // winogradSquares computes the sums of ConvSampleSquares for a 3 by 3
 // convolution with [winogradNear]'s transforms. Tiles of some images are
-// transformed; then each unit multiplies, image by image, those of a block of
-// channels, transforms the products back to that block of the image's gradient
-// and adds its square to the sums. The order of the images is that of
-// the batch, whoever adds.
+// transformed; then, for a block of channels after the other, those of an image
+// are multiplied, the products transformed back to that block of the image's
+// gradient, and its square added to the sums. Where the sums are small, the
+// images are cut into parts, each of which has sums of its own that are added in
+// order, so that a thread reads what it transformed; else units share a group of
+// images, and the order of the images is that of the batch, whoever adds.
 type winogradSquares[T Float] struct {
 	tiling *tiling[T]
 	x, dy  *planes[T]
 	tiles  int // of an image
+	parts  int // that the images are cut into; 0: units share groups
 	images int // of a group
 	width  int // of a panel of channels of dy
 	panels int
 	strips int // of lanes channels of x
 
-	srcX, srcDY, squares []T
-	common               *Worker // memory that all units share
-	group                int
-	load, multiply, put  func(w *Worker, unit int)
+	srcX, srcDY, squares     []T
+	common                   *Worker // memory that all units share
+	group                    int
+	own, load, multiply, put func(w *Worker, unit int)
 }
 
 // useWinogradSquares tells whether to compute the sums so. To transform a
@@ -50,8 +53,13 @@ func newWinogradSquares[T Float](tl *tiling[T], g *ConvGeom, s *sampling) *winog
 		strips: ceilDiv(g.C, lanes),
 	}
 	q.panels = ceilDiv(g.OutC, q.width)
-	q.images = even(g.N, max(groupElements/(q.strips*q.strip()+q.panels*q.panel()), 1))
-	q.load, q.multiply, q.put = q.loadUnit, q.multiplyUnit, q.putUnit
+	group, images := groupElements, g.N
+	if winogradParts*q.vectors()*q.vectorSums() <= groupElements {
+		q.parts = min(winogradParts, g.N)
+		group, images = ownElements, ceilDiv(g.N, q.parts)
+	}
+	q.images = even(images, max(group/(q.strips*q.strip()+q.panels*q.panel()), 1))
+	q.own, q.load, q.multiply, q.put = q.ownUnit, q.loadUnit, q.multiplyUnit, q.putUnit
 	return q
 }
 
@@ -63,54 +71,90 @@ func (q *winogradSquares[T]) dyArea() int { return q.tiles*q.width + areaGap }
 func (q *winogradSquares[T]) strip() int  { return tileArea * q.xArea() }
 func (q *winogradSquares[T]) panel() int  { return tileArea * q.dyArea() }
 
-// transformed is the memory of the tiles of the group, of x as [strip][image]
+// transformed is the memory of the tiles of a group, of x as [strip][image]
 // and of dy as [panel][image].
-func (q *winogradSquares[T]) transformed() (v, d []T) {
-	return scratchOf[T](q.common, slotTiles, q.strips*q.images*q.strip()), scratchOf[T](q.common, slotWeights, q.panels*q.images*q.panel())
+func (q *winogradSquares[T]) transformed(w *Worker) (v, d []T) {
+	return scratchOf[T](w, slotA, q.strips*q.images*q.strip()), scratchOf[T](w, slotB, q.panels*q.images*q.panel())
 }
 
-// sums are those of the squares, as [vector of dy's channels][channel of
-// x][kernel element][lane].
-func (q *winogradSquares[T]) sums() []T {
-	return scratchOf[T](q.common, slotSums, q.vectors()*q.vectorSums())
+// sums are those of the squares of a part, as [vector of dy's channels][channel
+// of x][kernel element][lane].
+func (q *winogradSquares[T]) sums(part int) []T {
+	size := q.vectors() * q.vectorSums()
+	return scratchOf[T](q.common, slotSums, max(q.parts, 1)*size)[part*size : (part+1)*size]
 }
 
 func (q *winogradSquares[T]) vectorSums() int {
 	return q.strips * q.tiling.squares.lanes * 9 * q.tiling.squares.lanes
 }
 
-// vectors is how many vectors of channels dy has.
+// vectors is how many vectors of channels dy has, and pieces how many both sides
+// have.
 func (q *winogradSquares[T]) vectors() int { return ceilDiv(q.dy.channels, q.tiling.squares.lanes) }
+func (q *winogradSquares[T]) pieces() int  { return q.strips + q.vectors() }
 
 func (q *winogradSquares[T]) run(t *Team, x, dy, squares []T) {
 	q.srcX, q.srcDY, q.squares = x, dy, squares
 	q.common = t.borrow()
-	q.transformed()
-	clear(q.sums())
-	for q.group = range ceilDiv(q.x.images, q.images) {
-		t.For(q.count()*(q.strips+q.vectors()), q.load)
-		t.For(q.panels*q.strips, q.multiply)
+	if sums := q.sums(0); q.parts > 0 {
+		t.For(q.parts, q.own)
+	} else {
+		clear(sums)
+		q.transformed(q.common)
+		for q.group = range ceilDiv(q.x.images, q.images) {
+			t.For(q.count()*q.pieces(), q.load)
+			t.For(q.panels*q.strips, q.multiply)
+		}
 	}
 	t.For(q.vectors(), q.put)
 	t.giveBack(q.common)
 	q.srcX, q.srcDY, q.squares, q.common = nil, nil, nil, nil
 }
 
+// ownUnit sums a part.
+func (q *winogradSquares[T]) ownUnit(w *Worker, part int) {
+	sums := q.sums(part)
+	clear(sums)
+	v, d := q.transformed(w)
+	end := (part + 1) * q.x.images / q.parts
+	for first := part * q.x.images / q.parts; first < end; first += q.images {
+		count := min(q.images, end-first)
+		for image := range count {
+			for piece := range q.pieces() {
+				q.transform(w, v, d, first, image, piece)
+			}
+		}
+		for panel := range q.panels {
+			for strip := range q.strips {
+				q.add(w, v, d, count, strip, panel, sums)
+			}
+		}
+	}
+}
+
 // count is how many images the group has.
 func (q *winogradSquares[T]) count() int { return min(q.images, q.x.images-q.group*q.images) }
 
-// loadUnit transforms a vector of channels of an image.
 func (q *winogradSquares[T]) loadUnit(w *Worker, unit int) {
-	v, d := q.transformed()
+	v, d := q.transformed(q.common)
+	q.transform(w, v, d, q.group*q.images, unit/q.pieces(), unit%q.pieces())
+}
+
+func (q *winogradSquares[T]) multiplyUnit(w *Worker, unit int) {
+	v, d := q.transformed(q.common)
+	q.add(w, v, d, q.count(), unit%q.strips, unit/q.strips, q.sums(0))
+}
+
+// transform transforms a vector of channels of an image of the group that begins
+// with image first.
+func (q *winogradSquares[T]) transform(w *Worker, v, d []T, first, image, piece int) {
 	lanes := q.tiling.squares.lanes
-	image, piece := unit/(q.strips+q.vectors()), unit%(q.strips+q.vectors())
-	from := q.group*q.images + image
 	if piece < q.strips {
-		q.x.loadImage(w, q.tiling.winograd.input, q.srcX, from, piece*lanes, v[(piece*q.images+image)*q.strip():], lanes, q.xArea())
+		q.x.loadImage(w, q.tiling.winograd.input, q.srcX, first+image, piece*lanes, v[(piece*q.images+image)*q.strip():], lanes, q.xArea())
 		return
 	}
 	o := (piece - q.strips) * lanes
-	q.dy.loadImage(w, q.tiling.winograd.gradient, q.srcDY, from, o, d[(o/q.width*q.images+image)*q.panel()+o%q.width:], q.width, q.dyArea())
+	q.dy.loadImage(w, q.tiling.winograd.gradient, q.srcDY, first+image, o, d[(o/q.width*q.images+image)*q.panel()+o%q.width:], q.width, q.dyArea())
 }
 
 // loadImage transforms the tiles of a vector of channels of one image into dst,
@@ -127,33 +171,33 @@ func (p *planes[T]) loadImage(w *Worker, transform tileTransform[T], src []T, im
 	}
 }
 
-// multiplyUnit adds the gradients of a strip and a panel.
-func (q *winogradSquares[T]) multiplyUnit(w *Worker, unit int) {
-	v, d := q.transformed()
+// add adds the squared gradients of count images, of a strip and a panel.
+func (q *winogradSquares[T]) add(w *Worker, v, d []T, count, strip, panel int, sums []T) {
 	l := q.tiling.squares
-	strip, panel := unit%q.strips, unit/q.strips
 	c, o := strip*l.lanes, panel*q.width
 	width := min(q.width, q.vectors()*l.lanes-o)
 	multiply, area := l.products[width/l.lanes-1], l.productRows*width
 	blocks := ceilDiv(min(l.lanes, q.x.channels-c), l.productRows)
-	products := scratchOf[T](w, slotA, blocks*tileArea*area)
-	for image := range q.count() {
+	products := scratchOf[T](w, slotGrid, blocks*tileArea*area)
+	for image := range count {
 		v, d := v[(strip*q.images+image)*q.strip():], d[(panel*q.images+image)*q.panel():]
 		multiply(tileArea, blocks, q.tiles, v, l.lanes, q.xArea(), d, q.width, q.dyArea(), products, area, tileArea*area)
 		for block := range blocks {
 			for at := 0; at < width; at += l.lanes {
-				sums := q.sums()[(o+at)/l.lanes*q.vectorSums()+(c+block*l.productRows)*9*l.lanes:]
-				l.sum(l.productRows, products[block*tileArea*area+at:], width, tileIn*area, area, sums)
+				to := (o+at)/l.lanes*q.vectorSums() + (c+block*l.productRows)*9*l.lanes
+				l.sum(l.productRows, products[block*tileArea*area+at:], width, tileIn*area, area, sums[to:])
 			}
 		}
 	}
 }
 
-// putUnit brings the sums of a vector of dy's channels into the order of the
-// weights.
+// putUnit adds up the parts of a vector of dy's channels and brings them into
+// the order of the weights.
 func (q *winogradSquares[T]) putUnit(_ *Worker, vector int) {
-	lanes, row := q.tiling.squares.lanes, q.x.channels*9
-	sums := q.sums()[vector*q.vectorSums():]
-	count, to := min(lanes, q.dy.channels-vector*lanes), vector*lanes*row
-	q.tiling.transpose(row, count, sums, lanes, q.squares[to:], row)
+	lanes, row, size := q.tiling.squares.lanes, q.x.channels*9, q.vectorSums()
+	total := q.sums(0)[vector*size:][:size]
+	for part := 1; part < q.parts; part++ {
+		Add(total, total, q.sums(part)[vector*size:][:size])
+	}
+	q.tiling.transpose(row, min(lanes, q.dy.channels-vector*lanes), total, lanes, q.squares[vector*lanes*row:], row)
 }
