@@ -74,7 +74,7 @@ func Compile(g *graph.Graph, o Options) (*Program, error) {
 	if err := placeBeside(g); err != nil {
 		return nil, err
 	}
-	if err := orderUpdates(g, o.Into); err != nil {
+	if err := orderResults(g, o.Into); err != nil {
 		return nil, err
 	}
 	l, err := plan(g, o.State, o.Into)
