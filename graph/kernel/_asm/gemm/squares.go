@@ -62,8 +62,9 @@ func squaresProducts(set vectorSet, rows, vectors int) {
 
 // squaresTile writes squares_tile_f32_{rows}x{columns}_{set}: a tile of the
 // gradients of one image after the other. The tile of an image and the sums are
-// held in registers, so that nothing but x and dy is read while images last. Lines
-// of few pixels are written out: their ends cost more than their terms.
+// held in registers, so that nothing but x and dy is read while images last. The
+// last terms of a line are written out, for each number of them: of short lines,
+// the ends cost more than the terms.
 func squaresTile(set vectorSet, rows, vectors int) {
 	TEXT(fmt.Sprintf("squares_tile_f32_%dx%d_%s", rows, vectors*set.lanes(), set.name()), NOSPLIT,
 		"func(images, height, width int, x []float32, xNext, xSkip, xImage int, dy []float32, dyNext, dySkip, dyImage int, sums []float32, sumsRow int)")
@@ -112,17 +113,43 @@ func squaresTile(set vectorSet, rows, vectors int) {
 			}
 		}
 	}
-	height, width := GP64(), GP64()
-	xLine, dyLine := GP64(), GP64() // from the end of what a line's terms move to the next line
-	Load(Param("width"), width)
-	gradients := func(name suffix, line func()) {
-		align()
+	last, rounds, left, height := GP64(), GP64(), GP64(), GP64() // a line is rounds and last terms
+	Load(Param("width"), last)
+	DECQ(last)
+	MOVQ(last, rounds)
+	SHRQ(Imm(2), rounds)
+	ANDQ(Imm(termsPerRound-1), last)
+	INCQ(last)
+	lineOf := func(next Register, skip string) Register { // from the last terms of a line to the next line
+		line := GP64()
+		MOVQ(last, line)
+		IMULQ(next, line)
+		advance(line, skip)
+		return line
+	}
+	xLine, dyLine := lineOf(t.xNext, "xSkip"), lineOf(t.dyNext, "dySkip")
+	for count := termsPerRound; count > 0; count-- {
+		name := suffix(fmt.Sprintf("_%d", count))
+		if count > 1 {
+			CMPQ(last, Imm(uint64(count)))
+			JNE(LabelRef(name.of("not")))
+		}
 		Label(name.of("image"))
 		clearAll(set, acc)
 		t.begin()
 		Load(Param("height"), height)
 		Label(name.of("line"))
-		line()
+		MOVQ(rounds, left)
+		TESTQ(left, left)
+		JZ(LabelRef(name.of("last")))
+		Label(name.of("round"))
+		terms(termsPerRound)
+		LEAQ(Mem{Base: t.fromX, Index: t.xNext, Scale: termsPerRound}, t.fromX)
+		LEAQ(Mem{Base: t.fromDY, Index: t.dyNext, Scale: termsPerRound}, t.fromDY)
+		DECQ(left)
+		JNZ(LabelRef(name.of("round")))
+		Label(name.of("last"))
+		terms(count)
 		ADDQ(xLine, t.fromX)
 		ADDQ(dyLine, t.fromDY)
 		DECQ(height)
@@ -135,48 +162,11 @@ func squaresTile(set vectorSet, rows, vectors int) {
 		t.next("xImage", "dyImage")
 		DECQ(images)
 		JNZ(LabelRef(name.of("image")))
+		if count > 1 {
+			JMP(LabelRef("put"))
+			Label(name.of("not"))
+		}
 	}
-	lineOf := func(next Register, skip string, line Register) {
-		MOVQ(width, line)
-		IMULQ(next, line)
-		advance(line, skip)
-	}
-	CMPQ(width, Imm(termsPerRound))
-	JG(LabelRef("wide"))
-	lineOf(t.xNext, "xSkip", xLine)
-	lineOf(t.dyNext, "dySkip", dyLine)
-	for count := termsPerRound; count > 0; count-- {
-		name := suffix(fmt.Sprintf("_%d", count))
-		CMPQ(width, Imm(uint64(count)))
-		JNE(LabelRef(name.of("not")))
-		gradients(name, func() { terms(count) })
-		JMP(LabelRef("put"))
-		Label(name.of("not"))
-	}
-	Label("wide")
-	XORQ(xLine, xLine)
-	XORQ(dyLine, dyLine)
-	advance(xLine, "xSkip")
-	advance(dyLine, "dySkip")
-	gradients("_wide", func() {
-		Load(Param("width"), width)
-		SUBQ(Imm(termsPerRound), width)
-		Label("round")
-		terms(termsPerRound)
-		LEAQ(Mem{Base: t.fromX, Index: t.xNext, Scale: termsPerRound}, t.fromX)
-		LEAQ(Mem{Base: t.fromDY, Index: t.dyNext, Scale: termsPerRound}, t.fromDY)
-		SUBQ(Imm(termsPerRound), width)
-		JGE(LabelRef("round"))
-		ADDQ(Imm(termsPerRound), width)
-		JZ(LabelRef("lineDone"))
-		Label("term")
-		terms(1)
-		ADDQ(t.xNext, t.fromX)
-		ADDQ(t.dyNext, t.fromDY)
-		DECQ(width)
-		JNZ(LabelRef("term"))
-		Label("lineDone")
-	})
 	Label("put")
 	eachSum(func(m Mem, v VecVirtual) { set.store(v, m, false) })
 	set.leave()
