@@ -49,10 +49,10 @@ func benchEngine(b *testing.B, samples int) (*train.Engine, *data.Dataset) {
 	return e, d
 }
 
-// BenchmarkSampleSquares times the Fisher information of 64 samples.
+// BenchmarkSampleSquares times the Fisher information of 128 samples.
 func BenchmarkSampleSquares(b *testing.B) {
-	e, d := benchEngine(b, 64)
-	term := unprune.Term{Data: d, Index: rows(64)}
+	e, d := benchEngine(b, 128)
+	term := unprune.Term{Data: d, Index: rows(128)}
 	for b.Loop() {
 		if _, err := e.SampleSquares(b.Context(), term); err != nil {
 			b.Fatal(err)

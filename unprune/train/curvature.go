@@ -15,25 +15,27 @@ import (
 var _ unprune.Curvature = (*Engine)(nil)
 
 // What programs compute at a time: samples whose gradients are only multiplied
-// with a direction, numbers in the gradients of single samples, and classes
-// whose gradients are squared. More need more memory.
+// with a direction, samples whose gradients are squared, numbers in the gradients
+// of single samples, and classes whose gradients are squared. More need more
+// memory; fewer transform weights and add to the sums more often.
 const (
 	dotsBatch     = 128
+	squaresBatch  = 128
 	sampleNumbers = 1 << 26
 	classBatch    = 10
 )
 
-// squaresBatch is the number of samples whose squared gradients are summed at a
-// time: fewer where the gradients of single samples have to be formed, as those
-// of products over sequences.
-func (e *Engine) squaresBatch() int {
+// squared is the number of samples whose squared gradients are summed at a time:
+// fewer where the gradients of single samples have to be formed, as those of
+// products over sequences.
+func (e *Engine) squared() int {
 	formed := 0
 	for _, name := range e.params {
 		if p := e.model.Param(name); p.Role != pass.Weight || p.Node.Op != "Conv" && p.Node.Op != "Gemm" {
 			formed += e.state[name].Len()
 		}
 	}
-	return min(max(1, sampleNumbers/max(1, formed)), 64)
+	return min(max(1, sampleNumbers/max(1, formed)), squaresBatch)
 }
 
 // second compiles a graph of second-order or per-sample quantities.
@@ -82,7 +84,7 @@ func (e *Engine) samplewise(t unprune.Term, batch int, together, alone func(at i
 // SampleSquares returns sums over samples of squared gradients.
 func (e *Engine) SampleSquares(ctx context.Context, t unprune.Term) (unprune.Vector, error) {
 	squares := make(unprune.Vector, e.weights.Params())
-	err := e.samplewise(t, e.squaresBatch(),
+	err := e.samplewise(t, e.squared(),
 		func(_ int, t unprune.Term) error {
 			p, err := e.second(programKey{kind: squaresKind, batch: len(t.Index)}, autodiff.TrainSampleSquares)
 			if err != nil {

@@ -202,7 +202,7 @@ func (b *bench) addRuntime(ctx context.Context, m *onnx.Model, input string) err
 func runtimeName(version string) string { return "onnxruntime " + version }
 
 // fisherLeast is how many samples are squared at once at least.
-const fisherLeast = 64
+const fisherLeast = 128
 
 func (b *bench) addFisher(ctx context.Context) error {
 	c := &contender{name: ownName, least: fisherLeast}
