@@ -251,14 +251,13 @@ func (b *BatchNorm[T]) sampleSquaresUnit(w *Worker, unit int) {
 		for c := first; c < last; c++ {
 			at := (i*s.Channels + c) * s.Spatial
 			x, dy := b.x[at:at+s.Spatial], b.dy[at:at+s.Spatial]
-			scale, bias := float64(Dot(x, dy, b.mean[c]))*b.inverse(c), float64(Sum(dy))
+			scale, bias := float64(Dot(x, dy, b.mean[c])), float64(Sum(dy))
 			sums[2*(c-first)] += scale * scale
 			sums[2*(c-first)+1] += bias * bias
 		}
 	}
 	for c := first; c < last; c++ {
-		for j, dst := range b.squares {
-			dst[c] = T(sums[2*(c-first)+j])
-		}
+		inverse := b.inverse(c)
+		b.squares[0][c], b.squares[1][c] = T(sums[2*(c-first)]*inverse*inverse), T(sums[2*(c-first)+1])
 	}
 }
