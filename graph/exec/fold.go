@@ -150,7 +150,7 @@ func activates(g *graph.Graph, n *graph.Node, l *layout, state constants) kernel
 	switch (name{n.Domain, n.Op}) {
 	case name{"", "Gemm"}, name{ops.Domain, "ConvBeside"}:
 		return a
-	case name{"", "Conv"}, name{"", "BatchNormalization"}, name{ops.Domain, "BatchNormalizationTraining"}:
+	case name{"", "Conv"}, name{ops.Domain, "JoinedConv"}, name{ops.Domain, "WeightedSum"}, name{"", "BatchNormalization"}, name{ops.Domain, "BatchNormalizationTraining"}:
 		if a == kernel.Rectifier {
 			return a
 		}

@@ -74,6 +74,12 @@ func Compile(g *graph.Graph, o Options) (*Program, error) {
 	if err := placeBeside(g); err != nil {
 		return nil, err
 	}
+	if err := joinConvs(g, o.Winograd); err != nil {
+		return nil, err
+	}
+	if err := joinSums(g); err != nil {
+		return nil, err
+	}
 	if err := orderResults(g, o.Into); err != nil {
 		return nil, err
 	}

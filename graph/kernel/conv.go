@@ -35,6 +35,7 @@ type Conv[T Float] struct {
 	flat      [2]*Gemm[T]   // likewise: without and with bias
 	method    method[T]
 	weights   weightPacker[T]
+	more      weightPacker[T] // of a convolution that is joined
 }
 
 // NewConv prepares a convolution.

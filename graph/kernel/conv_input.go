@@ -15,7 +15,8 @@ type ConvGradInput[T Float] struct {
 	flat      *Gemm[T]               // likewise
 	scattered *scatteredGradInput[T] // likewise, where dy lets it; nil: it never does
 	parts     []*gradInputPart[T]
-	empty     bool // some pixels of x reach no y, and have gradient zero
+	more      weightPacker[T] // of a gradient that is joined
+	empty     bool            // some pixels of x reach no y, and have gradient zero
 }
 
 // gradInputPart computes the pixels of one phase, or of all.
@@ -69,10 +70,10 @@ func newGradInputMethod[T Float](tl *tiling[T], g *ConvGeom, p phase, opt ConvOp
 	if g.StrideH == 1 && g.StrideW == 1 {
 		place = nil
 	}
-	return newMethod(gradInputOf(tl, g), p.sampling, place, opt.Winograd)
+	return newMethod(gradInputCorrelation(tl, g), p.sampling, place, opt.Winograd)
 }
 
-func gradInputOf[T Float](tl *tiling[T], g *ConvGeom) correlation[T] {
+func gradInputCorrelation[T Float](tl *tiling[T], g *ConvGeom) correlation[T] {
 	return correlation[T]{
 		tiling: tl, groups: g.Group, m: g.C / g.Group, channels: g.OutC / g.Group, images: g.N,
 		srcImage: g.OutC * g.OH * g.OW, srcPlane: g.OH * g.OW,

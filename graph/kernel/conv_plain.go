@@ -12,6 +12,8 @@ type plain[T Float] struct {
 	block  int // panels of a unit
 	packs  bool
 	body   func(w *Worker, unit int)
+	begin  func(w *Worker, unit int)
+	mask   func(w *Worker, unit int)
 }
 
 // packedPlane is the size of planes from which on panels are copied together
@@ -36,12 +38,31 @@ func newPlain[T Float](c correlation[T], s *sampling) *plain[T] {
 	p.packs = p.pixels >= packedPlane && c.strips() >= 4
 	all := c.images * c.groups * p.panels
 	p.block = max(min(unitProducts/max(c.m*c.channels*p.width, 1), all/(2*enoughUnits)), 1)
-	p.body = p.unit
+	p.body, p.begin, p.mask = p.unit, p.beginUnit, p.maskUnit
 	return p
 }
 
+// compute adds to what is joined, which comes first; its panels are too narrow for a
+// mask of their own.
 func (p *plain[T]) compute(t *Team) {
+	size := p.images * p.dstImage
+	if addend := p.joined.Addend; size > 0 && addend != nil && &addend[0] != &p.dst[0] {
+		t.For(unitsOf(size), p.begin)
+	}
 	t.For(ceilDiv(p.images*p.groups*p.panels, p.block), p.body)
+	if p.joined.Mask != nil {
+		t.For(unitsOf(size), p.mask)
+	}
+}
+
+func (p *plain[T]) beginUnit(_ *Worker, unit int) {
+	lo, hi := unitRange(unit, p.images*p.dstImage)
+	copy(p.dst[lo:hi], p.joined.Addend[lo:hi])
+}
+
+func (p *plain[T]) maskUnit(_ *Worker, unit int) {
+	lo, hi := unitRange(unit, p.images*p.dstImage)
+	ReluGrad(p.dst[lo:hi], p.dst[lo:hi], p.joined.Mask[lo:hi])
 }
 
 func (p *plain[T]) unit(w *Worker, unit int) {
@@ -52,16 +73,24 @@ func (p *plain[T]) unit(w *Worker, unit int) {
 
 // panel computes all rows of a group for some pixels of an image, from q on.
 func (p *plain[T]) panel(w *Worker, image, group, q int) {
+	for term := range p.terms() {
+		p.term(w, term, image, group, q)
+	}
+}
+
+// term adds a term of a panel to those before, and to what is joined.
+func (p *plain[T]) term(w *Worker, term, image, group, q int) {
 	cols := min(p.width, p.pixels-q)
-	src := p.src[image*p.srcImage+group*p.channels*p.srcPlane+q:]
+	src, weights := p.termOf(term)
+	src = src[image*p.srcImage+group*p.channels*p.srcPlane+q:]
 	dst := p.dst[image*p.dstImage+group*p.m*p.dstPlane+q:]
 	for c := 0; c < p.channels; c += p.planes {
 		planes := min(p.planes, p.channels-c)
 		flags := 0
-		if c > 0 {
+		if c > 0 || term > 0 || p.joined.Addend != nil {
 			flags |= addC
 		}
-		if c+planes == p.channels {
+		if c+planes == p.channels && term == p.terms()-1 {
 			flags |= p.flags
 		}
 		b, bRow := src[c*p.srcPlane:], p.srcPlane
@@ -72,7 +101,7 @@ func (p *plain[T]) panel(w *Worker, image, group, q int) {
 		}
 		for i := 0; i < p.m; i += p.rows {
 			rows := min(p.rows, p.m-i)
-			p.tiling.tile(rows, cols)(planes, p.strip(group, i, c), 1, packedRow, b, bRow,
+			p.tiling.tile(rows, cols)(planes, p.stripOf(weights, group, i, c), 1, packedRow, b, bRow,
 				dst[i*p.dstPlane:], p.dstPlane, cols, p.biasFrom(group, i), flags)
 		}
 	}

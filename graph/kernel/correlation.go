@@ -16,6 +16,7 @@ type correlation[T Float] struct {
 	weights        []T // packed: [group][strip of rows][channel, tap][packedRow]
 	src, bias, dst []T
 	flags          int
+	joined         Joined[T] // with packed weights
 }
 
 // method is a way to compute a correlation.
@@ -68,13 +69,41 @@ func run[T Float](p method[T], t *Team, weights, src, bias, dst []T, flags int) 
 	c.weights, c.src, c.bias, c.dst = nil, nil, nil, nil
 }
 
+// runJoined is run with what is joined to it, for methods that take anything along.
+func runJoined[T Float](p method[T], t *Team, weights, src, bias, dst []T, flags int, j Joined[T]) {
+	c := p.description()
+	c.joined = j
+	run(p, t, weights, src, bias, dst, flags)
+	c.joined = Joined[T]{}
+}
+
+// terms is how many correlations are summed.
+func (c *correlation[T]) terms() int {
+	if c.joined.X != nil {
+		return 2
+	}
+	return 1
+}
+
+// termOf returns a term's images and packed weights.
+func (c *correlation[T]) termOf(term int) (src, weights []T) {
+	if term > 0 {
+		return c.joined.X, c.joined.W
+	}
+	return c.src, c.weights
+}
+
 // strips is how many strips of rows one group has.
 func (c *correlation[T]) strips() int { return ceilDiv(c.m, c.rows) }
 
 // strip returns the packed weights of a strip from a channel on.
 func (c *correlation[T]) strip(group, row, channel int) []T {
+	return c.stripOf(c.weights, group, row, channel)
+}
+
+func (c *correlation[T]) stripOf(weights []T, group, row, channel int) []T {
 	strip := group*c.strips() + row/c.rows
-	return c.weights[(strip*c.channels+channel)*c.taps*packedRow:]
+	return weights[(strip*c.channels+channel)*c.taps*packedRow:]
 }
 
 // biasFrom returns the bias of a group's rows from one on, nil without bias.

@@ -28,6 +28,14 @@ func (wp *weightPacker[T]) pack(t *Team, w []T) []T {
 	return wp.packed
 }
 
+// packBeside packs other weights as like packs its own. wp is the zero value first.
+func (wp *weightPacker[T]) packBeside(t *Team, like *weightPacker[T], w []T) []T {
+	if wp.product == nil {
+		wp.init(like.product, like.strip)
+	}
+	return wp.pack(t, w)
+}
+
 func (wp *weightPacker[T]) unit(_ *Worker, unit int) {
 	p := wp.product
 	row := unit % p.strips() * p.rows

@@ -21,7 +21,7 @@ type winograd[T Float] struct {
 	biases  []T // padded to whole vectors
 
 	common              *Worker // memory that all units share
-	group               int
+	group, term         int
 	transformWeights    func(w *Worker, unit int)
 	own                 func(w *Worker, unit int)
 	load, multiply, put func(w *Worker, unit int)
@@ -168,18 +168,26 @@ func (wg *winograd[T]) sumMemory(w *Worker, slot int) []T {
 	return scratchOf[T](w, slot, wg.out.area()*wg.outArea())
 }
 
+// transformed is the memory of a term's transformed weights.
+func (wg *winograd[T]) transformed(term int) []T {
+	size := tileArea * wg.weightArea()
+	return scratchOf[T](wg.common, slotWeights, wg.terms()*size)[term*size:]
+}
+
 func (wg *winograd[T]) compute(t *Team) {
 	wg.common = t.borrow()
 	clear(wg.biases)
 	copy(wg.biases, wg.bias)
-	scratchOf[T](wg.common, slotWeights, tileArea*wg.weightArea())
-	t.For(ceilDiv(wg.strips(), 2), wg.transformWeights)
+	wg.transformed(0)
+	t.For(wg.terms()*ceilDiv(wg.strips(), 2), wg.transformWeights)
 	if wg.shared {
 		wg.tileMemory(wg.common, slotTiles)
 		wg.sumMemory(wg.common, slotSums)
 		for wg.group = range wg.groups {
-			t.For(wg.lineUnits(), wg.load)
-			t.For(len(wg.pairs)*wg.panels, wg.multiply)
+			for wg.term = range wg.terms() {
+				t.For(wg.lineUnits(), wg.load)
+				t.For(len(wg.pairs)*wg.panels, wg.multiply)
+			}
 			t.For(wg.lineUnits(), wg.put)
 		}
 	} else {
@@ -194,15 +202,18 @@ func (wg *winograd[T]) span(group int) (first, end int) {
 	return group * wg.lines, min((group+1)*wg.lines, wg.in.lines())
 }
 
-// weightUnit transforms two strips of weights, which together fill lines of
-// the cache, some channels at a time.
+// weightUnit transforms two strips of a term's weights, which together fill lines
+// of the cache, some channels at a time.
 func (wg *winograd[T]) weightUnit(_ *Worker, unit int) {
 	const atOnce = 32
-	u, area := scratchOf[T](wg.common, slotWeights, tileArea*wg.weightArea()), wg.weightArea()
+	pairs := ceilDiv(wg.strips(), 2)
+	_, weights := wg.termOf(unit / pairs)
+	u, area := wg.transformed(unit/pairs), wg.weightArea()
+	unit %= pairs
 	for c := 0; c < wg.channels; c += atOnce {
 		for row := 2 * unit * packedRow; row < min(2*(unit+1)*packedRow, wg.m); row += packedRow {
 			to := u[(row/wg.width*wg.channels+c)*wg.width+row%wg.width:]
-			wg.weight(min(atOnce, wg.channels-c), wg.strip(0, row, c), 9*packedRow, 3*packedRow, packedRow,
+			wg.weight(min(atOnce, wg.channels-c), wg.stripOf(weights, 0, row, c), 9*packedRow, 3*packedRow, packedRow,
 				to, wg.width, tileIn*area, area)
 		}
 	}
@@ -212,21 +223,28 @@ func (wg *winograd[T]) weightUnit(_ *Worker, unit int) {
 func (wg *winograd[T]) ownUnit(w *Worker, group int) {
 	first, end := wg.span(group)
 	v, m := wg.tileMemory(w, slotA), wg.sumMemory(w, slotB)
-	wg.in.load(w, wg.input, wg.src, first, end, v, wg.inArea())
-	for e := range wg.pairs {
-		for panel := range wg.panels {
-			wg.product(v, m, e, panel, (end-first)*wg.in.perLine)
+	for term := range wg.terms() {
+		src, _ := wg.termOf(term)
+		wg.in.load(w, wg.input, src, first, end, v, wg.inArea())
+		for e := range wg.pairs {
+			for panel := range wg.panels {
+				wg.product(v, m, e, panel, (end-first)*wg.in.perLine, term)
+			}
 		}
 	}
-	wg.out.store(w, wg.output, m, wg.outArea(), first, end, wg.dst, wg.biases, floorOf[T](wg.flags))
+	wg.out.store(w, wg.output, m, wg.outArea(), first, end, wg.dst, wg.biases, wg.flags, &wg.joined)
 }
 
-// product computes element e of the results' tiles, for a panel of weights.
-func (wg *winograd[T]) product(v, m []T, e, panel, tiles int) {
-	u := scratchOf[T](wg.common, slotWeights, tileArea*wg.weightArea())[panel*wg.width*wg.channels:]
+// product computes a term of element e of the results' tiles, for a panel of
+// weights, and adds it to the terms before.
+func (wg *winograd[T]) product(v, m []T, e, panel, tiles, term int) {
+	u := wg.transformed(term)[panel*wg.width*wg.channels:]
 	m = m[e*wg.outArea()+panel*wg.width:]
 	cols := min(wg.width, wg.m-panel*wg.width)
 	flags := 0
+	if term > 0 {
+		flags = addC
+	}
 	for _, p := range wg.pairs[e] {
 		v, u := v[p.tile*wg.inArea():], u[p.other*wg.weightArea():]
 		for i := 0; i < tiles; i += wg.rows {
@@ -254,17 +272,18 @@ func (wg *winograd[T]) part(unit int) (first, end, at int) {
 func (wg *winograd[T]) loadUnit(w *Worker, unit int) {
 	first, end, at := wg.part(unit)
 	v := wg.tileMemory(wg.common, slotTiles)
-	wg.in.load(w, wg.input, wg.src, first, end, v[at*wg.in.perLine*wg.in.pitch:], wg.inArea())
+	src, _ := wg.termOf(wg.term)
+	wg.in.load(w, wg.input, src, first, end, v[at*wg.in.perLine*wg.in.pitch:], wg.inArea())
 }
 
 func (wg *winograd[T]) multiplyUnit(_ *Worker, unit int) {
 	first, end := wg.span(wg.group)
 	v, m := wg.tileMemory(wg.common, slotTiles), wg.sumMemory(wg.common, slotSums)
-	wg.product(v, m, unit/wg.panels, unit%wg.panels, (end-first)*wg.in.perLine)
+	wg.product(v, m, unit/wg.panels, unit%wg.panels, (end-first)*wg.in.perLine, wg.term)
 }
 
 func (wg *winograd[T]) putUnit(w *Worker, unit int) {
 	first, end, at := wg.part(unit)
 	m := wg.sumMemory(wg.common, slotSums)
-	wg.out.store(w, wg.output, m[at*wg.in.perLine*wg.out.pitch:], wg.outArea(), first, end, wg.dst, wg.biases, floorOf[T](wg.flags))
+	wg.out.store(w, wg.output, m[at*wg.in.perLine*wg.out.pitch:], wg.outArea(), first, end, wg.dst, wg.biases, wg.flags, &wg.joined)
 }

@@ -200,7 +200,7 @@ func newStrided[T Float](c correlation[T], s *sampling) *winograd[T] {
 // of results is one that the middle tap reaches, so that with an even padding the
 // first tiles begin above and left of dx.
 func newStridedGradInput[T Float](tl *tiling[T], g *ConvGeom) *winograd[T] {
-	c, l := gradInputOf(tl, g), tl.strided
+	c, l := gradInputCorrelation(tl, g), tl.strided
 	c.taps = 9
 	h, w := -(g.PadT+1)%2, -(g.PadL+1)%2
 	t := newTiles(g.N, ceilDiv(g.H-h, 2), ceilDiv(g.W-w, 2))

@@ -109,9 +109,14 @@ func (p *planes[T]) grid(w *Worker, src []T, channels, row, count int) []T {
 	return grid
 }
 
-// store transforms what load made, or products of that, back to planes of dst.
-func (p *planes[T]) store(w *Worker, transform outputTransform[T], src []T, area int, first, end int, dst, bias []T, floor T) {
+// store transforms what load made, or products of that, back to planes of dst, with
+// what is joined to them. The first tiles may begin above and left of the planes.
+func (p *planes[T]) store(w *Worker, transform outputTransform[T], src []T, area int, first, end int, dst, bias []T, flags int, j *Joined[T]) {
 	lanes := p.tiling.winograd.lanes
+	floor := floorOf[T](flags)
+	if j.Addend != nil {
+		floor = floorOf[T](0) // only once it is added
+	}
 	for c := 0; c < p.channels; c += lanes {
 		for line := first; line < end; {
 			image, row := line/p.rows, line%p.rows
@@ -121,24 +126,37 @@ func (p *planes[T]) store(w *Worker, transform outputTransform[T], src []T, area
 				transform(p.perLine, src[(line-first+i)*p.perLine*p.pitch+c:], p.pitch, p.side*area, area,
 					grid[i*p.step*p.gridWidth*lanes:], p.step*lanes, p.gridWidth*lanes, lanes, bias[c:], floor)
 			}
-			p.place(grid, dst[image*p.image+c*p.plane:], min(lanes, p.channels-c), row, count)
+			h0 := p.originH + row*p.step
+			h := max(h0, 0)
+			grid = grid[((h-h0)*p.gridWidth-p.originW)*lanes:]
+			at, channels := image*p.image+c*p.plane+h*p.width, min(lanes, p.channels-c)
+			rows := min(h0+count*p.step, p.height) - h
+			if j.Addend == nil && j.Mask == nil {
+				p.place(grid, dst[at:], p.plane, channels, rows)
+			} else {
+				size := rows * p.width
+				results := scratchOf[T](w, slotPixels, lanes*size)
+				p.place(grid, results, size, channels, rows)
+				if size == p.plane { // whole planes follow each other
+					size, channels = channels*size, 1
+				}
+				for i := range channels {
+					j.finish(dst, results[i*size:][:size], at+i*p.plane, flags)
+				}
+			}
 			line += count
 		}
 	}
 }
 
-// place writes the results of count lines to their planes, but for those above
-// and left of them, where the first tiles may begin.
-func (p *planes[T]) place(grid, dst []T, channels, row, count int) {
+// place writes rows of results to planes of dst.
+func (p *planes[T]) place(grid, dst []T, plane, channels, rows int) {
 	lanes := p.tiling.winograd.lanes
-	h0 := p.originH + row*p.step
-	from, to := max(h0, 0), min(h0+count*p.step, p.height)
-	grid = grid[((from-h0)*p.gridWidth-p.originW)*lanes:]
 	if p.gridWidth == p.width { // rows follow each other without a gap
-		p.tiling.transpose((to-from)*p.width, channels, grid, lanes, dst[from*p.width:], p.plane)
+		p.tiling.transpose(rows*p.width, channels, grid, lanes, dst, plane)
 		return
 	}
-	for h := from; h < to; h++ {
-		p.tiling.transpose(p.width, channels, grid[(h-from)*p.gridWidth*lanes:], lanes, dst[h*p.width:], p.plane)
+	for r := range rows {
+		p.tiling.transpose(p.width, channels, grid[r*p.gridWidth*lanes:], lanes, dst[r*p.width:], plane)
 	}
 }

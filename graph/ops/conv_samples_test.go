@@ -44,7 +44,25 @@ var _ = addCases(
 		Diff: []int{0, 1, 5, 6}},
 )
 
+var _ = addCases(
+	Case{Op: "JoinedConv", Domain: ops.Domain, In: []input{normal(2, 3, 6, 5), normal(4, 3, 3, 3), normal(4), normal(2, 4, 6, 5), normal(2, 4, 6, 5), normal(2, 3, 6, 5), normal(4, 3, 3, 3)}, Diff: []int{0, 1, 2, 3, 5, 6},
+		Attrs: convAttrs(one2, one2, pad1)},
+	Case{Op: "JoinedConv", Domain: ops.Domain, Name: "addend", In: []input{normal(2, 3, 6, 5), normal(4, 3, 3, 3), omit, normal(2, 4, 4, 3)}, Diff: []int{0, 1, 3}},
+	Case{Op: "JoinedConv", Domain: ops.Domain, Name: "one axis", In: []input{normal(2, 3, 16), normal(4, 3, 1), normal(4), normal(2, 4, 16)}, Diff: []int{0, 1, 2, 3}},
+	Case{Op: "JoinedConvGradInput", Domain: ops.Domain, Name: "matrix products", In: []input{normal(2, 4, 4, 8), normal(4, 3, 1, 1), omit, normal(2, 6, 4, 8), normal(2, 6, 4, 8), normal(2, 4, 4, 8), normal(4, 3, 1, 1)}, Diff: []int{0, 1, 3, 5, 6},
+		Attrs: convAttrs(one2, one2, nopad, group(2), inputShape(2, 6, 4, 8))},
+	Case{Op: "JoinedConvGradInput", Domain: ops.Domain, In: []input{normal(2, 4, 6, 5), normal(4, 3, 3, 3), omit, normal(2, 3, 6, 5), normal(2, 3, 6, 5), normal(2, 4, 6, 5), normal(4, 3, 3, 3)}, Diff: []int{0, 1, 3, 5, 6},
+		Attrs: convAttrs(one2, one2, pad1, inputShape(2, 3, 6, 5))},
+	Case{Op: "JoinedConvGradInput", Domain: ops.Domain, Name: "mask", In: []input{normal(2, 4, 6, 5), normal(4, 3, 3, 3), omit, omit, normal(2, 3, 8, 7)}, Diff: []int{0, 1},
+		Attrs: convAttrs(one2, one2, nopad, inputShape(2, 3, 8, 7))},
+)
+
 var _ = addMistakes([]mistake{
+	{Case{Op: "JoinedConv", Domain: ops.Domain, In: []input{normal(2, 3, 6, 5), normal(4, 3, 3, 3), omit, normal(2, 4, 6, 5)}}, "want [2 4 4 3]"},
+	{Case{Op: "JoinedConv", Domain: ops.Domain, In: []input{normal(2, 3, 6, 5), normal(4, 3, 3, 3), omit, omit, omit, normal(2, 3, 6, 5)}}, "want both or none"},
+	{Case{Op: "JoinedConv", Domain: ops.Domain, In: []input{normal(2, 3, 6, 6, 6), normal(4, 3, 3, 3, 3)}}, "convolution of volumes"},
+	{Case{Op: "JoinedConv", Domain: ops.Domain, In: []input{normal(2, 3), normal(4, 3)}}, "want [N C spatial...]"},
+	{Case{Op: "JoinedConvGradInput", Domain: ops.Domain, In: []input{normal(2, 4, 4, 3), normal(4, 3, 3, 3), normal(3)}, Attrs: attrs(inputShape(2, 3, 6, 5))}, "want no bias"},
 	{Case{Op: "ConvAt", Domain: ops.Domain, In: []input{normal(2, 1, 8, 8), normal(3, 1, 5, 5), placesIn(6, 16, 4, 2, 3, 2, 2), omit, omit, normal(2, 1, 8, 8), normal(3, 1, 3, 3)}}, "pair 1 is not like pair 0"},
 	{Case{Op: "ConvAt", Domain: ops.Domain, In: []input{normal(2, 1, 8, 8), normal(3, 1, 5, 5), placesIn(6, 16, 4, 2, 3, 2, 2), omit, normal(4)}}, "want [3]"},
 	{Case{Op: "ConvAt", Domain: ops.Domain, In: []input{normal(2, 1, 8, 8), normal(3, 1, 5, 5), placesIn(4, 16, 4, 2, 2, 2, 2)}}, "want indices"},

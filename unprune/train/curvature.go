@@ -235,7 +235,11 @@ func (e *Engine) Hessian(ctx context.Context, t unprune.Term) (unprune.Hessian, 
 		}
 		e.cost.HVP += int64(len(t.Index))
 		out := make(unprune.Vector, len(v))
-		e.add(out, p, autodiff.ProductName)
+		for _, part := range e.weights.Parts() {
+			if t := p.Output(autodiff.ProductName(part.Name)); t != nil { // else identically zero
+				elementsOf(part.Of(out), t)
+			}
+		}
 		return out, nil
 	}, nil
 }

@@ -40,6 +40,19 @@ func setElements(t *onnx.Tensor, values []float64) {
 	}
 }
 
+// elementsOf sets values to t's elements. It reads nothing of values, whose memory may
+// be new.
+func elementsOf(values []float64, t *onnx.Tensor) {
+	switch s := t.Data.(type) {
+	case []float32:
+		for i, x := range s {
+			values[i] = float64(x)
+		}
+	case []float64:
+		copy(values, s)
+	}
+}
+
 // addTo is v += t.
 func addTo(v []float64, t *onnx.Tensor) {
 	switch s := t.Data.(type) {
