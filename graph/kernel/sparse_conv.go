@@ -580,7 +580,8 @@ func (s *SparseConvGradWeight[T]) joinUnit(_ *Worker, unit int) {
 // step, as measured, relative to a product of a convolution with Winograd's
 // transforms.
 const (
-	sparseDense = 2.4 // a product of another dense convolution
+	sparseDense = 2.4 // a product of a convolution without transforms
+	sparseStep  = 2   // a product of one with the transforms of stride 2
 	sparseKept  = 5   // a product with a kept weight
 	sparseMoved = 50  // an element of x or y
 	sparseGain  = 0.85
@@ -598,8 +599,11 @@ func (g ConvGeom) SparsePays(kept int) bool {
 	}
 	c, s := correlationOf(tilings[float32]()[0], &g), g.forward()
 	dense := float64(c.products(&s))
-	if !useWinograd(&c, &s, WinogradWherePays) {
+	switch step, _ := tapsOf3x3(&s); {
+	case !useWinograd(&c, &s, WinogradWherePays):
 		dense *= sparseDense
+	case step == 2:
+		dense *= sparseStep
 	}
 	elements := roundUp(g.N, lanes) * g.OH * roundUp(g.OW, sparseSamples/lanes)
 	return sparseKept*float64(kept)*float64(elements)+sparseMoved*float64(g.xSize()+g.ySize()) <= sparseGain*dense
