@@ -70,9 +70,9 @@ var joinCases = map[string]struct {
 	}, labels: "Neg Conv Add ReluGrad"},
 	"addend is read later": {build: func(j *joinGraph) {
 		r := j.op("Neg", j.input("r"))
-		j.output(j.op("Exp", j.Add(r, j.conv(j.input("x")))))
-		j.output(j.op("Abs", r))
-	}, labels: "Neg JoinedConv Exp Abs"},
+		y := j.op("Exp", j.Add(r, j.conv(j.input("x"))))
+		j.output(j.mask(y, r))
+	}, labels: "Neg JoinedConv Exp ReluGrad"},
 	"addend is an output": {build: func(j *joinGraph) {
 		r := j.op("Neg", j.input("r"))
 		j.output(r)
