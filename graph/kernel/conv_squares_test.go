@@ -63,17 +63,19 @@ func TestConvSampleSquaresSameBitsOnAnyTeam(t *testing.T) {
 	for _, g := range steadyGeoms {
 		g = g.withDefaults()
 		x, dy := fill(make([]float32, g.xSize()), 1), fill(make([]float32, g.ySize()), 3)
-		k := NewConvSampleSquares[float32](g, ConvOptions{})
-		run := func(team *Team) []float32 {
-			squares := make([]float32, g.wSize())
-			k.Run(team, x, dy, squares)
-			return squares
-		}
-		want := run(nil)
-		for threads := 1; threads <= 3; threads++ {
-			team := NewTeam(threads)
-			sameBits(t, fmt.Sprintf("%+v: %d threads", g, threads), run(team), want)
-			team.Close()
+		for _, opt := range []ConvOptions{{}, {Winograd: WinogradWhereFits}} {
+			k := NewConvSampleSquares[float32](g, opt)
+			run := func(team *Team) []float32 {
+				squares := make([]float32, g.wSize())
+				k.Run(team, x, dy, squares)
+				return squares
+			}
+			want := run(nil)
+			for threads := 1; threads <= 3; threads++ {
+				team := NewTeam(threads)
+				sameBits(t, fmt.Sprintf("%+v, %+v: %d threads", g, opt, threads), run(team), want)
+				team.Close()
+			}
 		}
 	}
 }

@@ -819,25 +819,30 @@ func squares_tile_f32_4x32_avx512(images int, height int, width int, x []float32
 //go:noescape
 func squares_tile_f32_4x48_avx512(images int, height int, width int, x []float32, xNext int, xSkip int, xImage int, dy []float32, dyNext int, dySkip int, dyImage int, sums []float32, sumsRow int)
 
-// The products of n > 0 matrices of k > 0 tiles, in blocks > 0; see squaresProducts.
+// Sums of products of matrices of k > 0 tiles, in blocks > 0; see squaresProducts.
 //
 //go:noescape
-func squares_products_f32_8x16_avx512(n int, blocks int, k int, x []float32, xNext int, xArea int, dy []float32, dyNext int, dyArea int, dst []float32, dstArea int, dstBlock int)
+func squares_products_f32_8x16_avx512(pairs [][3]int, blocks int, k int, x []float32, xNext int, dy []float32, dyNext int, dst []float32, dstArea int, dstBlock int)
 
-// The products of n > 0 matrices of k > 0 tiles, in blocks > 0; see squaresProducts.
+// Sums of products of matrices of k > 0 tiles, in blocks > 0; see squaresProducts.
 //
 //go:noescape
-func squares_products_f32_8x32_avx512(n int, blocks int, k int, x []float32, xNext int, xArea int, dy []float32, dyNext int, dyArea int, dst []float32, dstArea int, dstBlock int)
+func squares_products_f32_8x32_avx512(pairs [][3]int, blocks int, k int, x []float32, xNext int, dy []float32, dyNext int, dst []float32, dstArea int, dstBlock int)
 
-// The products of n > 0 matrices of k > 0 tiles, in blocks > 0; see squaresProducts.
+// Sums of products of matrices of k > 0 tiles, in blocks > 0; see squaresProducts.
 //
 //go:noescape
-func squares_products_f32_8x48_avx512(n int, blocks int, k int, x []float32, xNext int, xArea int, dy []float32, dyNext int, dyArea int, dst []float32, dstArea int, dstBlock int)
+func squares_products_f32_8x48_avx512(pairs [][3]int, blocks int, k int, x []float32, xNext int, dy []float32, dyNext int, dst []float32, dstArea int, dstBlock int)
 
-// Transforms n > 0 tiles of vectors and adds the squares of the results; see squaresLoops.
+// Transforms n > 0 tiles of vectors and adds the squares of the results; see squaresSum.
 //
 //go:noescape
 func squares_sum_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, sums []float32)
+
+// Transforms n > 0 tiles of vectors and adds the squares of the results; see squaresSum.
+//
+//go:noescape
+func squares_strided_sum_f32_avx512(n int, src []float32, srcNext int, srcRow int, srcCol int, sums []float32)
 
 // A tile of the gradients of images > 0; height and width are above zero too. See squaresTile.
 //
@@ -849,20 +854,25 @@ func squares_tile_f32_3x8_avx2(images int, height int, width int, x []float32, x
 //go:noescape
 func squares_tile_f32_3x16_avx2(images int, height int, width int, x []float32, xNext int, xSkip int, xImage int, dy []float32, dyNext int, dySkip int, dyImage int, sums []float32, sumsRow int)
 
-// The products of n > 0 matrices of k > 0 tiles, in blocks > 0; see squaresProducts.
+// Sums of products of matrices of k > 0 tiles, in blocks > 0; see squaresProducts.
 //
 //go:noescape
-func squares_products_f32_4x8_avx2(n int, blocks int, k int, x []float32, xNext int, xArea int, dy []float32, dyNext int, dyArea int, dst []float32, dstArea int, dstBlock int)
+func squares_products_f32_4x8_avx2(pairs [][3]int, blocks int, k int, x []float32, xNext int, dy []float32, dyNext int, dst []float32, dstArea int, dstBlock int)
 
-// The products of n > 0 matrices of k > 0 tiles, in blocks > 0; see squaresProducts.
+// Sums of products of matrices of k > 0 tiles, in blocks > 0; see squaresProducts.
 //
 //go:noescape
-func squares_products_f32_4x16_avx2(n int, blocks int, k int, x []float32, xNext int, xArea int, dy []float32, dyNext int, dyArea int, dst []float32, dstArea int, dstBlock int)
+func squares_products_f32_4x16_avx2(pairs [][3]int, blocks int, k int, x []float32, xNext int, dy []float32, dyNext int, dst []float32, dstArea int, dstBlock int)
 
-// Transforms n > 0 tiles of vectors and adds the squares of the results; see squaresLoops.
+// Transforms n > 0 tiles of vectors and adds the squares of the results; see squaresSum.
 //
 //go:noescape
 func squares_sum_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, sums []float32)
+
+// Transforms n > 0 tiles of vectors and adds the squares of the results; see squaresSum.
+//
+//go:noescape
+func squares_strided_sum_f32_avx2(n int, src []float32, srcNext int, srcRow int, srcCol int, sums []float32)
 
 // Runs n rounds of 12 independent vector multiply-adds.
 func peak_f32_avx512(n int)

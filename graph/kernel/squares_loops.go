@@ -13,12 +13,23 @@ package kernel
 // next by xImage or dyImage. Images, height and width are above zero.
 type squaresTile[T Float] func(images, height, width int, x []T, xNext, xSkip, xImage int, dy []T, dyNext, dySkip, dyImage int, sums []T, sumsRow int)
 
-// squaresProducts computes such tiles of n > 0 products of matrices, each the
-// sum over k > 0 pixels, for blocks > 0 of rows that follow each other, without a
-// gap between the rows of a tile:
+// squaresProducts computes such tiles of products of matrices, each the sum over
+// k > 0 pixels, and sums of such products, as the pairs say, for blocks > 0 of rows
+// that follow each other, without a gap between the rows of a tile:
 //
-//	dst[e*dstArea + b*dstBlock + i*columns + j] = sum over p of x[e*xArea + p*xNext + b*rows + i] * dy[e*dyArea + p*dyNext + j]
-type squaresProducts[T Float] func(n, blocks, k int, x []T, xNext, xArea int, dy []T, dyNext, dyArea int, dst []T, dstArea, dstBlock int)
+//	dst[e*dstArea + b*dstBlock + i*columns + j] = sum over the pairs of e, and over p, of
+//	    x[pair[0] + p*xNext + b*rows + i] * dy[pair[1] + p*dyNext + j]
+//
+// There is at least one pair, and the last one has no more.
+type squaresProducts[T Float] func(pairs []squaresPair, blocks, k int, x []T, xNext int, dy []T, dyNext int, dst []T, dstArea, dstBlock int)
+
+// squaresPair is where two matrices begin that are multiplied, in x and in dy, and
+// how many more are added to their product: those of the next pairs.
+type squaresPair = [3]int
+
+// squaresSum is a tileTransform from 6x6 to 3x3, but adds the squares of the results
+// to sums that follow each other, as [tile][element][lane].
+type squaresSum[T Float] func(n int, src []T, srcNext, srcRow, srcCol int, sums []T)
 
 // squaresLoops are the loops of one tiling.
 type squaresLoops[T Float] struct {
@@ -27,10 +38,8 @@ type squaresLoops[T Float] struct {
 	tiles       []squaresTile[T]     // [vectors-1]
 	productRows int                  // of which lanes is a multiple
 	products    []squaresProducts[T] // [vectors-1]
-
-	// sum is winogradLoops.sum, but adds the squares of the results to sums that
-	// follow each other, as [tile][element][lane].
-	sum func(n int, src []T, srcNext, srcRow, srcCol int, sums []T)
+	sum         squaresSum[T]        // by the matrix of winogradLoops.sum
+	stridedSum  squaresSum[T]        // by that of stridedLoops.sum
 }
 
 // squaresRow is the distance of pixels in a strip of channels of x.
@@ -38,31 +47,42 @@ const squaresRow = 4
 
 // newGoSquares makes the twins.
 func newGoSquares[T Float]() *squaresLoops[T] {
-	const rows, lanes, most = 4, 8, 2
+	const rows, lanes, most = 4, goLanes, 2
 	l := &squaresLoops[T]{lanes: lanes, tileRows: rows, productRows: rows}
 	for vectors := 1; vectors <= most; vectors++ {
 		l.tiles = append(l.tiles, func(images, height, width int, x []T, xNext, xSkip, xImage int, dy []T, dyNext, dySkip, dyImage int, sums []T, sumsRow int) {
 			goSquaresTile(rows, vectors*lanes, images, height, width, x, xNext, xSkip, xImage, dy, dyNext, dySkip, dyImage, sums, sumsRow)
 		})
-		l.products = append(l.products, func(n, blocks, k int, x []T, xNext, xArea int, dy []T, dyNext, dyArea int, dst []T, dstArea, dstBlock int) {
+		l.products = append(l.products, func(pairs []squaresPair, blocks, k int, x []T, xNext int, dy []T, dyNext int, dst []T, dstArea, dstBlock int) {
 			cols := vectors * lanes
-			for e := range n {
-				for b := range blocks {
-					goTile(rows, k, x[e*xArea+b*rows:], 1, xNext, dy[e*dyArea:], dyNext, dst[e*dstArea+b*dstBlock:], cols, cols, nil, 0)
+			for b := range blocks {
+				e, flags := 0, 0
+				for _, p := range pairs {
+					goTile(rows, k, x[p[0]+b*rows:], 1, xNext, dy[p[1]:], dyNext, dst[e*dstArea+b*dstBlock:], cols, cols, nil, flags)
+					flags = addC
+					if p[2] == 0 {
+						e, flags = e+1, 0
+					}
 				}
 			}
 		})
 	}
 	_, powers := gradientMatrices[T]()
-	sum := goTileTransform(powers, lanes)
-	l.sum = func(n int, src []T, srcNext, srcRow, srcCol int, sums []T) {
-		var g [9 * lanes]T
+	_, weight, _ := stridedMatrices[T]()
+	l.sum, l.stridedSum = goSquaresSum(powers), goSquaresSum(transposed(weight))
+	return l
+}
+
+// goSquaresSum is a squaresSum for any matrix.
+func goSquaresSum[T Float](m [][]T) squaresSum[T] {
+	transform := goTileTransform(m, goLanes)
+	return func(n int, src []T, srcNext, srcRow, srcCol int, sums []T) {
+		var g [9 * goLanes]T
 		for t := range n {
-			sum(1, src[t*srcNext:], 0, srcRow, srcCol, g[:], 0, 3*lanes, lanes)
+			transform(1, src[t*srcNext:], 0, srcRow, srcCol, g[:], 0, 3*goLanes, goLanes)
 			goAddSquares(g[:], sums[t*len(g):])
 		}
 	}
-	return l
 }
 
 // goAddSquares adds the squares of g to sums.

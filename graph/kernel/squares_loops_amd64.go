@@ -9,6 +9,7 @@ var avx512Squares = squaresLoops[float32]{
 	productRows: 8,
 	products:    []squaresProducts[float32]{squares_products_f32_8x16_avx512, squares_products_f32_8x32_avx512, squares_products_f32_8x48_avx512},
 	sum:         squares_sum_f32_avx512,
+	stridedSum:  squares_strided_sum_f32_avx512,
 }
 
 var avx2Squares = squaresLoops[float32]{
@@ -18,4 +19,5 @@ var avx2Squares = squaresLoops[float32]{
 	productRows: 4,
 	products:    []squaresProducts[float32]{squares_products_f32_4x8_avx2, squares_products_f32_4x16_avx2},
 	sum:         squares_sum_f32_avx2,
+	stridedSum:  squares_strided_sum_f32_avx2,
 }

@@ -26,7 +26,10 @@ func testSquaresLoops[T Float](t *testing.T, l *squaresLoops[T]) {
 			testSquaresProducts(t, l, vectors, k)
 		}
 	}
-	testSquaresSum(t, l)
+	_, sum := gradientMatrices[float64]()
+	testSquaresSum(t, "sum", l.lanes, l.sum, sum)
+	_, weight, _ := stridedMatrices[float64]()
+	testSquaresSum(t, "stridedSum", l.lanes, l.stridedSum, transposed(weight))
 }
 
 func testSquaresTile[T Float](t *testing.T, l *squaresLoops[T], vectors, images, height, width int) {
@@ -65,18 +68,20 @@ func testSquaresTile[T Float](t *testing.T, l *squaresLoops[T], vectors, images,
 }
 
 func testSquaresProducts[T Float](t *testing.T, l *squaresLoops[T], vectors, k int) {
-	const n, blocks = 3, 2
+	const n, blocks = 3, 2 // sums of one, two and one product of five matrices
 	name := fmt.Sprintf("%d vectors, %d terms", vectors, k)
 	rows, cols := l.productRows, vectors*l.lanes
 	xNext, dyNext := blocks*rows+2, cols+1
 	xArea, dyArea, dstArea := k*xNext+5, k*dyNext+3, rows*cols+9
+	pairs := []squaresPair{{0, 4 * dyArea, 0}, {4 * xArea, dyArea, 1}, {3 * xArea, 2 * dyArea, 0}, {xArea, 0, 0}}
+	sums := [n][]squaresPair{pairs[:1], pairs[1:3], pairs[3:]}
 	dstBlock := n*dstArea + 4
-	x := newGuarded[T]((n-1)*xArea + (k-1)*xNext + blocks*rows)
-	dy := newGuarded[T]((n-1)*dyArea + (k-1)*dyNext + cols)
+	x := newGuarded[T](4*xArea + (k-1)*xNext + blocks*rows)
+	dy := newGuarded[T](4*dyArea + (k-1)*dyNext + cols)
 	dst := newGuarded[T]((blocks-1)*dstBlock + (n-1)*dstArea + rows*cols)
 	fill(x.s, 1)
 	fill(dy.s, 2)
-	l.products[vectors-1](n, blocks, k, x.s, xNext, xArea, dy.s, dyNext, dyArea, dst.s, dstArea, dstBlock)
+	l.products[vectors-1](pairs, blocks, k, x.s, xNext, dy.s, dyNext, dst.s, dstArea, dstBlock)
 	for at, got := range dst.s {
 		b, e, i, j := at/dstBlock, at%dstBlock/dstArea, at%dstBlock%dstArea/cols, at%dstBlock%dstArea%cols
 		if e >= n || i >= rows {
@@ -86,10 +91,12 @@ func testSquaresProducts[T Float](t *testing.T, l *squaresLoops[T], vectors, k i
 			continue
 		}
 		want := 0.0
-		for p := range k {
-			want += float64(x.s[e*xArea+p*xNext+b*rows+i]) * float64(dy.s[e*dyArea+p*dyNext+j])
+		for _, pair := range sums[e] {
+			for p := range k {
+				want += float64(x.s[pair[0]+p*xNext+b*rows+i]) * float64(dy.s[pair[1]+p*dyNext+j])
+			}
 		}
-		if !nearSum(got, want, k) {
+		if !nearSum(got, want, 2*k) {
 			t.Fatalf("%s: element (%d, %d) of block %d of product %d is %v, want %v", name, i, j, b, e, got, want)
 		}
 	}
@@ -98,30 +105,28 @@ func testSquaresProducts[T Float](t *testing.T, l *squaresLoops[T], vectors, k i
 	dst.check(t, name+" products")
 }
 
-// testSquaresSum compares with winogradLoops.sum's matrix.
-func testSquaresSum[T Float](t *testing.T, l *squaresLoops[T]) {
+func testSquaresSum[T Float](t *testing.T, name string, lanes int, run squaresSum[T], m [][]float64) {
 	const n = 3
-	_, m := gradientMatrices[float64]()
-	col := l.lanes + 1
+	col := lanes + 1
 	row, next := tileIn*col, tileIn*tileIn*col+2
-	src, sums := newGuarded[T](n*next), newGuarded[T](n*9*l.lanes)
+	src, sums := newGuarded[T](n*next), newGuarded[T](n*9*lanes)
 	fill(src.s, 1)
 	fill(sums.s, 2)
 	before := clone(sums.s)
-	l.sum(n, src.s, next, row, col, sums.s)
+	run(n, src.s, next, row, col, sums.s)
 	for at, got := range sums.s {
-		tile, element, lane := at/(9*l.lanes), at/l.lanes%9, at%l.lanes
+		tile, element, lane := at/(9*lanes), at/lanes%9, at%lanes
 		g := 0.0
 		for k := range tileArea {
 			g += m[element/3][k/tileIn] * m[element%3][k%tileIn] * float64(src.s[tile*next+k/tileIn*row+k%tileIn*col+lane])
 		}
 		want := float64(before[at]) + g*g
 		if !nearSum(got, want, 1000) {
-			t.Fatalf("tile %d, element %d, lane %d is %v, want %v", tile, element, lane, got, want)
+			t.Fatalf("%s: tile %d, element %d, lane %d is %v, want %v", name, tile, element, lane, got, want)
 		}
 	}
-	src.check(t, "src")
-	sums.check(t, "sums")
+	src.check(t, name+" src")
+	sums.check(t, name+" sums")
 }
 
 // BenchmarkSquaresLoops times the loops with everything in the first cache.
@@ -146,18 +151,24 @@ func BenchmarkSquaresLoops(b *testing.B) {
 		width = vectors * l.lanes
 		for _, k := range []int{1, 4, 16} {
 			b.Run(fmt.Sprintf("%s/products%d", tl.name, k), func(b *testing.B) {
+				var pairs []squaresPair
+				for e := range tileArea {
+					pairs = append(pairs, squaresPair{e * k * l.lanes, e * k * width, 0})
+				}
 				for b.Loop() {
-					l.products[vectors-1](tileArea, l.lanes/l.productRows, k, x, l.lanes, k*l.lanes, dy, width, k*width, sums, l.productRows*width, tileArea*l.productRows*width)
+					l.products[vectors-1](pairs, l.lanes/l.productRows, k, x, l.lanes, dy, width, sums, l.productRows*width, tileArea*l.productRows*width)
 				}
 				reportGFLOPS(b, tileArea*2*k*l.lanes*width)
 			})
 		}
-		b.Run(tl.name+"/sum", func(b *testing.B) {
-			n := l.productRows
-			for b.Loop() {
-				l.sum(n, x, width, 6*n*width, n*width, sums)
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/tile")
-		})
+		for name, sum := range map[string]squaresSum[float32]{"sum": l.sum, "stridedSum": l.stridedSum} {
+			b.Run(tl.name+"/"+name, func(b *testing.B) {
+				n := l.productRows
+				for b.Loop() {
+					sum(n, x, width, 6*n*width, n*width, sums)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/tile")
+			})
+		}
 	}
 }

@@ -1,22 +1,26 @@
 package kernel
 
 // winogradSquares computes the sums of ConvSampleSquares for a 3 by 3
-// convolution with [winogradNear]'s transforms. Tiles of some images are
-// transformed; then, for a block of channels after the other, those of an image
-// are multiplied, the products transformed back to that block of the image's
-// gradient, and its square added to the sums. Where the sums are small, the
+// convolution with [winogradNear]'s or [stridedNear]'s transforms. Tiles of some
+// images are transformed; then, for a block of channels after the other, those of
+// an image are multiplied, the products transformed back to that block of the
+// image's gradient, and its square added to the sums. Where the sums are small, the
 // images are cut into parts, each of which has sums of its own that are added in
 // order, so that a thread reads what it transformed; else units share a group of
 // images, and the order of the images is that of the batch, whoever adds.
 type winogradSquares[T Float] struct {
-	tiling *tiling[T]
-	x, dy  *planes[T]
-	tiles  int // of an image
-	parts  int // that the images are cut into; 0: units share groups
-	images int // of a group
-	width  int // of a panel of channels of dy
-	panels int
-	strips int // of lanes channels of x
+	tiling   *tiling[T]
+	x, dy    *planes[T]
+	input    tileTransform[T]
+	gradient tileTransform[T]
+	sum      squaresSum[T]
+	pairs    []squaresPair // of all elements of the sums
+	tiles    int           // of an image
+	parts    int           // that the images are cut into; 0: units share groups
+	images   int           // of a group
+	width    int           // of a panel of channels of dy
+	panels   int
+	strips   int // of lanes channels of x
 
 	srcX, srcDY, squares     []T
 	common                   *Worker // memory that all units share
@@ -30,7 +34,7 @@ type winogradSquares[T Float] struct {
 func useWinogradSquares[T Float](tl *tiling[T], g *ConvGeom, s *sampling, wish Winograd) bool {
 	const transformedSums, plainSums = 150, 60
 	step, _ := tapsOf3x3(s)
-	if step != 1 || g.Group != 1 || g.N == 0 || wish == WinogradNever {
+	if step == 0 || g.Group != 1 || g.N == 0 || wish == WinogradNever {
 		return false
 	}
 	plain, pairs := plainSums*g.OutC*g.C, g.OutC*g.C
@@ -38,38 +42,56 @@ func useWinogradSquares[T Float](tl *tiling[T], g *ConvGeom, s *sampling, wish W
 		r := newSquaresTap(s, t)
 		plain += max(r.height, 0) * max(r.width, 0) * pairs
 	}
+	pays := winogradPays[T]
+	if step == 2 {
+		pays = stridedPays[T]
+	}
 	t := newTiles(1, g.OH, g.OW)
-	return wish == WinogradWhereFits || winogradPays(tl, &t, g.OutC, g.C, transformedSums, plain)
+	return wish == WinogradWhereFits || pays(tl, &t, g.OutC, g.C, transformedSums, plain)
 }
 
 func newWinogradSquares[T Float](tl *tiling[T], g *ConvGeom, s *sampling) *winogradSquares[T] {
-	t, lanes := newTiles(g.N, g.OH, g.OW), tl.squares.lanes
+	if s.stepH == 2 {
+		return newStridedSquares(tl, g, s)
+	}
+	t, l := newTiles(g.N, g.OH, g.OW), tl.winograd
 	q := &winogradSquares[T]{
-		tiling: tl,
-		x:      newPlanes(tl, t, g.C, g.C*g.H*g.W, g.H, g.W, inTile, s.originH, s.originW),
-		dy:     newPlanes(tl, t, g.OutC, g.OutC*g.OH*g.OW, g.OH, g.OW, outTile, 0, 0),
-		tiles:  t.rows * t.perLine,
-		width:  even(ceilDiv(g.OutC, lanes), len(tl.squares.products)) * lanes,
-		strips: ceilDiv(g.C, lanes),
+		tiling: tl, input: l.input, gradient: l.gradient, sum: tl.squares.sum,
+		x:  newPlanes(tl, t, g.C, g.C*g.H*g.W, g.H, g.W, inTile, s.originH, s.originW),
+		dy: newPlanes(tl, t, g.OutC, g.OutC*g.OH*g.OW, g.OH, g.OW, outTile, 0, 0),
 	}
-	q.panels = ceilDiv(g.OutC, q.width)
-	group, images := groupElements, g.N
-	if winogradParts*q.vectors()*q.vectorSums() <= groupElements {
-		q.parts = min(winogradParts, g.N)
-		group, images = ownElements, ceilDiv(g.N, q.parts)
-	}
-	q.images = even(images, max(group/(q.strips*q.strip()+q.panels*q.panel()), 1))
-	q.own, q.load, q.multiply, q.put = q.ownUnit, q.loadUnit, q.multiplyUnit, q.putUnit
+	q.init(diagonal)
 	return q
 }
 
-// xArea and dyArea are the elements from one of the 36 matrices of a strip or a
-// panel to the next, and strip and panel those of a strip of x and of a panel of
-// dy of one image, as [element][tile][channel].
+// init chooses panels, groups and parts, and places the pairs.
+func (q *winogradSquares[T]) init(pairs [][]pair) {
+	t, lanes := &q.x.tiles, q.tiling.squares.lanes
+	q.tiles = t.rows * t.perLine
+	q.width = even(ceilDiv(q.dy.channels, lanes), len(q.tiling.squares.products)) * lanes
+	q.strips = ceilDiv(q.x.channels, lanes)
+	q.panels = ceilDiv(q.dy.channels, q.width)
+	for _, sum := range pairs {
+		for i, p := range sum {
+			q.pairs = append(q.pairs, squaresPair{p.tile * q.xArea(), p.other * q.dyArea(), len(sum) - 1 - i})
+		}
+	}
+	group, images := groupElements, t.images
+	if winogradParts*q.vectors()*q.vectorSums() <= groupElements {
+		q.parts = min(winogradParts, t.images)
+		group, images = ownElements, ceilDiv(t.images, q.parts)
+	}
+	q.images = even(images, max(group/(q.strips*q.strip()+q.panels*q.panel()), 1))
+	q.own, q.load, q.multiply, q.put = q.ownUnit, q.loadUnit, q.multiplyUnit, q.putUnit
+}
+
+// xArea and dyArea are the elements from one matrix of a strip or a panel to the
+// next, and strip and panel those of a strip of x and of a panel of dy of one
+// image, as [element][tile][channel].
 func (q *winogradSquares[T]) xArea() int  { return q.tiles*q.tiling.squares.lanes + areaGap }
 func (q *winogradSquares[T]) dyArea() int { return q.tiles*q.width + areaGap }
-func (q *winogradSquares[T]) strip() int  { return tileArea * q.xArea() }
-func (q *winogradSquares[T]) panel() int  { return tileArea * q.dyArea() }
+func (q *winogradSquares[T]) strip() int  { return q.x.area() * q.xArea() }
+func (q *winogradSquares[T]) panel() int  { return q.dy.area() * q.dyArea() }
 
 // transformed is the memory of the tiles of a group, of x as [strip][image]
 // and of dy as [panel][image].
@@ -150,11 +172,11 @@ func (q *winogradSquares[T]) multiplyUnit(w *Worker, unit int) {
 func (q *winogradSquares[T]) transform(w *Worker, v, d []T, first, image, piece int) {
 	lanes := q.tiling.squares.lanes
 	if piece < q.strips {
-		q.x.loadImage(w, q.tiling.winograd.input, q.srcX, first+image, piece*lanes, v[(piece*q.images+image)*q.strip():], lanes, q.xArea())
+		q.x.loadImage(w, q.input, q.srcX, first+image, piece*lanes, v[(piece*q.images+image)*q.strip():], lanes, q.xArea())
 		return
 	}
 	o := (piece - q.strips) * lanes
-	q.dy.loadImage(w, q.tiling.winograd.gradient, q.srcDY, first+image, o, d[(o/q.width*q.images+image)*q.panel()+o%q.width:], q.width, q.dyArea())
+	q.dy.loadImage(w, q.gradient, q.srcDY, first+image, o, d[(o/q.width*q.images+image)*q.panel()+o%q.width:], q.width, q.dyArea())
 }
 
 // loadImage transforms the tiles of a vector of channels of one image into dst,
@@ -165,8 +187,8 @@ func (p *planes[T]) loadImage(w *Worker, transform tileTransform[T], src []T, im
 		count := min(p.gridMax, p.rows-row)
 		grid := p.grid(w, src[image*p.image+c*p.plane:], min(lanes, p.channels-c), row, count)
 		for i := range count {
-			transform(p.perLine, grid[i*tileOut*p.gridWidth*lanes:], tileOut*lanes, p.gridWidth*lanes, lanes,
-				dst[(row+i)*p.perLine*next:], next, tileIn*area, area)
+			transform(p.perLine, grid[i*p.step*p.gridWidth*lanes:], p.step*lanes, p.gridWidth*lanes, lanes,
+				dst[(row+i)*p.perLine*next:], next, p.side*area, area)
 		}
 	}
 }
@@ -181,11 +203,11 @@ func (q *winogradSquares[T]) add(w *Worker, v, d []T, count, strip, panel int, s
 	products := scratchOf[T](w, slotGrid, blocks*tileArea*area)
 	for image := range count {
 		v, d := v[(strip*q.images+image)*q.strip():], d[(panel*q.images+image)*q.panel():]
-		multiply(tileArea, blocks, q.tiles, v, l.lanes, q.xArea(), d, q.width, q.dyArea(), products, area, tileArea*area)
+		multiply(q.pairs, blocks, q.tiles, v, l.lanes, d, q.width, products, area, tileArea*area)
 		for block := range blocks {
 			for at := 0; at < width; at += l.lanes {
 				to := (o+at)/l.lanes*q.vectorSums() + (c+block*l.productRows)*9*l.lanes
-				l.sum(l.productRows, products[block*tileArea*area+at:], width, tileIn*area, area, sums[to:])
+				q.sum(l.productRows, products[block*tileArea*area+at:], width, tileIn*area, area, sums[to:])
 			}
 		}
 	}

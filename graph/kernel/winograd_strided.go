@@ -224,3 +224,15 @@ func newStridedGradWeight[T Float](tl *tiling[T], g *ConvGeom, s *sampling) *win
 	wg.init()
 	return wg
 }
+
+// newStridedSquares prepares the sums of its squared gradients by the weights.
+func newStridedSquares[T Float](tl *tiling[T], g *ConvGeom, s *sampling) *winogradSquares[T] {
+	l, t := tl.strided, newTiles(g.N, g.OH, g.OW)
+	q := &winogradSquares[T]{
+		tiling: tl, input: l.input, gradient: l.gradient, sum: tl.squares.stridedSum,
+		x:  newPlanes(tl, t, g.C, g.C*g.H*g.W, g.H, g.W, stridedX, s.originH, s.originW),
+		dy: newPlanes(tl, t, g.OutC, g.OutC*g.OH*g.OW, g.OH, g.OW, stridedY, 0, 0),
+	}
+	q.init(stridedByTaps)
+	return q
+}

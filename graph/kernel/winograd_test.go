@@ -183,6 +183,8 @@ func TestWinogradSquaresError(t *testing.T) {
 		{"channels16", 4, 16, 32, 16, 3, 1, 1, 1},
 		{"channels64", 3, 64, 16, 64, 3, 1, 1, 1},
 		{"channels128", 3, 128, 8, 128, 3, 1, 1, 1},
+		{"stride 2, channels64", 3, 64, 32, 64, 3, 2, 1, 1},
+		{"stride 2, channels128", 3, 128, 16, 128, 3, 2, 1, 1},
 	} {
 		t.Run(l.name, func(t *testing.T) {
 			g := l.geom()
@@ -278,10 +280,17 @@ func transformed[T Float](g ConvGeom, opt ConvOptions) [3]bool {
 }
 
 // TestWinogradSquaresChoice: transforming a gradient back pays from images of 7
-// by 7 on.
+// by 7 on, and with stride 2 from 8 by 8 results on.
 func TestWinogradSquaresChoice(t *testing.T) {
-	for size, want := range map[int]bool{4: false, 6: false, 7: true, 8: true, 32: true} {
-		g := layer{"", 64, 128, size, 128, 3, 1, 1, 1}.geom()
+	for _, c := range []struct {
+		size, stride int
+		want         bool
+	}{
+		{4, 1, false}, {6, 1, false}, {7, 1, true}, {8, 1, true}, {32, 1, true},
+		{8, 2, false}, {16, 2, true}, {32, 2, true},
+	} {
+		size, want := c.size, c.want
+		g := layer{"", 64, 128, size, 128, 3, c.stride, 1, 1}.geom()
 		if got := NewConvSampleSquares[float32](g, ConvOptions{}).winograd != nil; got != want {
 			t.Errorf("images of %d by %d: uses transforms: %v, want %v", size, size, got, want)
 		}

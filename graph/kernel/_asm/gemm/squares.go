@@ -17,32 +17,46 @@ func squares(set vectorSet, tileRows, productRows, most int) {
 	for vectors := 1; vectors <= most; vectors++ {
 		squaresProducts(set, productRows, vectors)
 	}
-	squaresSum(set)
+	_, sum := gradientMatrices()
+	squaresSum(set, "squares_sum", sum)
+	_, weight, _ := stridedMatrices()
+	squaresSum(set, "squares_strided_sum", weight.transposed())
 }
 
-// squaresProducts writes squares_products_f32_{rows}x{columns}_{set}: n products
-// of some tiles each, held in registers while k runs.
+// squaresProducts writes squares_products_f32_{rows}x{columns}_{set}: sums of
+// products of some tiles each, held in registers while pairs and k run.
 func squaresProducts(set vectorSet, rows, vectors int) {
 	TEXT(fmt.Sprintf("squares_products_f32_%dx%d_%s", rows, vectors*set.lanes(), set.name()), NOSPLIT,
-		"func(n, blocks, k int, x []float32, xNext, xArea int, dy []float32, dyNext, dyArea int, dst []float32, dstArea, dstBlock int)")
-	Doc("The products of n > 0 matrices of k > 0 tiles, in blocks > 0; see squaresProducts.")
+		"func(pairs [][3]int, blocks, k int, x []float32, xNext int, dy []float32, dyNext int, dst []float32, dstArea, dstBlock int)")
+	Doc("Sums of products of matrices of k > 0 tiles, in blocks > 0; see squaresProducts.")
 	Pragma("noescape")
-	n, blocks := Load(Param("n"), GP64()), GP64()
+	pairs, pair, end := Load(Param("pairs").Base(), GP64()), GP64(), GP64()
+	const size = 24 // of a pair
+	IMUL3Q(Imm(size), Load(Param("pairs").Len(), GP64()), end)
+	ADDQ(pairs, end)
+	blocks := GP64()
 	t := newSquaresTerms(set)
 	acc := zeros(set, rows, vectors)
 	dst, to, k := Load(Param("dst").Base(), GP64()), GP64(), GP64()
 	xBlock, dstBlock := GP64(), bytes("dstBlock")
 
-	Label("matrix")
+	Label("sum")
 	MOVQ(t.x, xBlock)
 	MOVQ(dst, to)
 	Load(Param("blocks"), blocks)
 	Label("block")
 	clearAll(set, acc)
-	MOVQ(xBlock, t.fromX)
-	MOVQ(t.dy, t.fromDY)
+	MOVQ(pairs, pair)
+	Label("pair")
+	MOVQ(Mem{Base: pair}, t.fromX)
+	LEAQ(Mem{Base: xBlock, Index: t.fromX, Scale: 4}, t.fromX)
+	MOVQ(Mem{Base: pair, Disp: 8}, t.fromDY)
+	LEAQ(Mem{Base: t.dy, Index: t.fromDY, Scale: 4}, t.fromDY)
 	Load(Param("k"), k)
 	t.sum(k, acc, "")
+	ADDQ(Imm(size), pair)
+	CMPQ(Mem{Base: pair, Disp: 16 - size}, Imm(0))
+	JNE(LabelRef("pair"))
 	for i, line := range acc {
 		for j, v := range line {
 			set.store(v, Mem{Base: to, Disp: 4 * set.lanes() * (i*vectors + j)}, false)
@@ -52,10 +66,10 @@ func squaresProducts(set vectorSet, rows, vectors int) {
 	ADDQ(dstBlock, to)
 	DECQ(blocks)
 	JNZ(LabelRef("block"))
-	t.next("xArea", "dyArea")
+	MOVQ(pair, pairs)
 	advance(dst, "dstArea")
-	DECQ(n)
-	JNZ(LabelRef("matrix"))
+	CMPQ(pairs, end)
+	JNE(LabelRef("sum"))
 	set.leave()
 	RET()
 }
@@ -247,23 +261,18 @@ func advance(pointer Register, param string) {
 	LEAQ(Mem{Base: pointer, Index: Load(Param(param), GP64()), Scale: 4}, pointer)
 }
 
-// squaresSum writes squares_sum_f32_{set}: winograd_sum, the square of whose
-// result is added to the sums.
-func squaresSum(set vectorSet) {
-	_, m := gradientMatrices()
-	TEXT("squares_sum_f32_"+set.name(), 0, "func(n int, src []float32, srcNext, srcRow, srcCol int, sums []float32)")
-	Doc("Transforms n > 0 tiles of vectors and adds the squares of the results; see squaresLoops.")
+// squaresSum writes {name}_f32_{set}: a transform with matrix m, the square of
+// whose result is added to the sums.
+func squaresSum(set vectorSet, name string, m matrix) {
+	TEXT(name+"_f32_"+set.name(), 0, "func(n int, src []float32, srcNext, srcRow, srcCol int, sums []float32)")
+	Doc("Transforms n > 0 tiles of vectors and adds the squares of the results; see squaresSum.")
 	Pragma("noescape")
 	n := Load(Param("n"), GP64())
 	src, srcCol := Load(Param("src").Base(), GP64()), bytes("srcCol")
 	srcRow := newStride("srcRow", len(m[0]))
 	sums := Mem{Base: Load(Param("sums").Base(), GP64())}
 	c := newCombiner(set, m)
-	for _, f := range []float32{near, far, near * near, far * far} {
-		v := set.vector()
-		VMOVUPS(c.values[f], v)
-		c.values[f] = v
-	}
+	c.keepConstants()
 	size := set.lanes() * 4
 	half := c.alignedHalf()
 

@@ -338,6 +338,23 @@ func (c *combiner) constants() {
 	}
 }
 
+// keepConstants brings those in memory to registers.
+func (c *combiner) keepConstants() {
+	kept := map[float32]bool{}
+	for _, row := range c.m {
+		for _, v := range row {
+			f := float32(v)
+			if c.values[f] == nil || kept[f] {
+				continue
+			}
+			kept[f] = true
+			r := c.set.vector()
+			VMOVUPS(c.values[f], r)
+			c.values[f] = r
+		}
+	}
+}
+
 // wide tells whether pairs are of columns.
 func (b block) wide() bool { return len(b.m) < len(b.m[0]) }
 
