@@ -66,7 +66,7 @@ func (j *joining) joinConv(n *graph.Node, wish kernel.Winograd) error {
 	joins := func(v *graph.Value) bool {
 		return v.Producer() != nil && j.reader(v) != nil && ops.JoinsConv(v.Producer(), wish)
 	}
-	terms := j.terms(sum, true, joins)
+	terms, _ := j.terms(nil, sum, true, joins)
 	// The last one: the others are there by then.
 	last := -1
 	for i, v := range terms {
@@ -119,18 +119,20 @@ func (j *joining) supplant(n *graph.Node, y *graph.Value) error {
 	return j.b.G.Supplant(n.Outputs[0], y)
 }
 
-// terms lists what v is the sum of; sums of nothing that joins stay what they are. Only
-// the sum itself, root, may have other readers.
-func (j *joining) terms(v *graph.Value, root bool, joins func(*graph.Value) bool) []*graph.Value {
+// terms appends to list what v is the sum of, and tells whether any of it joins: sums
+// of nothing that does stay what they are. Only the sum itself, root, may have other
+// readers.
+func (j *joining) terms(list []*graph.Value, v *graph.Value, root bool, joins func(*graph.Value) bool) ([]*graph.Value, bool) {
 	n := v.Producer()
 	if n == nil || !isSum(n) || !root && j.reader(v) == nil {
-		return []*graph.Value{v}
+		return append(list, v), joins(v)
 	}
-	list := append(j.terms(n.Inputs[0], false, joins), j.terms(n.Inputs[1], false, joins)...)
-	if !root && !slices.ContainsFunc(list, joins) {
-		return []*graph.Value{v}
+	all, left := j.terms(list, n.Inputs[0], false, joins)
+	all, right := j.terms(all, n.Inputs[1], false, joins)
+	if !root && !left && !right {
+		return append(list, v), false
 	}
-	return list
+	return all, left || right
 }
 
 // reader is the node that alone reads v, nil if there is none or v is an output.

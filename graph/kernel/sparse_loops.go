@@ -5,9 +5,10 @@ package kernel
 // sparseSamples is how many samples the loops over kept elements handle at once.
 const sparseSamples = 64
 
-// sparseLoops is one implementation of the loops over lists of kept elements: row
-// r has those from start[r] to start[r+1], one more entry than rows. at holds offsets of sparseSamples
-// elements of x, and y has as many every pitch elements.
+// sparseLoops is one implementation of the loops over lists of kept elements. start has
+// one entry more than there are rows: the elements of row r are those from start[r] to
+// start[r+1]. at holds offsets of sparseSamples elements of x, and y has as many every
+// pitch elements.
 type sparseLoops[T Float] struct {
 	name string
 	// combine: y[r*pitch:] += Σ values[i]·x[at[i]:]; y begins with bias[r] where there is a bias.

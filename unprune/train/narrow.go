@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/autodiff"
@@ -95,10 +96,9 @@ const (
 // the pieces that the narrow network has of them.
 func (e *Engine) cuts(n *pass.Narrowing, batch int) (map[string]*cut, error) {
 	cuts := map[string]*cut{}
-	g, err := pass.Specialise(n.Model.Trunk(), pass.Target{Batch: batch, Keep: e.keep})
-	if err != nil {
-		return nil, err
-	}
+	shapes := sync.OnceValues(func() (*graph.Graph, error) {
+		return pass.Specialise(n.Model.Trunk(), pass.Target{Batch: batch, Keep: e.keep})
+	})
 	for _, p := range n.Model.Params {
 		mask := e.state[autodiff.MaskName(p.Name())]
 		if mask == nil || !p.Sparse() || batch < sparseBatch {
@@ -113,7 +113,12 @@ func (e *Engine) cuts(n *pass.Narrowing, batch int) (map[string]*cut, error) {
 				kept = append(kept, i)
 			}
 		}
-		if size := small.Len(); size < sparseElements || float64(len(kept)) > sparseShare*float64(size) || !pays(g, p, len(kept)) {
+		if size := small.Len(); size < sparseElements || float64(len(kept)) > sparseShare*float64(size) {
+			continue
+		}
+		if ok, err := pays(shapes, p, len(kept)); err != nil {
+			return nil, err
+		} else if !ok {
 			continue
 		}
 		cuts[p.Name()] = block.only(kept)
@@ -125,13 +130,17 @@ func (e *Engine) cuts(n *pass.Narrowing, batch int) (map[string]*cut, error) {
 }
 
 // pays reports whether it is worth to keep so few elements of a weight that Sparsen
-// can take, in a network of known shapes.
-func pays(g *graph.Graph, p *pass.Param, kept int) bool {
+// can take; shapes is the network with its shapes known.
+func pays(shapes func() (*graph.Graph, error), p *pass.Param, kept int) (bool, error) {
 	if p.Node.Op == "Gemm" {
-		return true
+		return true, nil
+	}
+	g, err := shapes()
+	if err != nil {
+		return false, err
 	}
 	v := g.Value(p.Name())
-	return v != nil && len(v.Uses()) == 1 && v.Uses()[0].Node.Op == "Conv" && ops.SparseConvPays(v.Uses()[0].Node, kept)
+	return v != nil && len(v.Uses()) == 1 && v.Uses()[0].Node.Op == "Conv" && ops.SparseConvPays(v.Uses()[0].Node, kept), nil
 }
 
 // masksUnits reports whether a mask prunes a whole slice of a layer: only then
