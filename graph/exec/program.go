@@ -44,6 +44,10 @@ type Program struct {
 	copies  []func() // outputs that could not be computed over their input
 	arena   int
 	trace   *Trace
+
+	team *kernel.Team
+	part func(part int) // what For runs
+	call func(w *kernel.Worker, part int)
 }
 
 type step struct {
@@ -87,7 +91,8 @@ func Compile(g *graph.Graph, o Options) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Program{inputs: map[string]*onnx.Tensor{}, outputs: map[string]*onnx.Tensor{}, arena: len(l.arena)}
+	p := &Program{inputs: map[string]*onnx.Tensor{}, outputs: map[string]*onnx.Tensor{}, arena: len(l.arena), team: o.Team}
+	p.call = func(_ *kernel.Worker, part int) { p.part(part) }
 	tensors := map[*graph.Value]*onnx.Tensor{}
 	at := func(v *graph.Value) *onnx.Tensor {
 		if v == nil {
@@ -203,6 +208,15 @@ func (p *Program) Output(name string) *onnx.Tensor { return p.outputs[name] }
 
 // ArenaBytes is the size of the memory that intermediate values share.
 func (p *Program) ArenaBytes() int { return p.arena }
+
+// For runs body for every part from 0 to parts-1 on the program's threads, which take
+// neighbouring parts as they do in its kernels: what fills an input so is mostly
+// read from the cache of whoever wrote it. It allocates nothing.
+func (p *Program) For(parts int, body func(part int)) {
+	p.part = body
+	p.team.For(parts, p.call)
+	p.part = nil
+}
 
 // Run executes the program once.
 func (p *Program) Run(ctx context.Context) error {

@@ -39,11 +39,13 @@ func (g *Gemm[T]) slabOf(slab, panel int) (p0, p1 int, a []T) {
 	return p0, p1, f.a[p0*f.panels*f.width+panel*(p1-p0)*f.width:]
 }
 
-// packFlipped transposes some rows of A.
+// packFlipped transposes some rows of A: units that follow each other the same ones,
+// which whoever fills rows in order has in its cache.
 func (g *Gemm[T]) packFlipped(_ *Worker, unit int) {
 	f := g.flipped
-	i := unit % f.panels * f.width
-	p0, p1, a := g.slabOf(unit/f.panels, unit%f.panels)
+	panel, slab := unit/f.slabs, unit%f.slabs
+	i := panel * f.width
+	p0, p1, a := g.slabOf(slab, panel)
 	g.tiling.pack(min(f.width, g.M-i), p1-p0, g.a[i*g.aRow+p0:], g.aRow, 1, a, f.width, g.alpha)
 }
 

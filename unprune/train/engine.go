@@ -18,11 +18,12 @@ import (
 
 // A Program is a compiled graph. Inputs are written into the tensors that
 // Input returns; outputs are read from those of Output, valid until the next
-// run.
+// run. For runs a body for parts 0 to parts-1 on the program's threads.
 type Program interface {
 	Input(name string) *onnx.Tensor
 	Output(name string) *onnx.Tensor
 	Run(ctx context.Context) error
+	For(parts int, body func(part int))
 }
 
 // Compile makes a program of a graph whose extents are known. state gives
@@ -60,6 +61,7 @@ type Engine struct {
 	programs  map[programKey]*compiled
 	classes   int
 	noise     *noise
+	gathered  gathering
 	labels    []int64 // of the batch gathered last
 	cost      evalmetrics.Cost
 }
@@ -78,6 +80,7 @@ func New(m *pass.Model, o Options) (*Engine, error) {
 		state: map[string]*onnx.Tensor{}, programs: map[programKey]*compiled{},
 		noise: newNoise(o.Seed),
 	}
+	e.gathered.copy = e.copyPart
 	if len(e.trunk.Inputs) != 1 {
 		return nil, fmt.Errorf("train: the model has %d inputs; training needs one, the samples", len(e.trunk.Inputs))
 	}
@@ -208,22 +211,46 @@ func (e *Engine) Optimize(o ops.Optimizer) error {
 	return nil
 }
 
+// partElements is what a thread should at least copy of a batch.
+const partElements = 4 << 10
+
+// A gathering is some rows of the data on their way into a program's input.
+type gathering struct {
+	data  *data.Dataset
+	index []int
+	input *onnx.Tensor
+	rows  int // of a part
+	copy  func(part int)
+}
+
 // samples gathers rows of the data into a program's input.
 func (e *Engine) samples(p *compiled, d *data.Dataset, index []int) error {
-	in := p.Input(e.trunk.Inputs[0].Name)
-	if in.Len() != len(index)*onnx.Size(d.SampleShape()) {
+	in, size := p.Input(e.trunk.Inputs[0].Name), onnx.Size(d.SampleShape())
+	if in.Len() != len(index)*size {
 		return fmt.Errorf("train: a sample of the data has shape %v, the model's input takes %v", d.SampleShape(), in.Shape[1:])
 	}
-	e.labels = slices.Grow(e.labels[:0], len(index))[:len(index)]
-	switch x := in.Data.(type) {
-	case []float32:
-		data.Gather(d, index, x, e.labels)
-	case []float64:
-		data.Gather(d, index, x, e.labels)
-	default:
+	if in.DType != onnx.Float32 && in.DType != onnx.Float64 {
 		return fmt.Errorf("train: the model's input is of type %v; float32 is supported", in.DType)
 	}
+	e.labels = slices.Grow(e.labels[:0], len(index))[:len(index)]
+	b := &e.gathered
+	b.data, b.index, b.input, b.rows = d, index, in, 1+partElements/max(size, 1)
+	p.For((len(index)+b.rows-1)/b.rows, b.copy)
+	b.data, b.index, b.input = nil, nil, nil
 	return nil
+}
+
+// copyPart copies some samples of the batch and their labels.
+func (e *Engine) copyPart(part int) {
+	b := &e.gathered
+	from, to := part*b.rows, min((part+1)*b.rows, len(b.index))
+	size := b.input.Len() / len(b.index)
+	switch x := b.input.Data.(type) {
+	case []float32:
+		data.Gather(b.data, b.index[from:to], x[from*size:to*size], e.labels[from:to])
+	case []float64:
+		data.Gather(b.data, b.index[from:to], x[from*size:to*size], e.labels[from:to])
+	}
 }
 
 // Logits returns the outputs of the network in inference mode.
