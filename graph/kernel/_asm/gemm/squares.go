@@ -271,8 +271,7 @@ func squaresSum(set vectorSet, name string, m matrix) {
 	src, srcCol := Load(Param("src").Base(), GP64()), bytes("srcCol")
 	srcRow := newStride("srcRow", len(m[0]))
 	sums := Mem{Base: Load(Param("sums").Base(), GP64())}
-	c := newCombiner(set, m)
-	c.keepConstants()
+	c := newCombiner(set, m, 0)
 	size := set.lanes() * 4
 	half := c.alignedHalf()
 

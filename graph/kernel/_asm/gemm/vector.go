@@ -24,8 +24,9 @@ type vectorSet interface {
 	store(v VecVirtual, m Mem, masked bool)
 	// multiplyAdd adds (scalar at a) * b[j] to each acc[j].
 	multiplyAdd(a Mem, b, acc []VecVirtual)
-	// constant is a vector of equal lanes, in a register or in memory.
-	constant(f float32) Op
+	// constants is how many vectors of equal lanes registers are left for beside
+	// a transform of tiles.
+	constants() int
 	leave()
 }
 
@@ -96,11 +97,7 @@ func (s avx512) multiplyAdd(a Mem, b, acc []VecVirtual) {
 	}
 }
 
-func (s avx512) constant(f float32) Op {
-	v := s.vector()
-	VMOVUPS(equalLanes(f), v)
-	return v
-}
+func (avx512) constants() int { return 16 }
 
 type avx2 struct {
 	masks Mem // 8 lanes of ones, then 8 of zeros
@@ -150,10 +147,7 @@ func (*avx2) multiplyAdd(a Mem, b, acc []VecVirtual) {
 	}
 }
 
-// constant lies in memory: there are not enough registers.
-func (*avx2) constant(f float32) Op {
-	return equalLanes(f)
-}
+func (*avx2) constants() int { return 8 }
 
 var equalLanesOf = map[uint32]Mem{}
 

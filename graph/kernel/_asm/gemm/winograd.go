@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -177,13 +178,15 @@ func tileTransform(set vectorSet, name string, m matrix, finish bool) {
 	srcRow, srcCol := newStride("srcRow", cols), bytes("srcCol")
 	dst := Load(Param("dst").Base(), GP64())
 	dstCol := newStride("dstCol", rows)
-	c := newCombiner(set, m)
 	var bias, floor VecVirtual
+	beside := 0
 	if finish {
+		beside = 2
 		bias, floor = set.vector(), set.vector()
 		set.load(Mem{Base: Load(Param("bias").Base(), GP64())}, bias, false)
 		broadcastParam("floor", floor)
 	}
+	c := newCombiner(set, m, beside)
 	half := c.alignedHalf()
 
 	Label("tile")
@@ -227,9 +230,18 @@ type block struct {
 	m          matrix
 }
 
-func newCombiner(set vectorSet, m matrix) *combiner {
+// newCombiner makes one for code that holds some vectors beside it.
+func newCombiner(set vectorSet, m matrix, beside int) *combiner {
 	c := &combiner{set: set, m: m, blocks: m.blocks(), values: map[float32]Op{}}
-	c.constants()
+	for i, f := range c.factors() {
+		table := equalLanes(f)
+		c.values[f] = table
+		if i < set.constants()-beside {
+			v := set.vector()
+			VMOVUPS(table, v)
+			c.values[f] = v
+		}
+	}
 	return c
 }
 
@@ -318,41 +330,35 @@ func (c *combiner) line(half Mem, i int, take func(j int, y VecVirtual)) {
 	c.apply(func(j int) Mem { return half.Offset((i*cols + j) * size) }, take)
 }
 
-// constants makes the matrix's elements ready: in registers where there are
-// enough of them, else in memory.
-func (c *combiner) constants() {
+// factors lists what vectors are multiplied with, the most frequent first.
+func (c *combiner) factors() []float32 {
+	uses := map[float32]int{}
+	var list []float32
+	count := func(row []float64) {
+		for _, v := range row {
+			f := float32(v)
+			if f == 0 || f == 1 || f == -1 {
+				continue
+			}
+			if uses[f] == 0 {
+				list = append(list, f)
+			}
+			uses[f]++
+		}
+	}
 	for _, b := range c.blocks {
 		m := b.m
 		if b.wide() {
 			m = m.transposed()
 		}
 		for i, row := range m {
-			for _, v := range row {
-				f := float32(v)
-				if i > 0 && opposite(m[i-1], row) || f == 0 || f == 1 || f == -1 || c.values[f] != nil {
-					continue
-				}
-				c.values[f] = c.set.constant(f)
+			if i == 0 || !opposite(m[i-1], row) {
+				count(row)
 			}
 		}
 	}
-}
-
-// keepConstants brings those in memory to registers.
-func (c *combiner) keepConstants() {
-	kept := map[float32]bool{}
-	for _, row := range c.m {
-		for _, v := range row {
-			f := float32(v)
-			if c.values[f] == nil || kept[f] {
-				continue
-			}
-			kept[f] = true
-			r := c.set.vector()
-			VMOVUPS(c.values[f], r)
-			c.values[f] = r
-		}
-	}
+	slices.SortStableFunc(list, func(f, g float32) int { return uses[g] - uses[f] })
+	return list
 }
 
 // wide tells whether pairs are of columns.
@@ -378,10 +384,11 @@ func (c *combiner) apply(element func(j int) Mem, take func(i int, y VecVirtual)
 }
 
 func (c *combiner) pairedRows(m matrix, x []VecVirtual) []VecVirtual {
-	var out []VecVirtual
+	var sums []sum
+	var pairs []bool // the sum and the next one are parts of two rows
 	for i := 0; i < len(m); i++ {
 		if i == len(m)-1 || !opposite(m[i], m[i+1]) {
-			out = append(out, c.sum(m[i], x))
+			sums, pairs = append(sums, newSum(m[i], x)), append(pairs, false)
 			continue
 		}
 		even, odd := make([]float64, len(x)), make([]float64, len(x))
@@ -392,14 +399,19 @@ func (c *combiner) pairedRows(m matrix, x []VecVirtual) []VecVirtual {
 				odd[j] = v
 			}
 		}
-		e, o := c.sum(even, x), c.sum(odd, x)
-		plus, minus := c.set.vector(), c.set.vector()
-		VADDPS(o, e, plus)
-		VSUBPS(o, e, minus)
-		out = append(out, plus, minus)
+		sums, pairs = append(sums, newSum(even, x), newSum(odd, x)), append(pairs, true, false)
 		i++
 	}
-	return out
+	y := c.sums(sums)
+	for i, pair := range pairs {
+		if pair {
+			plus, minus := c.set.vector(), c.set.vector()
+			VADDPS(y[i+1], y[i], plus)
+			VSUBPS(y[i+1], y[i], minus)
+			y[i], y[i+1] = plus, minus
+		}
+	}
+	return y
 }
 
 // pairedColumns is pairedRows for a transposed matrix.
@@ -417,7 +429,7 @@ func (c *combiner) pairedColumns(m matrix, x []VecVirtual) []VecVirtual {
 		plus, minus = append(plus, p, nil), append(minus, q, nil)
 		j++
 	}
-	var out []VecVirtual
+	var sums []sum
 	for _, row := range m {
 		var factors []float64
 		var terms []VecVirtual
@@ -432,39 +444,83 @@ func (c *combiner) pairedColumns(m matrix, x []VecVirtual) []VecVirtual {
 			}
 			factors = append(factors, v)
 		}
-		out = append(out, c.sum(factors, terms))
+		sums = append(sums, newSum(factors, terms))
+	}
+	return c.sums(sums)
+}
+
+// sum is a sum of vectors times factors that are not zero.
+type sum []term
+
+type term struct {
+	factor float32
+	x      VecVirtual
+}
+
+// newSum begins with factors of one and minus one, so that other terms can be added
+// in one step each.
+func newSum(factors []float64, x []VecVirtual) sum {
+	var s sum
+	for _, unit := range []bool{true, false} {
+		for j, v := range factors {
+			if v != 0 && (math.Abs(v) == 1) == unit {
+				s = append(s, term{float32(v), x[j]})
+			}
+		}
+	}
+	return s
+}
+
+// sums computes sums one after the other. They overwrite vectors that no later one
+// reads.
+func (c *combiner) sums(list []sum) []VecVirtual {
+	uses := map[VecVirtual]int{}
+	for _, s := range list {
+		for _, t := range s {
+			uses[t.x]++
+		}
+	}
+	var out []VecVirtual
+	for _, s := range list {
+		for _, t := range s {
+			uses[t.x]--
+		}
+		out = append(out, c.sum(s, func(t term) bool { return uses[t.x] == 0 }))
 	}
 	return out
 }
 
-// sum is the sum of factors times x.
-func (c *combiner) sum(factors []float64, x []VecVirtual) VecVirtual {
-	s := c.set.vector()
-	empty := true
-	// A factor of one begins, so that the others can be added in one step each.
-	for _, unit := range []bool{true, false} {
-		for j, v := range factors {
-			f := float32(v)
-			if f == 0 || (math.Abs(v) == 1) != unit {
-				continue
-			}
-			switch {
-			case empty && f == 1:
-				VMOVUPS(x[j], s)
-			case empty && f == -1:
-				c.set.zero(s)
-				VSUBPS(x[j], s, s)
-			case empty:
-				VMULPS(c.values[f], x[j], s)
-			case f == 1:
-				VADDPS(x[j], s, s)
-			case f == -1:
-				VSUBPS(x[j], s, s)
-			default:
-				VFMADD231PS(c.values[f], x[j], s)
-			}
-			empty = false
+// sum computes one; free tells whose vectors may be overwritten.
+func (c *combiner) sum(s sum, free func(t term) bool) VecVirtual {
+	first, rest := s[0], slices.Clone(s[1:])
+	y := first.x
+	product := slices.IndexFunc(rest, func(t term) bool { return c.values[t.factor] != nil && free(t) })
+	switch {
+	case first.factor == 1 && free(first):
+	case first.factor == 1 && product >= 0:
+		y = rest[product].x
+		VFMADD132PS(c.values[rest[product].factor], first.x, y)
+		rest = slices.Delete(rest, product, product+1)
+	case first.factor == 1:
+		y = c.set.vector()
+		VMOVUPS(first.x, y)
+	case first.factor == -1:
+		y = c.set.vector()
+		c.set.zero(y)
+		VSUBPS(first.x, y, y)
+	default:
+		y = c.set.vector()
+		VMULPS(c.values[first.factor], first.x, y)
+	}
+	for _, t := range rest {
+		switch t.factor {
+		case 1:
+			VADDPS(t.x, y, y)
+		case -1:
+			VSUBPS(t.x, y, y)
+		default:
+			VFMADD231PS(c.values[t.factor], t.x, y)
 		}
 	}
-	return s
+	return y
 }
