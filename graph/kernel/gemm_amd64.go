@@ -174,6 +174,11 @@ func gemm_strips_f32_6x16_avx2(n int, k int, a []float32, b []float32, next []fl
 //go:noescape
 func gemm_momentum_f32_6x16_avx2(n int, k int, a []float32, b []float32, bRow int, bNext int, w []float32, v []float32, row int, coef *float32)
 
+// n > 0 tiles of 6 rows and 16 columns; see columnFunc.
+//
+//go:noescape
+func gemm_column_f32_6x16_avx2(n int, k int, of [][2]int, a []float32, aRow int, aCol int, b []float32, bRow int, bNext int, c []float32, cRow int, flags int)
+
 // A tile of 1 rows and 1 to 8 columns; see tileFunc.
 //
 //go:noescape

@@ -23,6 +23,14 @@ type tileFunc[T Float] func(k int, a []T, aRow, aCol int, b []T, bRow int, c []T
 // next is the panel of the next call, which is brought into the cache meanwhile.
 type stripsFunc[T Float] func(n, k int, a, b, next, c []T, cRow int, bias []T, flags int)
 
+// columnFunc computes n whole tiles of C, one below the other, each the sum of the
+// products of factors that begin at the given places of a and b:
+//
+//	C[i][j] = sum over (x, y) in of, over p < k, of a[x + i*aRow + p*aCol] * b[y + p*bRow + j]
+//
+// Of the flags it minds addC. It fetches the columns of B that lie bNext further.
+type columnFunc[T Float] func(n, k int, of [][2]int, a []T, aRow, aCol int, b []T, bRow, bNext int, c []T, cRow, flags int)
+
 // momentumFunc computes n whole tiles of a gradient, one beside the other, from a
 // packed strip of A and columns of B,
 //
@@ -51,6 +59,7 @@ type tiling[T Float] struct {
 	tiles      [][]tileFunc[T] // [height-1][(width-1)/lanes]
 
 	strips   stripsFunc[T]   // nil: tile by tile
+	column   columnFunc[T]   // likewise, product by product
 	momentum momentumFunc[T] // nil: step after summing
 
 	// What brings matrices into the order that tiles read; see the twins of
@@ -75,6 +84,22 @@ type tiling[T Float] struct {
 // tile returns the function for a tile of the given size.
 func (t *tiling[T]) tile(rows, cols int) tileFunc[T] {
 	return t.tiles[rows-1][(cols-1)/t.lanes]
+}
+
+// sumColumn is a columnFunc for any number of rows and up to the tiling's columns.
+func (t *tiling[T]) sumColumn(rows, cols, k int, of [][2]int, a []T, aRow, aCol int, b []T, bRow, bNext int, c []T, cRow, flags int) {
+	height, i := even(rows, t.rows), 0
+	if n := rows / t.rows; t.column != nil && height == t.rows && cols == t.cols && n > 0 && k > 0 {
+		t.column(n, k, of, a, aRow, aCol, b, bRow, bNext, c, cRow, flags)
+		i = n * t.rows
+	}
+	for ; i < rows; i += height {
+		tile, add := t.tile(min(height, rows-i), cols), flags
+		for _, p := range of {
+			tile(k, a[p[0]+i*aRow:], aRow, aCol, b[p[1]:], bRow, c[i*cRow:], cRow, cols, nil, add)
+			add |= addC
+		}
+	}
 }
 
 // tilings lists what this processor can run, fastest first.

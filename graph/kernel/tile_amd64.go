@@ -17,7 +17,7 @@ func availableTilings() []*tiling[float32] {
 	}
 	if HasAVX2 {
 		list = append(list, &tiling[float32]{
-			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles, strips: gemm_strips_f32_6x16_avx2, momentum: gemm_momentum_f32_6x16_avx2,
+			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles, strips: gemm_strips_f32_6x16_avx2, column: gemm_column_f32_6x16_avx2, momentum: gemm_momentum_f32_6x16_avx2,
 			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, window: window_f32_avx2,
 			copyWhole: copyWholeAVX2, transposeWhole: avx2Wholes.transpose,
 			winograd: &avx2Winograd, strided: &avx2Strided, direct: &avx2Direct, scattered: &avx2Scattered, squares: &avx2Squares, linked: linked_f32_avx2, linkedDot: linked_dot_f32_avx2,

@@ -176,6 +176,56 @@ func testStrips(t *testing.T, tl *tiling[float32], n, k, flags int) {
 	got.check(t, name)
 }
 
+// TestSumColumn sums one to three products of rows that whole tiles cover, or not.
+func TestSumColumn(t *testing.T) {
+	of := [][2]int{{0, 0}, {50, 7}, {3, 300}}
+	for _, tl := range tilings[float32]() {
+		for _, rows := range []int{1, tl.rows - 1, tl.rows, 2*tl.rows - 1, 3*tl.rows + 2, 5 * tl.rows} {
+			for _, k := range []int{1, 3, 4, 9} {
+				for products := 1; products <= len(of); products++ {
+					for cols := max(tl.cols-1, 1); cols <= tl.cols; cols++ {
+						testSumColumn(t, tl, rows, cols, k, of[:products], 0)
+						testSumColumn(t, tl, rows, cols, k, of[:products], addC)
+					}
+				}
+			}
+		}
+	}
+}
+
+func testSumColumn(t *testing.T, tl *tiling[float32], rows, cols, k int, of [][2]int, flags int) {
+	name := fmt.Sprintf("%s: %d rows, %d columns, k %d, %d products, flags %b", tl.name, rows, cols, k, len(of), flags)
+	aRow, aCol, bRow, cRow := k+2, 1, cols+3, cols+1
+	if rows%2 == 0 {
+		aRow, aCol = 1, rows+1
+	}
+	a, b := fill(make([]float32, 60+(rows-1)*aRow+k*aCol), 1), fill(make([]float32, 310+k*bRow), 2)
+	c := newGuarded[float32]((rows-1)*cRow + cols)
+	before := make([]float32, len(c.s))
+	if flags&addC != 0 {
+		fill(c.s, 3)
+		copy(before, c.s)
+	}
+	tl.sumColumn(rows, cols, k, of, a, aRow, aCol, b, bRow, cols, c.s, cRow, flags)
+	for i := range rows {
+		for j := range cols {
+			want := float64(before[i*cRow+j])
+			for _, p := range of {
+				for q := range k {
+					want += float64(a[p[0]+i*aRow+q*aCol]) * float64(b[p[1]+q*bRow+j])
+				}
+			}
+			if got := c.s[i*cRow+j]; !nearSum(got, want, k*len(of)) {
+				t.Fatalf("%s: C[%d][%d] = %v, want %v", name, i, j, got, want)
+			}
+		}
+		if at := i*cRow + cols; at < len(c.s) && flags == 0 && c.s[at] == c.s[at] {
+			t.Fatalf("%s: wrote behind row %d", name, i)
+		}
+	}
+	c.check(t, name)
+}
+
 func TestTilesKeepNaN(t *testing.T) {
 	for _, tl := range tilings[float32]() {
 		for cols := 1; cols <= tl.cols; cols++ {

@@ -11,13 +11,13 @@ type winograd[T Float] struct {
 	input   tileTransform[T]
 	weight  tileTransform[T]
 	output  outputTransform[T]
-	pairs   [][]pair // of each element of a tile of out
-	lines   int      // of a group
+	pairs   [][]pair   // of each element of a tile of out
+	places  [][][2]int // where their matrices begin
+	lines   int        // of a group
 	groups  int
 	shared  bool // units share a group
 	width   int  // of a panel of weights
 	panels  int
-	rows    int // tiles that are multiplied at once
 	biases  []T // padded to whole vectors
 
 	common              *Worker // memory that all units share
@@ -30,6 +30,17 @@ type winograd[T Float] struct {
 // pair is a product of an element of a transformed tile with one of a transformed
 // kernel, or, for the gradient by the weights, with one of a tile of dy.
 type pair struct{ tile, other int }
+
+// placesOf turns pairs into where matrices begin, which lie apart by the given areas.
+func placesOf(pairs [][]pair, tileArea, otherArea int) [][][2]int {
+	places := make([][][2]int, len(pairs))
+	for e, list := range pairs {
+		for _, p := range list {
+			places[e] = append(places[e], [2]int{p.tile * tileArea, p.other * otherArea})
+		}
+	}
+	return places
+}
 
 // diagonal are those of [winogradNear]'s transforms: each element by itself.
 var diagonal = func() (pairs [][]pair) {
@@ -132,7 +143,7 @@ func (wg *winograd[T]) init() {
 		wg.lines = even(t.lines(), sharedElements/line)
 	}
 	wg.groups = ceilDiv(t.lines(), wg.lines)
-	wg.rows = even(wg.lines*t.perLine, wg.tiling.rows)
+	wg.places = placesOf(wg.pairs, wg.inArea(), wg.weightArea())
 	wg.transformWeights, wg.own = wg.weightUnit, wg.ownUnit
 	wg.load, wg.multiply, wg.put = wg.loadUnit, wg.multiplyUnit, wg.putUnit
 }
@@ -239,21 +250,17 @@ func (wg *winograd[T]) ownUnit(w *Worker, group int) {
 // weights, and adds it to the terms before.
 func (wg *winograd[T]) product(v, m []T, e, panel, tiles, term int) {
 	u := wg.transformed(term)[panel*wg.width*wg.channels:]
-	m = m[e*wg.outArea()+panel*wg.width:]
 	cols := min(wg.width, wg.m-panel*wg.width)
+	next := 0
+	if wg.shared {
+		next = wg.channels * wg.width
+	}
 	flags := 0
 	if term > 0 {
 		flags = addC
 	}
-	for _, p := range wg.pairs[e] {
-		v, u := v[p.tile*wg.inArea():], u[p.other*wg.weightArea():]
-		for i := 0; i < tiles; i += wg.rows {
-			rows := min(wg.rows, tiles-i)
-			wg.tiling.tile(rows, cols)(wg.channels, v[i*wg.in.pitch:], wg.in.pitch, 1, u, wg.width,
-				m[i*wg.out.pitch:], wg.out.pitch, cols, nil, flags)
-		}
-		flags = addC
-	}
+	wg.tiling.sumColumn(tiles, cols, wg.channels, wg.places[e], v, wg.in.pitch, 1, u, wg.width, next,
+		m[e*wg.outArea()+panel*wg.width:], wg.out.pitch, flags)
 }
 
 // linesPerUnit is how many lines a unit transforms of a shared group.

@@ -12,13 +12,13 @@ type winogradGradWeight[T Float] struct {
 	input    tileTransform[T]
 	gradient tileTransform[T]
 	sum      tileTransform[T]
-	pairs    [][]pair // of each element of the sums
-	lines    int      // of a group
+	pairs    [][]pair   // of each element of the sums
+	places   [][][2]int // where their matrices begin
+	lines    int        // of a group
 	groups   int
 	parts    int // that the groups are cut into; 0: units share groups
 	width    int // of a panel of dy's channels
 	panels   int
-	rows     int // channels of x that are multiplied at once
 
 	srcX, srcDY, dw []T
 	common          *Worker // memory that all units share
@@ -67,7 +67,6 @@ func newWinogradGradWeight[T Float](tl *tiling[T], g *ConvGeom, s *sampling) *wi
 // init chooses panels, groups and parts.
 func (wg *winogradGradWeight[T]) init() {
 	t, lanes, channels, outs := &wg.x.tiles, wg.tiling.winograd.lanes, wg.x.channels, wg.dy.channels
-	wg.rows = even(channels, wg.tiling.rows)
 	wg.width = even(ceilDiv(outs, lanes), wg.tiling.cols/lanes) * lanes
 	wg.panels = ceilDiv(outs, wg.width)
 	line := (wg.x.area()*wg.x.pitch + wg.dy.area()*wg.dy.pitch) * t.perLine
@@ -78,6 +77,7 @@ func (wg *winogradGradWeight[T]) init() {
 		wg.lines = even(t.lines(), sharedElements/line)
 	}
 	wg.groups = ceilDiv(t.lines(), wg.lines)
+	wg.places = placesOf(wg.pairs, wg.xArea(), wg.dyArea())
 	wg.own, wg.add, wg.put = wg.ownUnit, wg.addUnit, wg.putUnit
 	wg.load, wg.multiply = wg.loadUnit, wg.multiplyUnit
 }
@@ -158,14 +158,7 @@ func (wg *winogradGradWeight[T]) product(v, d, sums []T, e, panel, tiles int, fi
 	if first {
 		flags = 0
 	}
-	for _, p := range wg.pairs[e] {
-		v, d := v[p.tile*wg.xArea():], d[p.other*wg.dyArea():]
-		for c := 0; c < wg.x.channels; c += wg.rows {
-			rows := min(wg.rows, wg.x.channels-c)
-			wg.tiling.tile(rows, cols)(tiles, v[c:], 1, wg.x.pitch, d, wg.dy.pitch, sums[c*wg.width:], wg.width, cols, nil, flags)
-		}
-		flags = addC
-	}
+	wg.tiling.sumColumn(wg.x.channels, cols, tiles, wg.places[e], v, 1, wg.x.pitch, d, wg.dy.pitch, wg.width, sums, wg.width, flags)
 }
 
 // addUnit adds the parts of one of the 36 matrices in order.

@@ -23,6 +23,7 @@ func main() {
 	masks := laneMasks()
 	strips(&avx2{masks: masks}, 6, 2)
 	momentum(&avx2{masks: masks}, 6, 2)
+	column(&avx2{masks: masks}, 6, 2)
 	for rows := 1; rows <= 6; rows++ {
 		for vectors := 1; vectors <= 2; vectors++ {
 			tile(&avx2{masks: masks}, rows, vectors)
