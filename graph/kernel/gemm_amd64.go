@@ -354,6 +354,11 @@ func transpose8_f32_avx512(blocks int, src []float32, srcRow int, dst []float32,
 //go:noescape
 func transpose8_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
+// Transposes lines > 0 of blocks > 0; see transposeBlocks.
+//
+//go:noescape
+func transpose_blocks_f32_avx2(lines int, blocks int, src []float32, srcRow int, srcBlock int, srcLine int, dst []float32, dstRow int, dstBlock int, dstLine int)
+
 // Carries out picks for planes > 0 planes; see window.
 //
 //go:noescape

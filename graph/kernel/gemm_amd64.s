@@ -10281,6 +10281,82 @@ loop:
 	VZEROUPPER
 	RET
 
+// func transpose_blocks_f32_avx2(lines int, blocks int, src []float32, srcRow int, srcBlock int, srcLine int, dst []float32, dstRow int, dstBlock int, dstLine int)
+// Requires: AVX
+TEXT ·transpose_blocks_f32_avx2(SB), NOSPLIT, $0-112
+	MOVQ lines+0(FP), AX
+	MOVQ src_base+16(FP), DX
+	MOVQ dst_base+64(FP), BX
+	MOVQ srcRow+40(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+	MOVQ dstRow+88(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+
+line:
+	MOVQ DX, R10
+	MOVQ BX, R11
+	MOVQ blocks+8(FP), CX
+
+block:
+	LEAQ        (R10)(SI*4), R12
+	LEAQ        (R11)(R8*4), R13
+	VMOVUPS     (R10), X0
+	VINSERTF128 $0x01, (R12), Y0, Y0
+	VMOVUPS     (R10)(SI*1), X1
+	VINSERTF128 $0x01, (R12)(SI*1), Y1, Y1
+	VMOVUPS     (R10)(SI*2), X2
+	VINSERTF128 $0x01, (R12)(SI*2), Y2, Y2
+	VMOVUPS     (R10)(DI*1), X3
+	VINSERTF128 $0x01, (R12)(DI*1), Y3, Y3
+	VMOVUPS     16(R10), X4
+	VINSERTF128 $0x01, 16(R12), Y4, Y4
+	VMOVUPS     16(R10)(SI*1), X5
+	VINSERTF128 $0x01, 16(R12)(SI*1), Y5, Y5
+	VMOVUPS     16(R10)(SI*2), X6
+	VINSERTF128 $0x01, 16(R12)(SI*2), Y6, Y6
+	VMOVUPS     16(R10)(DI*1), X7
+	VINSERTF128 $0x01, 16(R12)(DI*1), Y7, Y7
+	VUNPCKLPS   Y1, Y0, Y8
+	VUNPCKHPS   Y1, Y0, Y9
+	VUNPCKLPS   Y3, Y2, Y10
+	VUNPCKHPS   Y3, Y2, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, (R11)
+	VMOVUPS     Y8, (R11)(R8*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, (R11)(R8*2)
+	VMOVUPS     Y9, (R11)(R9*1)
+	VUNPCKLPS   Y5, Y4, Y8
+	VUNPCKHPS   Y5, Y4, Y9
+	VUNPCKLPS   Y7, Y6, Y10
+	VUNPCKHPS   Y7, Y6, Y11
+	VSHUFPS     $0x44, Y10, Y8, Y12
+	VSHUFPS     $0xee, Y10, Y8, Y8
+	VMOVUPS     Y12, (R13)
+	VMOVUPS     Y8, (R13)(R8*1)
+	VSHUFPS     $0x44, Y11, Y9, Y8
+	VSHUFPS     $0xee, Y11, Y9, Y9
+	VMOVUPS     Y8, (R13)(R8*2)
+	VMOVUPS     Y9, (R13)(R9*1)
+	MOVQ        srcBlock+48(FP), R12
+	LEAQ        (R10)(R12*4), R10
+	MOVQ        dstBlock+96(FP), R12
+	LEAQ        (R11)(R12*4), R11
+	DECQ        CX
+	JNZ         block
+	MOVQ        srcLine+56(FP), CX
+	LEAQ        (DX)(CX*4), DX
+	MOVQ        dstLine+104(FP), CX
+	LEAQ        (BX)(CX*4), BX
+	DECQ        AX
+	JNZ         line
+	VZEROUPPER
+	RET
+
 // func window_f32_avx512(picks [][4]uint64, src []float32, base int, planes int, srcPlane int, dst []float32, dstRow int, dstPlane int)
 // Requires: AVX, AVX512F
 TEXT ·window_f32_avx512(SB), NOSPLIT, $0-112

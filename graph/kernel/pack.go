@@ -43,3 +43,10 @@ func transpose[T Float](rows, cols int, src []T, srcRow int, dst []T, dstRow int
 		}
 	}
 }
+
+// transposeLines transposes matrices that lie srcLine and dstLine apart.
+func transposeLines[T Float](lines, rows, cols int, src []T, srcRow, srcLine int, dst []T, dstRow, dstLine int) {
+	for l := range lines {
+		transpose(rows, cols, src[l*srcLine:], srcRow, dst[l*dstLine:], dstRow)
+	}
+}

@@ -64,8 +64,9 @@ type tiling[T Float] struct {
 
 	// What brings matrices into the order that tiles read; see the twins of
 	// the same names.
-	copyRows  func(rows int, src []T, srcRow int, dst []T, dstRow, cols int)
-	transpose func(rows, cols int, src []T, srcRow int, dst []T, dstRow int)
+	copyRows       func(rows int, src []T, srcRow int, dst []T, dstRow, cols int)
+	transpose      func(rows, cols int, src []T, srcRow int, dst []T, dstRow int)
+	transposeLines func(lines, rows, cols int, src []T, srcRow, srcLine int, dst []T, dstRow, dstLine int)
 	// The same, but free to write rows of dst up to a multiple of 8 elements.
 	copyWhole      func(rows int, src []T, srcRow int, dst []T, dstRow, cols int)
 	transposeWhole func(rows, cols int, src []T, srcRow int, dst []T, dstRow int)
@@ -128,7 +129,7 @@ func goTiling[T Float]() *tiling[T] {
 func newGoTiling[T Float]() *tiling[T] {
 	t := &tiling[T]{
 		name: "4x16_go", rows: 4, cols: 16, lanes: 16,
-		copyRows: copyRows[T], transpose: transpose[T], copyWhole: copyRows[T], transposeWhole: transpose[T], window: window[T],
+		copyRows: copyRows[T], transpose: transpose[T], transposeLines: transposeLines[T], copyWhole: copyRows[T], transposeWhole: transpose[T], window: window[T],
 		winograd: newGoWinograd[T](), strided: newGoStrided[T](), direct: newGoDirect[T](), scattered: newGoScattered[T](), squares: newGoSquares[T](), linked: linked[T], linkedDot: linkedDot[T],
 		besideTaps: besideTaps[T],
 	}

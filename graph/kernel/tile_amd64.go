@@ -9,7 +9,7 @@ func availableTilings() []*tiling[float32] {
 	if HasAVX512 {
 		list = append(list, &tiling[float32]{
 			name: "8x48_avx512", rows: 8, cols: 48, lanes: 8, tiles: avx512Tiles,
-			copyRows: copyRowsAVX512, transpose: avx512Transposes.transpose, window: window_f32_avx512,
+			copyRows: copyRowsAVX512, transpose: avx512Transposes.transpose, transposeLines: transposeLinesAVX2, window: window_f32_avx512,
 			copyWhole: copyRowsAVX512, transposeWhole: avx512Transposes.transpose,
 			winograd: &avx512Winograd, strided: &avx512Strided, direct: &avx512Direct, scattered: &avx2Scattered, squares: &avx512Squares, linked: linked_f32_avx512, linkedDot: linked_dot_f32_avx512,
 			besideTaps: beside_taps_f32_avx512,
@@ -18,7 +18,7 @@ func availableTilings() []*tiling[float32] {
 	if HasAVX2 {
 		list = append(list, &tiling[float32]{
 			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles, strips: gemm_strips_f32_6x16_avx2, column: gemm_column_f32_6x16_avx2, momentum: gemm_momentum_f32_6x16_avx2,
-			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, window: window_f32_avx2,
+			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, transposeLines: transposeLinesAVX2, window: window_f32_avx2,
 			copyWhole: copyWholeAVX2, transposeWhole: avx2Wholes.transpose,
 			winograd: &avx2Winograd, strided: &avx2Strided, direct: &avx2Direct, scattered: &avx2Scattered, squares: &avx2Squares, linked: linked_f32_avx2, linkedDot: linked_dot_f32_avx2,
 			besideTaps: beside_taps_f32_avx2,
@@ -139,6 +139,32 @@ func (bt *blockTransposes) transpose(rows, cols int, src []float32, srcRow int, 
 		block(cols/8, src[i*srcRow:], srcRow, dst[i:], dstRow)
 		if cols%8 != 0 {
 			block(1, src[i*srcRow+cols-8:], srcRow, dst[(cols-8)*dstRow+i:], dstRow)
+		}
+	}
+}
+
+// transposeLinesAVX2 is the twin's, by blocks of 8 by 8, of which neighbours overlap
+// where rows or columns are no multiple. Fewer are transposed line by line.
+func transposeLinesAVX2(lines, rows, cols int, src []float32, srcRow, srcLine int, dst []float32, dstRow, dstLine int) {
+	switch {
+	case lines == 0:
+	case rows < 8 || cols < 8:
+		for l := range lines {
+			avx2Transposes.transpose(rows, cols, src[l*srcLine:], srcRow, dst[l*dstLine:], dstRow)
+		}
+	case rows%8 != 0:
+		transposeLinesAVX2(lines, rows&^7, cols, src, srcRow, srcLine, dst, dstRow, dstLine)
+		transposeLinesAVX2(lines, 8, cols, src[(rows-8)*srcRow:], srcRow, srcLine, dst[rows-8:], dstRow, dstLine)
+	case cols%8 != 0:
+		transposeLinesAVX2(lines, rows, cols&^7, src, srcRow, srcLine, dst, dstRow, dstLine)
+		transposeLinesAVX2(lines, rows, 8, src[cols-8:], srcRow, srcLine, dst[(cols-8)*dstRow:], dstRow, dstLine)
+	case rows < cols:
+		for i := 0; i < rows; i += 8 {
+			transpose_blocks_f32_avx2(lines, cols/8, src[i*srcRow:], srcRow, 8, srcLine, dst[i:], dstRow, 8*dstRow, dstLine)
+		}
+	default:
+		for j := 0; j < cols; j += 8 {
+			transpose_blocks_f32_avx2(lines, rows/8, src[j:], srcRow, 8*srcRow, srcLine, dst[j*dstRow:], dstRow, 8, dstLine)
 		}
 	}
 }

@@ -185,7 +185,8 @@ func (p *planes[T]) loadImage(w *Worker, transform tileTransform[T], src []T, im
 	lanes := p.tiling.winograd.lanes
 	for row := 0; row < p.rows; row += p.gridMax {
 		count := min(p.gridMax, p.rows-row)
-		grid := p.grid(w, src[image*p.image+c*p.plane:], min(lanes, p.channels-c), row, count)
+		grid := scratchOf[T](w, slotGrid, p.gridSize(count))
+		p.lay(w, src[image*p.image+c*p.plane:], min(lanes, p.channels-c), row, count, grid)
 		for i := range count {
 			transform(p.perLine, grid[i*p.step*p.gridWidth*lanes:], p.step*lanes, p.gridWidth*lanes, lanes,
 				dst[(row+i)*p.perLine*next:], next, p.side*area, area)

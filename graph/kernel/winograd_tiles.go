@@ -59,54 +59,65 @@ func newPlanes[T Float](tl *tiling[T], t tiles, channels, image, height, width i
 }
 
 // load transforms the tiles of some lines into dst, where element e of tile t
-// is the vector of channels at e*area + t*pitch.
+// is the vector of channels at e*area + t*pitch. It does so for the channels of a
+// line of the cache at a time, which are written while it is near.
 func (p *planes[T]) load(w *Worker, transform tileTransform[T], src []T, first, end int, dst []T, area int) {
+	const together = 16
 	lanes := p.tiling.winograd.lanes
-	for c := 0; c < p.channels; c += lanes {
+	for c := 0; c < p.channels; c += together {
 		for line := first; line < end; {
 			image, row := line/p.rows, line%p.rows
 			count := min(p.gridMax, p.rows-row, end-line)
-			grid := p.grid(w, src[image*p.image+c*p.plane:], min(lanes, p.channels-c), row, count)
+			size := p.gridSize(count)
+			grids := scratchOf[T](w, slotGrid, together/lanes*size)
+			for at := c; at < min(c+together, p.channels); at += lanes {
+				p.lay(w, src[image*p.image+at*p.plane:], min(lanes, p.channels-at), row, count, grids[(at-c)/lanes*size:])
+			}
 			for i := range count {
-				transform(p.perLine, grid[i*p.step*p.gridWidth*lanes:], p.step*lanes, p.gridWidth*lanes, lanes,
-					dst[(line-first+i)*p.perLine*p.pitch+c:], p.pitch, p.side*area, area)
+				for at := c; at < min(c+together, p.channels); at += lanes {
+					transform(p.perLine, grids[(at-c)/lanes*size+i*p.step*p.gridWidth*lanes:], p.step*lanes, p.gridWidth*lanes, lanes,
+						dst[(line-first+i)*p.perLine*p.pitch+at:], p.pitch, p.side*area, area)
+				}
 			}
 			line += count
 		}
 	}
 }
 
-// grid lays out what the tiles of count lines read, as [row][column][channel],
+// gridSize is how many elements lay writes.
+func (p *planes[T]) gridSize(count int) int {
+	return (count*p.step + p.extent - p.step) * p.gridWidth * p.tiling.winograd.lanes
+}
+
+// lay lays out what the tiles of count lines read, as [row][column][channel],
 // with zeros outside the plane.
-func (p *planes[T]) grid(w *Worker, src []T, channels, row, count int) []T {
+func (p *planes[T]) lay(w *Worker, src []T, channels, row, count int, grid []T) {
 	lanes := p.tiling.winograd.lanes
-	rows := count*p.step + p.extent - p.step
-	grid := scratchOf[T](w, slotGrid, rows*p.gridWidth*lanes)
-	h0 := p.originH + row*p.step
-	from, to := min(max(h0, 0), p.height), min(max(h0+rows, 0), p.height)
+	rows, width := count*p.step+p.extent-p.step, p.gridWidth*lanes
+	h0, w0 := p.originH+row*p.step, max(p.originW, 0)
+	from := min(max(-h0, 0), rows) // rows of the grid that the plane has
+	to := min(max(p.height-h0, from), rows)
 	left := max(-p.originW, 0)
-	used := min(p.gridWidth-left, p.width-max(p.originW, 0))
-	pixels, narrow := grid, p.width < 8
-	if narrow { // too narrow for vectors: all rows at once, then row by row
-		pixels = scratchOf[T](w, slotPixels, max(to-from, 1)*p.width*lanes)
-		p.tiling.transpose(channels, (to-from)*p.width, src[from*p.width:], p.plane, pixels, lanes)
+	used := min(p.gridWidth-left, p.width-w0)
+	if from == to {
+		clear(grid[:rows*width])
+		return
 	}
-	for r := range rows {
-		line, h := grid[r*p.gridWidth*lanes:(r+1)*p.gridWidth*lanes], h0+r
-		if h < from || h >= to {
-			clear(line)
-			continue
-		}
-		clear(line[:left*lanes])
-		clear(line[(left+used)*lanes:])
-		at := max(p.originW, 0)
-		if narrow {
-			copy(line[left*lanes:(left+used)*lanes], pixels[((h-from)*p.width+at)*lanes:])
-		} else {
-			p.tiling.transpose(channels, used, src[h*p.width+at:], p.plane, line[left*lanes:], lanes)
-		}
+	clear(grid[:from*width+left*lanes])
+	for r := from; r < to-1; r++ { // right of this row and left of the next one
+		clear(grid[r*width+(left+used)*lanes:][:width-used*lanes])
 	}
-	return grid
+	clear(grid[(to-1)*width+(left+used)*lanes : rows*width])
+	src, inside := src[(h0+from)*p.width:], grid[from*width+left*lanes:]
+	if p.width >= 8 {
+		p.tiling.transposeLines(to-from, channels, used, src[w0:], p.plane, p.width, inside, lanes, width)
+		return
+	}
+	pixels := scratchOf[T](w, slotPixels, (to-from)*p.width*lanes) // too narrow for vectors: all rows at once
+	p.tiling.transpose(channels, (to-from)*p.width, src, p.plane, pixels, lanes)
+	for r := range to - from {
+		copy(inside[r*width:][:used*lanes], pixels[(r*p.width+w0)*lanes:])
+	}
 }
 
 // store transforms what load made, or products of that, back to planes of dst, with
@@ -153,10 +164,8 @@ func (p *planes[T]) store(w *Worker, transform outputTransform[T], src []T, area
 func (p *planes[T]) place(grid, dst []T, plane, channels, rows int) {
 	lanes := p.tiling.winograd.lanes
 	if p.gridWidth == p.width { // rows follow each other without a gap
-		p.tiling.transpose(rows*p.width, channels, grid, lanes, dst, plane)
+		p.tiling.transposeLines(1, rows*p.width, channels, grid, lanes, 0, dst, plane, 0)
 		return
 	}
-	for r := range rows {
-		p.tiling.transpose(p.width, channels, grid[r*p.gridWidth*lanes:], lanes, dst[r*p.width:], plane)
-	}
+	p.tiling.transposeLines(rows, p.width, channels, grid, lanes, p.gridWidth*lanes, dst, plane, p.width)
 }

@@ -36,6 +36,7 @@ func main() {
 			transpose(&avx2{masks: masks}, rows, true)
 		}
 	}
+	transposeBlocks(&avx2{})
 	window()
 	windowGather()
 	for vectors := 1; vectors <= 3; vectors++ {

@@ -38,23 +38,30 @@ func transpose(set vectorSet, rows int, whole bool) {
 
 	align()
 	Label("loop")
-	// After Intel's optimization manual: pairs of rows are loaded so that
-	// half of the crossing between 128-bit lanes happens in the loads.
+	block8(set, rows, func(i int) Mem { return srcRow.at(src, i) }, func(j int, v VecVirtual) { store(v, dstRow.at(dst, j)) })
+	ADDQ(Imm(32), src)
+	ADDQ(step, dst)
+	DECQ(blocks)
+	JNZ(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// block8 transposes a block of up to 8 rows of 8 columns. After Intel's
+// optimization manual: pairs of rows are loaded so that half of the crossing
+// between 128-bit lanes happens in the loads.
+func block8(set vectorSet, rows int, row func(i int) Mem, store func(j int, v VecVirtual)) {
 	var r [8]VecVirtual
 	for i := range r {
-		row, disp := i%4, i/4*16
+		from, disp := i%4, i/4*16
 		r[i] = YMM()
-		if row >= rows {
+		if from >= rows {
 			set.zero(r[i])
 			continue
 		}
-		m := srcRow.at(src, row)
-		m.Disp = disp
-		VMOVUPS(m, r[i].AsX())
-		if row+4 < rows {
-			m = srcRow.at(src, row+4)
-			m.Disp = disp
-			VINSERTF128(Imm(1), m, r[i], r[i])
+		VMOVUPS(row(from).Offset(disp), r[i].AsX())
+		if from+4 < rows {
+			VINSERTF128(Imm(1), row(from+4).Offset(disp), r[i], r[i])
 		}
 	}
 	for half := range 2 {
@@ -71,15 +78,50 @@ func transpose(set vectorSet, rows int, whole bool) {
 			even, odd := YMM(), YMM()
 			VSHUFPS(Imm(0x44), t[i+2], t[i], even)
 			VSHUFPS(Imm(0xee), t[i+2], t[i], odd)
-			store(even, dstRow.at(dst, 4*half+2*i))
-			store(odd, dstRow.at(dst, 4*half+2*i+1))
+			store(4*half+2*i, even)
+			store(4*half+2*i+1, odd)
 		}
 	}
-	ADDQ(Imm(32), src)
-	ADDQ(step, dst)
+}
+
+// transposeBlocks writes transpose_blocks_f32_avx2: blocks of 8 by 8 elements, in
+// lines.
+func transposeBlocks(set vectorSet) {
+	TEXT("transpose_blocks_f32_"+set.name(), NOSPLIT,
+		"func(lines, blocks int, src []float32, srcRow, srcBlock, srcLine int, dst []float32, dstRow, dstBlock, dstLine int)")
+	Doc("Transposes lines > 0 of blocks > 0; see transposeBlocks.")
+	Pragma("noescape")
+	lines, blocks := Load(Param("lines"), GP64()), GP64()
+	srcLine, dstLine := Load(Param("src").Base(), GP64()), Load(Param("dst").Base(), GP64())
+	srcRow, dstRow := newStride("srcRow", 4), newStride("dstRow", 4)
+	src, dst := GP64(), GP64()
+
+	Label("line")
+	MOVQ(srcLine, src)
+	MOVQ(dstLine, dst)
+	Load(Param("blocks"), blocks)
+	Label("block")
+	srcHalf, dstHalf := GP64(), GP64()
+	LEAQ(Mem{Base: src, Index: srcRow.one, Scale: 4}, srcHalf)
+	LEAQ(Mem{Base: dst, Index: dstRow.one, Scale: 4}, dstHalf)
+	at := func(s stride, base, half Register, i int) Mem {
+		if i < 4 {
+			return s.at(base, i)
+		}
+		return s.at(half, i-4)
+	}
+	block8(set, 8, func(i int) Mem { return at(srcRow, src, srcHalf, i) }, func(j int, v VecVirtual) {
+		set.store(v, at(dstRow, dst, dstHalf, j), false)
+	})
+	advance(src, "srcBlock")
+	advance(dst, "dstBlock")
 	DECQ(blocks)
-	JNZ(LabelRef("loop"))
-	VZEROUPPER()
+	JNZ(LabelRef("block"))
+	advance(srcLine, "srcLine")
+	advance(dstLine, "dstLine")
+	DECQ(lines)
+	JNZ(LabelRef("line"))
+	set.leave()
 	RET()
 }
 
