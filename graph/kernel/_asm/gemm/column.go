@@ -8,9 +8,12 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
+// fetchEvery is how many rows of B lie between those that a tile fetches.
+const fetchEvery = 4
+
 // column writes gemm_column_f32_{rows}x{columns}_{set}: whole tiles, one below the
-// other, each the sum of some products. A tile fetches where it goes, and every
-// fourth row of the columns of B that lie beside its own: four tiles fetch them all.
+// other, each the sum of some products. A tile fetches where it goes, and one row in
+// fetchEvery of the columns of B that come next, so that as many tiles fetch them all.
 func column(set vectorSet, rows, vectors int) {
 	lanes := set.lanes()
 	TEXT(fmt.Sprintf("gemm_column_f32_%dx%d_%s", rows, vectors*lanes, set.name()), NOSPLIT,
@@ -39,7 +42,7 @@ func column(set vectorSet, rows, vectors int) {
 	}
 	next := GP64() // from a row of B to the one that is fetched
 	MOVQ(n, next)
-	ANDQ(Imm(termsPerRound-1), next)
+	ANDQ(Imm(fetchEvery-1), next)
 	IMULQ(bRow, next)
 	advance(next, "bNext")
 	of := Load(Param("of").Base(), GP64())
@@ -63,18 +66,20 @@ func column(set vectorSet, rows, vectors int) {
 		ADDQ(aCol, a)
 		ADDQ(bRow, b)
 	}
-	SUBQ(Imm(termsPerRound), k)
+	SUBQ(Imm(2*fetchEvery), k)
 	JL(LabelRef("few"))
 	align()
 	Label("round")
-	PREFETCHT0(Mem{Base: b, Index: next, Scale: 1})
-	for range termsPerRound {
-		term()
+	for range 2 {
+		PREFETCHT0(Mem{Base: b, Index: next, Scale: 1})
+		for range fetchEvery {
+			term()
+		}
 	}
-	SUBQ(Imm(termsPerRound), k)
+	SUBQ(Imm(2*fetchEvery), k)
 	JGE(LabelRef("round"))
 	Label("few")
-	ADDQ(Imm(termsPerRound), k)
+	ADDQ(Imm(2*fetchEvery), k)
 	JZ(LabelRef("done"))
 	Label("loop")
 	term()
