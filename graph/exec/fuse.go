@@ -27,6 +27,8 @@ func fuse(g *graph.Graph, state constants, own owned) error {
 			err = dropReduction(b, n)
 		case name{"", "BatchNormalization"}:
 			err = foldNorm(b, n, state, own)
+		case name{ops.Domain, "BatchNormalizationInferenceGrad"}:
+			err = moveFactors(b, n)
 		case name{"", "ReduceSum"}:
 			err = sumPooled(b, n)
 		case name{"", "MaxPool"}:
@@ -146,6 +148,60 @@ func dropReduction(b *ops.Builder, n *graph.Node) error {
 		return b.Err
 	}
 	return replace(b.G, y, z)
+}
+
+// moveFactors spares a gradient by a batch normalisation's input that only
+// convolutions' gradients and their squares read. Its factors go to their weights or
+// results, where those have much fewer elements.
+func moveFactors(b *ops.Builder, n *graph.Node) error {
+	dy, y := n.Inputs[0], n.Outputs[0]
+	for i, v := range n.Outputs {
+		if v != nil && (slices.Contains(b.G.Outputs, v) || i > 0 && len(v.Uses()) > 0) {
+			return nil
+		}
+	}
+	const fewer = 4
+	moved := 0
+	for _, use := range y.Uses() {
+		switch m := use.Node; (name{m.Domain, m.Op}) {
+		case name{ops.Domain, "ConvGradInput"}:
+			if use.Slot != 0 {
+				return nil
+			}
+			moved += m.Inputs[1].Shape.Size()
+		case name{ops.Domain, "ConvSampleSquares"}:
+			if use.Slot != 1 {
+				return nil
+			}
+			moved += m.Outputs[0].Shape.Size()
+		default:
+			return nil
+		}
+	}
+	if moved == 0 || fewer*moved > dy.Shape.Size() {
+		return nil
+	}
+	factors := b.NormGradFactors(n)
+	times := func(v, factors *graph.Value) *graph.Value {
+		ones := slices.Repeat([]int{1}, len(v.Shape)-1)
+		return b.Mul(v, b.Reshape(factors, append([]int{v.Shape[0]}, ones...)...))
+	}
+	for _, use := range slices.Clone(y.Uses()) {
+		m := use.Node
+		var v *graph.Value
+		if m.Op == "ConvGradInput" {
+			v = b.Own(m.Op, 1, []*graph.Value{dy, times(m.Inputs[1], factors)}, m.Attrs...)[0]
+		} else {
+			v = times(b.Own(m.Op, 1, []*graph.Value{m.Inputs[0], dy}, m.Attrs...)[0], b.Mul(factors, factors))
+		}
+		if b.Err != nil {
+			return b.Err
+		}
+		if err := b.G.Supplant(m.Outputs[0], v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sumPooled sums the pooled gradient instead of what MaxPoolGrad spreads it to: a

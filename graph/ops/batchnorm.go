@@ -144,6 +144,16 @@ func batchNormInferenceGradBody(b *Builder, n *graph.Node) ([]*graph.Value, erro
 	return []*graph.Value{dx, b.Mul(moment, invstd), b.ReduceSum(dy, false, axes...)}, nil
 }
 
+// NormGradFactors returns, by channel, what a BatchNormalizationInferenceGrad multiplies
+// dy with.
+func (b *Builder) NormGradFactors(n *graph.Node) *graph.Value {
+	epsilon, err := epsilonOf(n)
+	if err != nil {
+		return nil
+	}
+	return b.Mul(n.Inputs[2], b.inverseRoot(n.Inputs[4], epsilon))
+}
+
 func runBatchNormInferenceGrad[T kernel.Float](c *Call) (func() error, error) {
 	if !c.unread(1) || !c.unread(2) {
 		return batchNormGrads(c, (*kernel.BatchNorm[T]).InferGrad)
