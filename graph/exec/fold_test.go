@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -268,6 +269,48 @@ func TestKeepsPooled(t *testing.T) {
 		results[name] = slices.Concat(run(t, p, dw.Name), run(t, p, dx.Name), run(t, p, picked.Name))
 	}
 	near(t, "gradient", results["pooled"], results["seen"])
+}
+
+// TestMovesFactors: the factors of a normalisation's gradient go to what is computed
+// from it, unless somebody wants to see it, or what they would go to is large.
+func TestMovesFactors(t *testing.T) {
+	vector := func(g *graph.Graph, name string) *graph.Value {
+		return g.AddInit(name, onnx.FromSlice([]float32{0.5, 2, 0, -1.5}, 4))
+	}
+	for _, size := range []int{3, 12} {
+		results := map[string][]float32{}
+		for _, name := range []string{"moved", "seen"} {
+			g := graph.New("factors", 17)
+			b := ops.NewBuilder(g)
+			x := g.AddInput("x", onnx.Float32, 2, 4, size, size)
+			w := g.AddInit("w", onnx.NewTensor(onnx.Float32, 4, 2, 3, 3))
+			for i := range onnx.Of[float32](w.Const) {
+				onnx.Of[float32](w.Const)[i] = float32(math.Cos(float64(i)))
+			}
+			scale, mean := vector(g, "scale"), vector(g, "mean")
+			variance := g.AddInit("var", onnx.FromSlice([]float32{0.1, 1, 2, 3}, 4))
+			dy := b.Op("Neg", x)
+			d := b.Own("BatchNormalizationInferenceGrad", 3, []*graph.Value{dy, x, scale, mean, variance})
+			conv := []*onnx.Attr{onnx.AttrInts("kernel_shape", 3, 3), onnx.AttrInts("pads", 1, 1, 1, 1), onnx.AttrInt("group", 2)}
+			dx := b.Own("ConvGradInput", 1, []*graph.Value{d[0], w}, append(conv, onnx.AttrInts("input_shape", 2, 4, int64(size), int64(size)))...)[0]
+			squares := b.Own("ConvSampleSquares", 1, []*graph.Value{x, d[0]}, conv...)[0]
+			if b.Err != nil {
+				t.Fatal(b.Err)
+			}
+			g.AddOutput(dx)
+			g.AddOutput(squares)
+			if name == "seen" {
+				g.AddOutput(d[0])
+			}
+			p := compiled(t, g, nil)
+			moves := !slices.ContainsFunc(p.steps, func(s step) bool { return s.node.Op == "BatchNormalizationInferenceGrad" })
+			if want := name == "moved" && size == 12; moves != want {
+				t.Errorf("%s, size %d: moves the factors: %v", name, size, moves)
+			}
+			results[name] = slices.Concat(run(t, p, dx.Name), run(t, p, squares.Name))
+		}
+		near(t, fmt.Sprint("size ", size), results["moved"], results["seen"])
+	}
 }
 
 func compiled(t *testing.T, g *graph.Graph, state map[string]*onnx.Tensor) *Program {
