@@ -13,6 +13,7 @@ func TestCopyRowsAndTranspose(t *testing.T) {
 				for _, cols := range []int{1, 7, 8, 9, 15, 16, 17, 31, 33, 47, 48, 49, 100} {
 					testCopyRows(t, tl, rows, cols)
 					testTranspose(t, tl, rows, cols)
+					testTransposeLines(t, tl, rows, cols)
 				}
 			}
 		})
@@ -77,6 +78,23 @@ func testTranspose(t *testing.T, tl *tiling[float32], rows, cols int) {
 
 // TestWindow compares every implementation with what sampling.read says, for
 // geometries that need one window and many.
+func testTransposeLines(t *testing.T, tl *tiling[float32], rows, cols int) {
+	const lines = 3
+	what := fmt.Sprintf("transpose %d by %d, %d times", rows, cols, lines)
+	srcRow, srcLine, dstRow := lines*cols+3, cols+1, lines*rows+1
+	dstLine := rows
+	src := newGuarded[float32](extent(rows, (lines-1)*srcLine+cols, srcRow, 1))
+	size := extent(cols, (lines-1)*dstLine+rows, dstRow, 1)
+	got, want := newGuarded[float32](size), newGuarded[float32](size)
+	fill(src.s, 1)
+	if rows > 0 {
+		tl.transposeLines(lines, rows, cols, src.s, srcRow, srcLine, got.s, dstRow, dstLine)
+		transposeLines(lines, rows, cols, src.s, srcRow, srcLine, want.s, dstRow, dstLine)
+	}
+	sameBits(t, what, got.s, want.s)
+	got.check(t, what)
+}
+
 func TestWindow(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 300 {
