@@ -309,8 +309,6 @@ func strips(set vectorSet, rows, vectors int) {
 			set.zero(acc[i][j])
 		}
 	}
-	TESTQ(U32(addC), t.flags)
-	JZ(LabelRef("next"))
 	for i := range rows {
 		m := t.cRow.at(t.c, i)
 		for at := 0; at < vectors*lanes*4; at += 64 {
@@ -318,7 +316,6 @@ func strips(set vectorSet, rows, vectors int) {
 			PREFETCHT0(m)
 		}
 	}
-	Label("next")
 	MOVQ(lines, k)
 	Label("line")
 	PREFETCHT1(Mem{Base: next})
