@@ -21,8 +21,6 @@ const (
 	// blockProducts is what a block of a product that is not shared should at
 	// least do: few microseconds, so that small layers split evenly too.
 	blockProducts = 1 << 17
-	// sharedStripElements bounds the rows of A of a block of a large product.
-	sharedStripElements = 48 << 10
 )
 
 // blocking cuts a product of m by k by n into blocks. It follows from the sizes
@@ -51,19 +49,6 @@ func newBlocking(m, n, k, tileRows, tileCols, products int) blocking {
 	perBlock = max(ceilDiv(strips*s.colBlocks, target), min(strips, 32))
 	s.rows = tileRows * even(strips, perBlock)
 	s.rowBlocks = ceilDiv(m, s.rows)
-	return s
-}
-
-// newSharedBlocking cuts a large product whose factors are packed beforehand,
-// in slabs of the given depth. A block's rows of A stay in the second-level
-// cache.
-func newSharedBlocking(m, n, depth, tileRows, tileCols int) blocking {
-	s := blocking{m: m, n: n, depth: depth}
-	s.rows = tileRows * even(ceilDiv(m, tileRows), max(sharedStripElements/(packedRow*depth), 1))
-	s.rowBlocks = ceilDiv(m, s.rows)
-	panels := ceilDiv(n, tileCols)
-	s.cols = tileCols * even(panels, max(panels*s.rowBlocks/maxUnits, 1))
-	s.colBlocks = ceilDiv(n, s.cols)
 	return s
 }
 

@@ -32,8 +32,8 @@ type GemmOptions struct {
 // Multiplication" (2008): a block of B is packed so that it stays in the
 // second-level cache, and tiles of C are summed in registers. Each unit of
 // work owns a block of C and packs the part of B that it needs; of large
-// products both factors are packed once for all units (gemm_shared.go), and some
-// are computed transposed (gemm_flip.go).
+// products B is packed once for all units (gemm_shared.go), and some are computed
+// transposed (gemm_flip.go).
 type Gemm[T Float] struct {
 	M, N, K int
 

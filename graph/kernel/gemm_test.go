@@ -122,13 +122,20 @@ func TestGemmSameBitsOnAnyTeam(t *testing.T) {
 	g := NewGemm[float32](m, n, k, false, false, GemmOptions{})
 	want := make([]float32, m*n)
 	g.Run(nil, a, b, want)
-	for threads := 1; threads <= 3; threads++ {
+	for _, threads := range []int{1, 2, 3, 7} {
 		team := NewTeam(threads)
 		got := make([]float32, m*n)
 		g.Run(team, a, b, got)
 		team.Close()
 		sameBits(t, fmt.Sprintf("%d threads", threads), got, want)
 	}
+	if g.sharing == nil || g.sharing.slabs < 2 {
+		t.Fatal("want a product whose slabs are packed together")
+	}
+	g.sharing.slabs = 1
+	got := make([]float32, m*n)
+	g.Run(nil, a, b, got)
+	sameBits(t, "one slab at a time", got, want)
 }
 
 func TestGemmAllocatesNothing(t *testing.T) {
