@@ -6,6 +6,7 @@ import (
 	"github.com/unprune/unprune/graph"
 	"github.com/unprune/unprune/graph/kernel"
 	"github.com/unprune/unprune/graph/ops"
+	"github.com/unprune/unprune/onnx"
 )
 
 // fuse joins nodes that one kernel computes in fewer passes over memory.
@@ -33,6 +34,8 @@ func fuse(g *graph.Graph, state constants, own owned) error {
 			err = sumPooled(b, n)
 		case name{"", "MaxPool"}:
 			err = joinPool(b, n)
+		case name{"", "Transpose"}:
+			err = turnProduct(b, n)
 		case name{ops.Domain, "SGD"}:
 			err = joinStep(b, n)
 		}
@@ -43,6 +46,8 @@ func fuse(g *graph.Graph, state constants, own owned) error {
 	for _, n := range slices.Clone(g.Nodes) { // once all else is as it will be
 		var err error
 		switch (name{n.Domain, n.Op}) {
+		case name{"", "Gemm"}:
+			turnFactors(g, n)
 		case name{ops.Domain, "MaxPoolGrad"}:
 			err = keepPooled(b, n)
 		case name{ops.Domain, "MaxPoolPick"}:
@@ -94,6 +99,40 @@ func joinBias(b *ops.Builder, n *graph.Node) error {
 		return replace(b.G, n.Outputs[0], sum)
 	}
 	return nil
+}
+
+// turnFactors lets a Gemm read matrices as they lie that are transposed for it.
+func turnFactors(g *graph.Graph, n *graph.Node) {
+	for i, trans := range []string{"transA", "transB"} {
+		if m := n.Inputs[i].Producer(); m != nil && turns(m) {
+			g.SetInput(n, i, m.Inputs[0])
+			n.SetAttr(onnx.AttrInt(trans, int64(1-n.Int(trans, 0))))
+		}
+	}
+}
+
+// turnProduct computes a Gemm of which only the transposed result is read as the
+// product of the transposed factors.
+func turnProduct(b *ops.Builder, n *graph.Node) error {
+	y := n.Inputs[0]
+	m := y.Producer()
+	if m == nil || m.Domain != "" || m.Op != "Gemm" || m.Input(2) != nil || !turns(n) || len(y.Uses()) != 1 || slices.Contains(b.G.Outputs, y) {
+		return nil
+	}
+	attrs := []*onnx.Attr{onnx.AttrInt("transA", int64(1-m.Int("transB", 0))), onnx.AttrInt("transB", int64(1-m.Int("transA", 0)))}
+	if alpha := m.Attr("alpha"); alpha != nil {
+		attrs = append(attrs, alpha)
+	}
+	turned := b.OpA("Gemm", attrs, m.Inputs[1], m.Inputs[0])
+	if b.Err != nil {
+		return b.Err
+	}
+	return replace(b.G, n.Outputs[0], turned)
+}
+
+// turns tells whether n transposes a matrix.
+func turns(n *graph.Node) bool {
+	return n.Domain == "" && n.Op == "Transpose" && len(n.Inputs[0].Shape) == 2 && !slices.Equal(n.Ints("perm"), []int{0, 1})
 }
 
 // joinExpanded gives a Conv or Gemm without bias the one that is expanded, [1 C 1 ...],

@@ -208,3 +208,61 @@ func TestKeepsAttentionThatIsRead(t *testing.T) {
 		}
 	}
 }
+
+// TestTurnsProducts: a linear layer whose weights are transposed for it, as
+// exporters write those of MatMul, runs without a transposition, its gradient too.
+func TestTurnsProducts(t *testing.T) {
+	const n, in, out = 5, 3, 4
+	g := graph.New("linear", 20)
+	b := ops.NewBuilder(g)
+	x, w, bias := g.AddInput("x", onnx.Float64, n, in), g.AddInput("w", onnx.Float64, out, in), g.AddInput("bias", onnx.Float64, out)
+	y := b.Add(b.Op("MatMul", x, b.Transpose(w, 1, 0)), bias)
+	loss := b.ReduceSum(b.Mul(y, y), false, 0, 1)
+	if b.Err != nil {
+		t.Fatal(b.Err)
+	}
+	grads, err := autodiff.Gradient(g, loss, nil, []*graph.Value{x, w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.AddOutput(grads[0])
+	g.AddOutput(grads[1])
+	p, err := exec.Compile(g, exec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(name string) []float64 { return onnx.Of[float64](p.Input(name)) }
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, name := range []string{"x", "w", "bias"} {
+		for i := range at(name) {
+			at(name)[i] = rng.NormFloat64()
+		}
+	}
+	trace := p.Trace()
+	if err := p.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range trace.Nodes {
+		if node.Op == "Transpose" {
+			t.Error("a matrix is transposed")
+		}
+	}
+	dx, dw := make([]float64, n*in), make([]float64, out*in)
+	for i := range n {
+		for o := range out {
+			y := at("bias")[o]
+			for k := range in {
+				y += at("x")[i*in+k] * at("w")[o*in+k]
+			}
+			for k := range in {
+				dx[i*in+k] += 2 * y * at("w")[o*in+k]
+				dw[o*in+k] += 2 * y * at("x")[i*in+k]
+			}
+		}
+	}
+	for i, want := range [][]float64{dx, dw} {
+		if got := onnx.Of[float64](p.Output(grads[i].Name)); !nearAll(got, want, 1e-12) {
+			t.Errorf("gradient %d is %v, want %v", i, got, want)
+		}
+	}
+}

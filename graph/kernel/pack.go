@@ -6,8 +6,8 @@ const packedRow = 8
 
 // pack copies a panel of width by k elements, the element (i, p) from
 // src[i*across + p*along] to dst[p*dstRow + i], multiplied by factor. One of
-// across and along is 1. What is between width and the next multiple of 8 in a
-// row of dst is undefined afterwards.
+// across and along is 1. What is behind width in a row of dst is undefined
+// afterwards.
 func (t *tiling[T]) pack(width, k int, src []T, across, along int, dst []T, dstRow int, factor T) {
 	switch {
 	case k == 0:
@@ -18,12 +18,8 @@ func (t *tiling[T]) pack(width, k int, src []T, across, along int, dst []T, dstR
 		t.transposeWhole(width, k, src, across, dst, dstRow)
 	}
 	if factor != 1 {
-		for p := range k {
-			row := dst[p*dstRow : p*dstRow+width]
-			for i := range row {
-				row[i] *= factor
-			}
-		}
+		dst = dst[:(k-1)*dstRow+width]
+		Scale(dst, factor, dst)
 	}
 }
 
