@@ -10973,7 +10973,7 @@ loop:
 	RET
 
 // func copy_rows16_f32_avx2(rows int, src []float32, srcRow int, dst []float32, dstRow int, cols int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·copy_rows16_f32_avx2(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ src_base+8(FP), CX
@@ -10982,16 +10982,19 @@ TEXT ·copy_rows16_f32_avx2(SB), NOSPLIT, $0-80
 	MOVQ dst_base+40(FP), BX
 	MOVQ dstRow+64(FP), SI
 	SHLQ $0x02, SI
+	MOVQ DX, DI
+	SHLQ $0x04, DI
 
 loop:
-	VMOVUPS (CX), Y0
-	VMOVUPS Y0, (BX)
-	VMOVUPS 32(CX), Y0
-	VMOVUPS Y0, 32(BX)
-	ADDQ    DX, CX
-	ADDQ    SI, BX
-	DECQ    AX
-	JNZ     loop
+	PREFETCHT0 (CX)(DI*1)
+	VMOVUPS    (CX), Y0
+	VMOVUPS    Y0, (BX)
+	VMOVUPS    32(CX), Y0
+	VMOVUPS    Y0, 32(BX)
+	ADDQ       DX, CX
+	ADDQ       SI, BX
+	DECQ       AX
+	JNZ        loop
 	VZEROUPPER
 	RET
 

@@ -387,7 +387,16 @@ func copyRows(set vectorSet, vectors int) {
 	if masked {
 		set.mask("cols", before)
 	}
+	line := 4*vectors*lanes == 64 && !masked // rows of a line each are fetched 16 rows before
+	ahead := GP64()
+	if line {
+		MOVQ(srcRow, ahead)
+		SHLQ(Imm(4), ahead)
+	}
 	Label("loop")
+	if line {
+		PREFETCHT0(Mem{Base: src, Index: ahead, Scale: 1})
+	}
 	for j := range vectors {
 		v := set.vector()
 		set.load(Mem{Base: src, Disp: 4 * lanes * j}, v, masked && j == vectors-1)
