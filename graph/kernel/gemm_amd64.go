@@ -164,10 +164,20 @@ func gemm_f32_8x32_avx512(k int, a []float32, aRow int, aCol int, b []float32, b
 //go:noescape
 func gemm_f32_8x48_avx512(k int, a []float32, aRow int, aCol int, b []float32, bRow int, c []float32, cRow int, cols int, bias []float32, flags int)
 
+// n > 0 tiles of 8 rows and 48 columns, k > 0; see stripsFunc.
+//
+//go:noescape
+func gemm_strips_f32_8x48_avx512(n int, k int, a []float32, b []float32, next []float32, c []float32, cRow int, bias []float32, flags int)
+
 // n > 0 tiles of 6 rows and 16 columns, k > 0; see stripsFunc.
 //
 //go:noescape
 func gemm_strips_f32_6x16_avx2(n int, k int, a []float32, b []float32, next []float32, c []float32, cRow int, bias []float32, flags int)
+
+// n > 0 tiles of 8 rows and 48 columns, k > 0; see momentumFunc.
+//
+//go:noescape
+func gemm_momentum_f32_8x48_avx512(n int, k int, a []float32, b []float32, bRow int, bNext int, w []float32, v []float32, row int, coef *float32)
 
 // n > 0 tiles of 6 rows and 16 columns, k > 0; see momentumFunc.
 //

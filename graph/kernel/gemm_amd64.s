@@ -33,6 +33,90 @@ TEXT ·gemm_f32_1x8_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R8, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x08
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (SI), Y1
+	VFMADD231PS.BCST (DX), Y1, Y0
+	ADDQ             BX, DX
+	ADDQ             DI, SI
+	VMOVUPS          (SI), Y1
+	VFMADD231PS.BCST (DX), Y1, Y0
+	ADDQ             BX, DX
+	ADDQ             DI, SI
+	VMOVUPS          (SI), Y1
+	VFMADD231PS.BCST (DX), Y1, Y0
+	ADDQ             BX, DX
+	ADDQ             DI, SI
+	VMOVUPS          (SI), Y1
+	VFMADD231PS.BCST (DX), Y1, Y0
+	ADDQ             BX, DX
+	ADDQ             DI, SI
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (SI), Y1
+	VFMADD231PS.BCST (DX), Y1, Y0
+	ADDQ             BX, DX
+	ADDQ             DI, SI
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x08
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), CX
+	MOVQ    bias_base+120(FP), DX
+	TESTQ   $0x00000001, CX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y1
+	VADDPS  Y1, Y0, Y0
+
+rowBias_whole:
+	TESTQ        $0x00000002, CX
+	JZ           columnBias_whole
+	VBROADCASTSS (DX), Y1
+	VADDPS       Y1, Y0, Y0
+
+columnBias_whole:
+	TESTQ   $0x00000004, CX
+	JZ      relu_whole
+	VMOVUPS (DX), Y1
+	VADDPS  Y1, Y0, Y0
+
+relu_whole:
+	TESTQ  $0x00000008, CX
+	JZ     store_whole
+	VPXORD Y2, Y2, Y2
+	VMAXPS Y0, Y2, Y0
+
+store_whole:
+	VMOVUPS Y0, (AX)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -107,6 +191,90 @@ TEXT ·gemm_f32_1x16_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R8, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x10
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (SI), Z1
+	VFMADD231PS.BCST (DX), Z1, Z0
+	ADDQ             BX, DX
+	ADDQ             DI, SI
+	VMOVUPS          (SI), Z1
+	VFMADD231PS.BCST (DX), Z1, Z0
+	ADDQ             BX, DX
+	ADDQ             DI, SI
+	VMOVUPS          (SI), Z1
+	VFMADD231PS.BCST (DX), Z1, Z0
+	ADDQ             BX, DX
+	ADDQ             DI, SI
+	VMOVUPS          (SI), Z1
+	VFMADD231PS.BCST (DX), Z1, Z0
+	ADDQ             BX, DX
+	ADDQ             DI, SI
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (SI), Z1
+	VFMADD231PS.BCST (DX), Z1, Z0
+	ADDQ             BX, DX
+	ADDQ             DI, SI
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x10
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), CX
+	MOVQ    bias_base+120(FP), DX
+	TESTQ   $0x00000001, CX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z1
+	VADDPS  Z1, Z0, Z0
+
+rowBias_whole:
+	TESTQ        $0x00000002, CX
+	JZ           columnBias_whole
+	VBROADCASTSS (DX), Z1
+	VADDPS       Z1, Z0, Z0
+
+columnBias_whole:
+	TESTQ   $0x00000004, CX
+	JZ      relu_whole
+	VMOVUPS (DX), Z1
+	VADDPS  Z1, Z0, Z0
+
+relu_whole:
+	TESTQ  $0x00000008, CX
+	JZ     store_whole
+	VPXORD Z2, Z2, Z2
+	VMAXPS Z0, Z2, Z0
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -183,6 +351,112 @@ TEXT ·gemm_f32_1x32_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R8, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x20
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (SI), Z2
+	VMOVUPS      64(SI), Z3
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         BX, DX
+	ADDQ         DI, SI
+	VMOVUPS      (SI), Z2
+	VMOVUPS      64(SI), Z3
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         BX, DX
+	ADDQ         DI, SI
+	VMOVUPS      (SI), Z2
+	VMOVUPS      64(SI), Z3
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         BX, DX
+	ADDQ         DI, SI
+	VMOVUPS      (SI), Z2
+	VMOVUPS      64(SI), Z3
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         BX, DX
+	ADDQ         DI, SI
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (SI), Z2
+	VMOVUPS      64(SI), Z3
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         BX, DX
+	ADDQ         DI, SI
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x20
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), CX
+	MOVQ    bias_base+120(FP), DX
+	TESTQ   $0x00000001, CX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z2
+	VADDPS  Z2, Z0, Z0
+	VMOVUPS 64(AX), Z2
+	VADDPS  Z2, Z1, Z1
+
+rowBias_whole:
+	TESTQ        $0x00000002, CX
+	JZ           columnBias_whole
+	VBROADCASTSS (DX), Z2
+	VADDPS       Z2, Z0, Z0
+	VADDPS       Z2, Z1, Z1
+
+columnBias_whole:
+	TESTQ   $0x00000004, CX
+	JZ      relu_whole
+	VMOVUPS (DX), Z2
+	VADDPS  Z2, Z0, Z0
+	VMOVUPS 64(DX), Z2
+	VADDPS  Z2, Z1, Z1
+
+relu_whole:
+	TESTQ  $0x00000008, CX
+	JZ     store_whole
+	VPXORD Z5, Z5, Z5
+	VMAXPS Z0, Z5, Z0
+	VMAXPS Z1, Z5, Z1
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -271,6 +545,129 @@ TEXT ·gemm_f32_1x48_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R8, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x30
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (SI), Z3
+	VMOVUPS      64(SI), Z4
+	VMOVUPS      128(SI), Z5
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  Z3, Z6, Z0
+	VFMADD231PS  Z4, Z6, Z1
+	VFMADD231PS  Z5, Z6, Z2
+	ADDQ         BX, DX
+	ADDQ         DI, SI
+	VMOVUPS      (SI), Z3
+	VMOVUPS      64(SI), Z4
+	VMOVUPS      128(SI), Z5
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  Z3, Z6, Z0
+	VFMADD231PS  Z4, Z6, Z1
+	VFMADD231PS  Z5, Z6, Z2
+	ADDQ         BX, DX
+	ADDQ         DI, SI
+	VMOVUPS      (SI), Z3
+	VMOVUPS      64(SI), Z4
+	VMOVUPS      128(SI), Z5
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  Z3, Z6, Z0
+	VFMADD231PS  Z4, Z6, Z1
+	VFMADD231PS  Z5, Z6, Z2
+	ADDQ         BX, DX
+	ADDQ         DI, SI
+	VMOVUPS      (SI), Z3
+	VMOVUPS      64(SI), Z4
+	VMOVUPS      128(SI), Z5
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  Z3, Z6, Z0
+	VFMADD231PS  Z4, Z6, Z1
+	VFMADD231PS  Z5, Z6, Z2
+	ADDQ         BX, DX
+	ADDQ         DI, SI
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (SI), Z3
+	VMOVUPS      64(SI), Z4
+	VMOVUPS      128(SI), Z5
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  Z3, Z6, Z0
+	VFMADD231PS  Z4, Z6, Z1
+	VFMADD231PS  Z5, Z6, Z2
+	ADDQ         BX, DX
+	ADDQ         DI, SI
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x30
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), CX
+	MOVQ    bias_base+120(FP), DX
+	TESTQ   $0x00000001, CX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z3
+	VADDPS  Z3, Z0, Z0
+	VMOVUPS 64(AX), Z3
+	VADDPS  Z3, Z1, Z1
+	VMOVUPS 128(AX), Z3
+	VADDPS  Z3, Z2, Z2
+
+rowBias_whole:
+	TESTQ        $0x00000002, CX
+	JZ           columnBias_whole
+	VBROADCASTSS (DX), Z3
+	VADDPS       Z3, Z0, Z0
+	VADDPS       Z3, Z1, Z1
+	VADDPS       Z3, Z2, Z2
+
+columnBias_whole:
+	TESTQ   $0x00000004, CX
+	JZ      relu_whole
+	VMOVUPS (DX), Z3
+	VADDPS  Z3, Z0, Z0
+	VMOVUPS 64(DX), Z3
+	VADDPS  Z3, Z1, Z1
+	VMOVUPS 128(DX), Z3
+	VADDPS  Z3, Z2, Z2
+
+relu_whole:
+	TESTQ  $0x00000008, CX
+	JZ     store_whole
+	VPXORD Z7, Z7, Z7
+	VMAXPS Z0, Z7, Z0
+	VMAXPS Z1, Z7, Z1
+	VMAXPS Z2, Z7, Z2
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -367,6 +764,102 @@ TEXT ·gemm_f32_2x8_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R9, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x08
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (DI), Y2
+	VFMADD231PS.BCST (DX), Y2, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y2, Y1
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	VMOVUPS          (DI), Y2
+	VFMADD231PS.BCST (DX), Y2, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y2, Y1
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	VMOVUPS          (DI), Y2
+	VFMADD231PS.BCST (DX), Y2, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y2, Y1
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	VMOVUPS          (DI), Y2
+	VFMADD231PS.BCST (DX), Y2, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y2, Y1
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (DI), Y2
+	VFMADD231PS.BCST (DX), Y2, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y2, Y1
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x08
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), DX
+	MOVQ    bias_base+120(FP), BX
+	TESTQ   $0x00000001, DX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y2
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS (AX)(CX*1), Y2
+	VADDPS  Y2, Y1, Y1
+
+rowBias_whole:
+	TESTQ        $0x00000002, DX
+	JZ           columnBias_whole
+	VBROADCASTSS (BX), Y2
+	VADDPS       Y2, Y0, Y0
+	VBROADCASTSS 4(BX), Y2
+	VADDPS       Y2, Y1, Y1
+
+columnBias_whole:
+	TESTQ   $0x00000004, DX
+	JZ      relu_whole
+	VMOVUPS (BX), Y2
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y2, Y1, Y1
+
+relu_whole:
+	TESTQ  $0x00000008, DX
+	JZ     store_whole
+	VPXORD Y3, Y3, Y3
+	VMAXPS Y0, Y3, Y0
+	VMAXPS Y1, Y3, Y1
+
+store_whole:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, (AX)(CX*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -452,6 +945,102 @@ TEXT ·gemm_f32_2x16_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R9, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x10
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (DI), Z2
+	VFMADD231PS.BCST (DX), Z2, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z2, Z1
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	VMOVUPS          (DI), Z2
+	VFMADD231PS.BCST (DX), Z2, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z2, Z1
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	VMOVUPS          (DI), Z2
+	VFMADD231PS.BCST (DX), Z2, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z2, Z1
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	VMOVUPS          (DI), Z2
+	VFMADD231PS.BCST (DX), Z2, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z2, Z1
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (DI), Z2
+	VFMADD231PS.BCST (DX), Z2, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z2, Z1
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x10
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), DX
+	MOVQ    bias_base+120(FP), BX
+	TESTQ   $0x00000001, DX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z2
+	VADDPS  Z2, Z0, Z0
+	VMOVUPS (AX)(CX*1), Z2
+	VADDPS  Z2, Z1, Z1
+
+rowBias_whole:
+	TESTQ        $0x00000002, DX
+	JZ           columnBias_whole
+	VBROADCASTSS (BX), Z2
+	VADDPS       Z2, Z0, Z0
+	VBROADCASTSS 4(BX), Z2
+	VADDPS       Z2, Z1, Z1
+
+columnBias_whole:
+	TESTQ   $0x00000004, DX
+	JZ      relu_whole
+	VMOVUPS (BX), Z2
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z2, Z1, Z1
+
+relu_whole:
+	TESTQ  $0x00000008, DX
+	JZ     store_whole
+	VPXORD Z3, Z3, Z3
+	VMAXPS Z0, Z3, Z0
+	VMAXPS Z1, Z3, Z1
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -541,6 +1130,140 @@ TEXT ·gemm_f32_2x32_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R9, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x20
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (DI), Z4
+	VMOVUPS      64(DI), Z5
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS (DX)(BX*1), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z4
+	VMOVUPS      64(DI), Z5
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS (DX)(BX*1), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z4
+	VMOVUPS      64(DI), Z5
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS (DX)(BX*1), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z4
+	VMOVUPS      64(DI), Z5
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS (DX)(BX*1), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (DI), Z4
+	VMOVUPS      64(DI), Z5
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS (DX)(BX*1), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x20
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), DX
+	MOVQ    bias_base+120(FP), BX
+	TESTQ   $0x00000001, DX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z4
+	VADDPS  Z4, Z0, Z0
+	VMOVUPS 64(AX), Z4
+	VADDPS  Z4, Z1, Z1
+	VMOVUPS (AX)(CX*1), Z4
+	VADDPS  Z4, Z2, Z2
+	VMOVUPS 64(AX)(CX*1), Z4
+	VADDPS  Z4, Z3, Z3
+
+rowBias_whole:
+	TESTQ        $0x00000002, DX
+	JZ           columnBias_whole
+	VBROADCASTSS (BX), Z4
+	VADDPS       Z4, Z0, Z0
+	VADDPS       Z4, Z1, Z1
+	VBROADCASTSS 4(BX), Z4
+	VADDPS       Z4, Z2, Z2
+	VADDPS       Z4, Z3, Z3
+
+columnBias_whole:
+	TESTQ   $0x00000004, DX
+	JZ      relu_whole
+	VMOVUPS (BX), Z4
+	VADDPS  Z4, Z0, Z0
+	VADDPS  Z4, Z2, Z2
+	VMOVUPS 64(BX), Z4
+	VADDPS  Z4, Z1, Z1
+	VADDPS  Z4, Z3, Z3
+
+relu_whole:
+	TESTQ  $0x00000008, DX
+	JZ     store_whole
+	VPXORD Z7, Z7, Z7
+	VMAXPS Z0, Z7, Z0
+	VMAXPS Z1, Z7, Z1
+	VMAXPS Z2, Z7, Z2
+	VMAXPS Z3, Z7, Z3
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -652,6 +1375,168 @@ TEXT ·gemm_f32_2x48_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R9, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x30
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (DI), Z6
+	VMOVUPS      64(DI), Z7
+	VMOVUPS      128(DI), Z8
+	VBROADCASTSS (DX), Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS (DX)(BX*1), Z9
+	VFMADD231PS  Z6, Z9, Z3
+	VFMADD231PS  Z7, Z9, Z4
+	VFMADD231PS  Z8, Z9, Z5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z6
+	VMOVUPS      64(DI), Z7
+	VMOVUPS      128(DI), Z8
+	VBROADCASTSS (DX), Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS (DX)(BX*1), Z9
+	VFMADD231PS  Z6, Z9, Z3
+	VFMADD231PS  Z7, Z9, Z4
+	VFMADD231PS  Z8, Z9, Z5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z6
+	VMOVUPS      64(DI), Z7
+	VMOVUPS      128(DI), Z8
+	VBROADCASTSS (DX), Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS (DX)(BX*1), Z9
+	VFMADD231PS  Z6, Z9, Z3
+	VFMADD231PS  Z7, Z9, Z4
+	VFMADD231PS  Z8, Z9, Z5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z6
+	VMOVUPS      64(DI), Z7
+	VMOVUPS      128(DI), Z8
+	VBROADCASTSS (DX), Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS (DX)(BX*1), Z9
+	VFMADD231PS  Z6, Z9, Z3
+	VFMADD231PS  Z7, Z9, Z4
+	VFMADD231PS  Z8, Z9, Z5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (DI), Z6
+	VMOVUPS      64(DI), Z7
+	VMOVUPS      128(DI), Z8
+	VBROADCASTSS (DX), Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS (DX)(BX*1), Z9
+	VFMADD231PS  Z6, Z9, Z3
+	VFMADD231PS  Z7, Z9, Z4
+	VFMADD231PS  Z8, Z9, Z5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x30
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), DX
+	MOVQ    bias_base+120(FP), BX
+	TESTQ   $0x00000001, DX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z6
+	VADDPS  Z6, Z0, Z0
+	VMOVUPS 64(AX), Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS 128(AX), Z6
+	VADDPS  Z6, Z2, Z2
+	VMOVUPS (AX)(CX*1), Z6
+	VADDPS  Z6, Z3, Z3
+	VMOVUPS 64(AX)(CX*1), Z6
+	VADDPS  Z6, Z4, Z4
+	VMOVUPS 128(AX)(CX*1), Z6
+	VADDPS  Z6, Z5, Z5
+
+rowBias_whole:
+	TESTQ        $0x00000002, DX
+	JZ           columnBias_whole
+	VBROADCASTSS (BX), Z6
+	VADDPS       Z6, Z0, Z0
+	VADDPS       Z6, Z1, Z1
+	VADDPS       Z6, Z2, Z2
+	VBROADCASTSS 4(BX), Z6
+	VADDPS       Z6, Z3, Z3
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z6, Z5, Z5
+
+columnBias_whole:
+	TESTQ   $0x00000004, DX
+	JZ      relu_whole
+	VMOVUPS (BX), Z6
+	VADDPS  Z6, Z0, Z0
+	VADDPS  Z6, Z3, Z3
+	VMOVUPS 64(BX), Z6
+	VADDPS  Z6, Z1, Z1
+	VADDPS  Z6, Z4, Z4
+	VMOVUPS 128(BX), Z6
+	VADDPS  Z6, Z2, Z2
+	VADDPS  Z6, Z5, Z5
+
+relu_whole:
+	TESTQ  $0x00000008, DX
+	JZ     store_whole
+	VPXORD Z10, Z10, Z10
+	VMAXPS Z0, Z10, Z0
+	VMAXPS Z1, Z10, Z1
+	VMAXPS Z2, Z10, Z2
+	VMAXPS Z3, Z10, Z3
+	VMAXPS Z4, Z10, Z4
+	VMAXPS Z5, Z10, Z5
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, (AX)(CX*1)
+	VMOVUPS Z4, 64(AX)(CX*1)
+	VMOVUPS Z5, 128(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -774,6 +1659,114 @@ TEXT ·gemm_f32_3x8_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R9, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x08
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (DI), Y3
+	VFMADD231PS.BCST (DX), Y3, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y3, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y3, Y2
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	VMOVUPS          (DI), Y3
+	VFMADD231PS.BCST (DX), Y3, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y3, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y3, Y2
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	VMOVUPS          (DI), Y3
+	VFMADD231PS.BCST (DX), Y3, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y3, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y3, Y2
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	VMOVUPS          (DI), Y3
+	VFMADD231PS.BCST (DX), Y3, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y3, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y3, Y2
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (DI), Y3
+	VFMADD231PS.BCST (DX), Y3, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y3, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y3, Y2
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x08
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), DX
+	MOVQ    bias_base+120(FP), BX
+	TESTQ   $0x00000001, DX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y3
+	VADDPS  Y3, Y0, Y0
+	VMOVUPS (AX)(CX*1), Y3
+	VADDPS  Y3, Y1, Y1
+	VMOVUPS (AX)(CX*2), Y3
+	VADDPS  Y3, Y2, Y2
+
+rowBias_whole:
+	TESTQ        $0x00000002, DX
+	JZ           columnBias_whole
+	VBROADCASTSS (BX), Y3
+	VADDPS       Y3, Y0, Y0
+	VBROADCASTSS 4(BX), Y3
+	VADDPS       Y3, Y1, Y1
+	VBROADCASTSS 8(BX), Y3
+	VADDPS       Y3, Y2, Y2
+
+columnBias_whole:
+	TESTQ   $0x00000004, DX
+	JZ      relu_whole
+	VMOVUPS (BX), Y3
+	VADDPS  Y3, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	VADDPS  Y3, Y2, Y2
+
+relu_whole:
+	TESTQ  $0x00000008, DX
+	JZ     store_whole
+	VPXORD Y4, Y4, Y4
+	VMAXPS Y0, Y4, Y0
+	VMAXPS Y1, Y4, Y1
+	VMAXPS Y2, Y4, Y2
+
+store_whole:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, (AX)(CX*1)
+	VMOVUPS Y2, (AX)(CX*2)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -870,6 +1863,114 @@ TEXT ·gemm_f32_3x16_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R9, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x10
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (DI), Z3
+	VFMADD231PS.BCST (DX), Z3, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z3, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z3, Z2
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	VMOVUPS          (DI), Z3
+	VFMADD231PS.BCST (DX), Z3, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z3, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z3, Z2
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	VMOVUPS          (DI), Z3
+	VFMADD231PS.BCST (DX), Z3, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z3, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z3, Z2
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	VMOVUPS          (DI), Z3
+	VFMADD231PS.BCST (DX), Z3, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z3, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z3, Z2
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (DI), Z3
+	VFMADD231PS.BCST (DX), Z3, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z3, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z3, Z2
+	ADDQ             SI, DX
+	ADDQ             R8, DI
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x10
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), DX
+	MOVQ    bias_base+120(FP), BX
+	TESTQ   $0x00000001, DX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z3
+	VADDPS  Z3, Z0, Z0
+	VMOVUPS (AX)(CX*1), Z3
+	VADDPS  Z3, Z1, Z1
+	VMOVUPS (AX)(CX*2), Z3
+	VADDPS  Z3, Z2, Z2
+
+rowBias_whole:
+	TESTQ        $0x00000002, DX
+	JZ           columnBias_whole
+	VBROADCASTSS (BX), Z3
+	VADDPS       Z3, Z0, Z0
+	VBROADCASTSS 4(BX), Z3
+	VADDPS       Z3, Z1, Z1
+	VBROADCASTSS 8(BX), Z3
+	VADDPS       Z3, Z2, Z2
+
+columnBias_whole:
+	TESTQ   $0x00000004, DX
+	JZ      relu_whole
+	VMOVUPS (BX), Z3
+	VADDPS  Z3, Z0, Z0
+	VADDPS  Z3, Z1, Z1
+	VADDPS  Z3, Z2, Z2
+
+relu_whole:
+	TESTQ  $0x00000008, DX
+	JZ     store_whole
+	VPXORD Z4, Z4, Z4
+	VMAXPS Z0, Z4, Z0
+	VMAXPS Z1, Z4, Z1
+	VMAXPS Z2, Z4, Z2
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -972,6 +2073,168 @@ TEXT ·gemm_f32_3x32_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R9, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x20
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (DI), Z6
+	VMOVUPS      64(DI), Z7
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS (DX)(BX*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS (DX)(BX*2), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z6
+	VMOVUPS      64(DI), Z7
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS (DX)(BX*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS (DX)(BX*2), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z6
+	VMOVUPS      64(DI), Z7
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS (DX)(BX*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS (DX)(BX*2), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z6
+	VMOVUPS      64(DI), Z7
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS (DX)(BX*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS (DX)(BX*2), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (DI), Z6
+	VMOVUPS      64(DI), Z7
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS (DX)(BX*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS (DX)(BX*2), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x20
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), DX
+	MOVQ    bias_base+120(FP), BX
+	TESTQ   $0x00000001, DX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z6
+	VADDPS  Z6, Z0, Z0
+	VMOVUPS 64(AX), Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS (AX)(CX*1), Z6
+	VADDPS  Z6, Z2, Z2
+	VMOVUPS 64(AX)(CX*1), Z6
+	VADDPS  Z6, Z3, Z3
+	VMOVUPS (AX)(CX*2), Z6
+	VADDPS  Z6, Z4, Z4
+	VMOVUPS 64(AX)(CX*2), Z6
+	VADDPS  Z6, Z5, Z5
+
+rowBias_whole:
+	TESTQ        $0x00000002, DX
+	JZ           columnBias_whole
+	VBROADCASTSS (BX), Z6
+	VADDPS       Z6, Z0, Z0
+	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS 4(BX), Z6
+	VADDPS       Z6, Z2, Z2
+	VADDPS       Z6, Z3, Z3
+	VBROADCASTSS 8(BX), Z6
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z6, Z5, Z5
+
+columnBias_whole:
+	TESTQ   $0x00000004, DX
+	JZ      relu_whole
+	VMOVUPS (BX), Z6
+	VADDPS  Z6, Z0, Z0
+	VADDPS  Z6, Z2, Z2
+	VADDPS  Z6, Z4, Z4
+	VMOVUPS 64(BX), Z6
+	VADDPS  Z6, Z1, Z1
+	VADDPS  Z6, Z3, Z3
+	VADDPS  Z6, Z5, Z5
+
+relu_whole:
+	TESTQ  $0x00000008, DX
+	JZ     store_whole
+	VPXORD Z9, Z9, Z9
+	VMAXPS Z0, Z9, Z0
+	VMAXPS Z1, Z9, Z1
+	VMAXPS Z2, Z9, Z2
+	VMAXPS Z3, Z9, Z3
+	VMAXPS Z4, Z9, Z4
+	VMAXPS Z5, Z9, Z5
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -1106,6 +2369,207 @@ TEXT ·gemm_f32_3x48_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R9, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x30
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (DI), Z9
+	VMOVUPS      64(DI), Z10
+	VMOVUPS      128(DI), Z11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z9, Z12, Z0
+	VFMADD231PS  Z10, Z12, Z1
+	VFMADD231PS  Z11, Z12, Z2
+	VBROADCASTSS (DX)(BX*1), Z12
+	VFMADD231PS  Z9, Z12, Z3
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (DX)(BX*2), Z12
+	VFMADD231PS  Z9, Z12, Z6
+	VFMADD231PS  Z10, Z12, Z7
+	VFMADD231PS  Z11, Z12, Z8
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z9
+	VMOVUPS      64(DI), Z10
+	VMOVUPS      128(DI), Z11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z9, Z12, Z0
+	VFMADD231PS  Z10, Z12, Z1
+	VFMADD231PS  Z11, Z12, Z2
+	VBROADCASTSS (DX)(BX*1), Z12
+	VFMADD231PS  Z9, Z12, Z3
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (DX)(BX*2), Z12
+	VFMADD231PS  Z9, Z12, Z6
+	VFMADD231PS  Z10, Z12, Z7
+	VFMADD231PS  Z11, Z12, Z8
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z9
+	VMOVUPS      64(DI), Z10
+	VMOVUPS      128(DI), Z11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z9, Z12, Z0
+	VFMADD231PS  Z10, Z12, Z1
+	VFMADD231PS  Z11, Z12, Z2
+	VBROADCASTSS (DX)(BX*1), Z12
+	VFMADD231PS  Z9, Z12, Z3
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (DX)(BX*2), Z12
+	VFMADD231PS  Z9, Z12, Z6
+	VFMADD231PS  Z10, Z12, Z7
+	VFMADD231PS  Z11, Z12, Z8
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z9
+	VMOVUPS      64(DI), Z10
+	VMOVUPS      128(DI), Z11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z9, Z12, Z0
+	VFMADD231PS  Z10, Z12, Z1
+	VFMADD231PS  Z11, Z12, Z2
+	VBROADCASTSS (DX)(BX*1), Z12
+	VFMADD231PS  Z9, Z12, Z3
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (DX)(BX*2), Z12
+	VFMADD231PS  Z9, Z12, Z6
+	VFMADD231PS  Z10, Z12, Z7
+	VFMADD231PS  Z11, Z12, Z8
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (DI), Z9
+	VMOVUPS      64(DI), Z10
+	VMOVUPS      128(DI), Z11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z9, Z12, Z0
+	VFMADD231PS  Z10, Z12, Z1
+	VFMADD231PS  Z11, Z12, Z2
+	VBROADCASTSS (DX)(BX*1), Z12
+	VFMADD231PS  Z9, Z12, Z3
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (DX)(BX*2), Z12
+	VFMADD231PS  Z9, Z12, Z6
+	VFMADD231PS  Z10, Z12, Z7
+	VFMADD231PS  Z11, Z12, Z8
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x30
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    flags+144(FP), DX
+	MOVQ    bias_base+120(FP), BX
+	TESTQ   $0x00000001, DX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z9
+	VADDPS  Z9, Z0, Z0
+	VMOVUPS 64(AX), Z9
+	VADDPS  Z9, Z1, Z1
+	VMOVUPS 128(AX), Z9
+	VADDPS  Z9, Z2, Z2
+	VMOVUPS (AX)(CX*1), Z9
+	VADDPS  Z9, Z3, Z3
+	VMOVUPS 64(AX)(CX*1), Z9
+	VADDPS  Z9, Z4, Z4
+	VMOVUPS 128(AX)(CX*1), Z9
+	VADDPS  Z9, Z5, Z5
+	VMOVUPS (AX)(CX*2), Z9
+	VADDPS  Z9, Z6, Z6
+	VMOVUPS 64(AX)(CX*2), Z9
+	VADDPS  Z9, Z7, Z7
+	VMOVUPS 128(AX)(CX*2), Z9
+	VADDPS  Z9, Z8, Z8
+
+rowBias_whole:
+	TESTQ        $0x00000002, DX
+	JZ           columnBias_whole
+	VBROADCASTSS (BX), Z9
+	VADDPS       Z9, Z0, Z0
+	VADDPS       Z9, Z1, Z1
+	VADDPS       Z9, Z2, Z2
+	VBROADCASTSS 4(BX), Z9
+	VADDPS       Z9, Z3, Z3
+	VADDPS       Z9, Z4, Z4
+	VADDPS       Z9, Z5, Z5
+	VBROADCASTSS 8(BX), Z9
+	VADDPS       Z9, Z6, Z6
+	VADDPS       Z9, Z7, Z7
+	VADDPS       Z9, Z8, Z8
+
+columnBias_whole:
+	TESTQ   $0x00000004, DX
+	JZ      relu_whole
+	VMOVUPS (BX), Z9
+	VADDPS  Z9, Z0, Z0
+	VADDPS  Z9, Z3, Z3
+	VADDPS  Z9, Z6, Z6
+	VMOVUPS 64(BX), Z9
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z9, Z4, Z4
+	VADDPS  Z9, Z7, Z7
+	VMOVUPS 128(BX), Z9
+	VADDPS  Z9, Z2, Z2
+	VADDPS  Z9, Z5, Z5
+	VADDPS  Z9, Z8, Z8
+
+relu_whole:
+	TESTQ  $0x00000008, DX
+	JZ     store_whole
+	VPXORD Z13, Z13, Z13
+	VMAXPS Z0, Z13, Z0
+	VMAXPS Z1, Z13, Z1
+	VMAXPS Z2, Z13, Z2
+	VMAXPS Z3, Z13, Z3
+	VMAXPS Z4, Z13, Z4
+	VMAXPS Z5, Z13, Z5
+	VMAXPS Z6, Z13, Z6
+	VMAXPS Z7, Z13, Z7
+	VMAXPS Z8, Z13, Z8
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, (AX)(CX*1)
+	VMOVUPS Z4, 64(AX)(CX*1)
+	VMOVUPS Z5, 128(AX)(CX*1)
+	VMOVUPS Z6, (AX)(CX*2)
+	VMOVUPS Z7, 64(AX)(CX*2)
+	VMOVUPS Z8, 128(AX)(CX*2)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -1255,6 +2719,127 @@ TEXT ·gemm_f32_4x8_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R10, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x08
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (R8), Y4
+	VFMADD231PS.BCST (DX), Y4, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y4, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y4, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y4, Y3
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	VMOVUPS          (R8), Y4
+	VFMADD231PS.BCST (DX), Y4, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y4, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y4, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y4, Y3
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	VMOVUPS          (R8), Y4
+	VFMADD231PS.BCST (DX), Y4, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y4, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y4, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y4, Y3
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	VMOVUPS          (R8), Y4
+	VFMADD231PS.BCST (DX), Y4, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y4, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y4, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y4, Y3
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (R8), Y4
+	VFMADD231PS.BCST (DX), Y4, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y4, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y4, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y4, Y3
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x08
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    flags+144(FP), BX
+	MOVQ    bias_base+120(FP), SI
+	TESTQ   $0x00000001, BX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y4
+	VADDPS  Y4, Y0, Y0
+	VMOVUPS (AX)(CX*1), Y4
+	VADDPS  Y4, Y1, Y1
+	VMOVUPS (AX)(CX*2), Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS (AX)(DX*1), Y4
+	VADDPS  Y4, Y3, Y3
+
+rowBias_whole:
+	TESTQ        $0x00000002, BX
+	JZ           columnBias_whole
+	VBROADCASTSS (SI), Y4
+	VADDPS       Y4, Y0, Y0
+	VBROADCASTSS 4(SI), Y4
+	VADDPS       Y4, Y1, Y1
+	VBROADCASTSS 8(SI), Y4
+	VADDPS       Y4, Y2, Y2
+	VBROADCASTSS 12(SI), Y4
+	VADDPS       Y4, Y3, Y3
+
+columnBias_whole:
+	TESTQ   $0x00000004, BX
+	JZ      relu_whole
+	VMOVUPS (SI), Y4
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y4, Y1, Y1
+	VADDPS  Y4, Y2, Y2
+	VADDPS  Y4, Y3, Y3
+
+relu_whole:
+	TESTQ  $0x00000008, BX
+	JZ     store_whole
+	VPXORD Y5, Y5, Y5
+	VMAXPS Y0, Y5, Y0
+	VMAXPS Y1, Y5, Y1
+	VMAXPS Y2, Y5, Y2
+	VMAXPS Y3, Y5, Y3
+
+store_whole:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, (AX)(CX*1)
+	VMOVUPS Y2, (AX)(CX*2)
+	VMOVUPS Y3, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -1364,6 +2949,127 @@ TEXT ·gemm_f32_4x16_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R10, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x10
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (R8), Z4
+	VFMADD231PS.BCST (DX), Z4, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z4, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z4, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z4, Z3
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	VMOVUPS          (R8), Z4
+	VFMADD231PS.BCST (DX), Z4, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z4, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z4, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z4, Z3
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	VMOVUPS          (R8), Z4
+	VFMADD231PS.BCST (DX), Z4, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z4, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z4, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z4, Z3
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	VMOVUPS          (R8), Z4
+	VFMADD231PS.BCST (DX), Z4, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z4, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z4, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z4, Z3
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (R8), Z4
+	VFMADD231PS.BCST (DX), Z4, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z4, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z4, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z4, Z3
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x10
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    flags+144(FP), BX
+	MOVQ    bias_base+120(FP), SI
+	TESTQ   $0x00000001, BX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z4
+	VADDPS  Z4, Z0, Z0
+	VMOVUPS (AX)(CX*1), Z4
+	VADDPS  Z4, Z1, Z1
+	VMOVUPS (AX)(CX*2), Z4
+	VADDPS  Z4, Z2, Z2
+	VMOVUPS (AX)(DX*1), Z4
+	VADDPS  Z4, Z3, Z3
+
+rowBias_whole:
+	TESTQ        $0x00000002, BX
+	JZ           columnBias_whole
+	VBROADCASTSS (SI), Z4
+	VADDPS       Z4, Z0, Z0
+	VBROADCASTSS 4(SI), Z4
+	VADDPS       Z4, Z1, Z1
+	VBROADCASTSS 8(SI), Z4
+	VADDPS       Z4, Z2, Z2
+	VBROADCASTSS 12(SI), Z4
+	VADDPS       Z4, Z3, Z3
+
+columnBias_whole:
+	TESTQ   $0x00000004, BX
+	JZ      relu_whole
+	VMOVUPS (SI), Z4
+	VADDPS  Z4, Z0, Z0
+	VADDPS  Z4, Z1, Z1
+	VADDPS  Z4, Z2, Z2
+	VADDPS  Z4, Z3, Z3
+
+relu_whole:
+	TESTQ  $0x00000008, BX
+	JZ     store_whole
+	VPXORD Z5, Z5, Z5
+	VMAXPS Z0, Z5, Z0
+	VMAXPS Z1, Z5, Z1
+	VMAXPS Z2, Z5, Z2
+	VMAXPS Z3, Z5, Z3
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (AX)(DX*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -1481,6 +3187,197 @@ TEXT ·gemm_f32_4x32_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R10, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x20
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (R8), Z8
+	VMOVUPS      64(R8), Z9
+	VBROADCASTSS (DX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (DX)(BX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (DX)(BX*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (DX)(SI*1), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	VMOVUPS      (R8), Z8
+	VMOVUPS      64(R8), Z9
+	VBROADCASTSS (DX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (DX)(BX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (DX)(BX*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (DX)(SI*1), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	VMOVUPS      (R8), Z8
+	VMOVUPS      64(R8), Z9
+	VBROADCASTSS (DX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (DX)(BX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (DX)(BX*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (DX)(SI*1), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	VMOVUPS      (R8), Z8
+	VMOVUPS      64(R8), Z9
+	VBROADCASTSS (DX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (DX)(BX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (DX)(BX*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (DX)(SI*1), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (R8), Z8
+	VMOVUPS      64(R8), Z9
+	VBROADCASTSS (DX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (DX)(BX*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (DX)(BX*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (DX)(SI*1), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x20
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    flags+144(FP), BX
+	MOVQ    bias_base+120(FP), SI
+	TESTQ   $0x00000001, BX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z8
+	VADDPS  Z8, Z0, Z0
+	VMOVUPS 64(AX), Z8
+	VADDPS  Z8, Z1, Z1
+	VMOVUPS (AX)(CX*1), Z8
+	VADDPS  Z8, Z2, Z2
+	VMOVUPS 64(AX)(CX*1), Z8
+	VADDPS  Z8, Z3, Z3
+	VMOVUPS (AX)(CX*2), Z8
+	VADDPS  Z8, Z4, Z4
+	VMOVUPS 64(AX)(CX*2), Z8
+	VADDPS  Z8, Z5, Z5
+	VMOVUPS (AX)(DX*1), Z8
+	VADDPS  Z8, Z6, Z6
+	VMOVUPS 64(AX)(DX*1), Z8
+	VADDPS  Z8, Z7, Z7
+
+rowBias_whole:
+	TESTQ        $0x00000002, BX
+	JZ           columnBias_whole
+	VBROADCASTSS (SI), Z8
+	VADDPS       Z8, Z0, Z0
+	VADDPS       Z8, Z1, Z1
+	VBROADCASTSS 4(SI), Z8
+	VADDPS       Z8, Z2, Z2
+	VADDPS       Z8, Z3, Z3
+	VBROADCASTSS 8(SI), Z8
+	VADDPS       Z8, Z4, Z4
+	VADDPS       Z8, Z5, Z5
+	VBROADCASTSS 12(SI), Z8
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z8, Z7, Z7
+
+columnBias_whole:
+	TESTQ   $0x00000004, BX
+	JZ      relu_whole
+	VMOVUPS (SI), Z8
+	VADDPS  Z8, Z0, Z0
+	VADDPS  Z8, Z2, Z2
+	VADDPS  Z8, Z4, Z4
+	VADDPS  Z8, Z6, Z6
+	VMOVUPS 64(SI), Z8
+	VADDPS  Z8, Z1, Z1
+	VADDPS  Z8, Z3, Z3
+	VADDPS  Z8, Z5, Z5
+	VADDPS  Z8, Z7, Z7
+
+relu_whole:
+	TESTQ  $0x00000008, BX
+	JZ     store_whole
+	VPXORD Z11, Z11, Z11
+	VMAXPS Z0, Z11, Z0
+	VMAXPS Z1, Z11, Z1
+	VMAXPS Z2, Z11, Z2
+	VMAXPS Z3, Z11, Z3
+	VMAXPS Z4, Z11, Z4
+	VMAXPS Z5, Z11, Z5
+	VMAXPS Z6, Z11, Z6
+	VMAXPS Z7, Z11, Z7
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (AX)(DX*1)
+	VMOVUPS Z7, 64(AX)(DX*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -1640,6 +3537,247 @@ TEXT ·gemm_f32_4x48_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R10, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x30
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (R8), Z12
+	VMOVUPS      64(R8), Z13
+	VMOVUPS      128(R8), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS (DX)(BX*1), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS (DX)(BX*2), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS (DX)(SI*1), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	VMOVUPS      (R8), Z12
+	VMOVUPS      64(R8), Z13
+	VMOVUPS      128(R8), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS (DX)(BX*1), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS (DX)(BX*2), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS (DX)(SI*1), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	VMOVUPS      (R8), Z12
+	VMOVUPS      64(R8), Z13
+	VMOVUPS      128(R8), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS (DX)(BX*1), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS (DX)(BX*2), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS (DX)(SI*1), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	VMOVUPS      (R8), Z12
+	VMOVUPS      64(R8), Z13
+	VMOVUPS      128(R8), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS (DX)(BX*1), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS (DX)(BX*2), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS (DX)(SI*1), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (R8), Z12
+	VMOVUPS      64(R8), Z13
+	VMOVUPS      128(R8), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS (DX)(BX*1), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS (DX)(BX*2), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS (DX)(SI*1), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x30
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    flags+144(FP), BX
+	MOVQ    bias_base+120(FP), SI
+	TESTQ   $0x00000001, BX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z12
+	VADDPS  Z12, Z0, Z0
+	VMOVUPS 64(AX), Z12
+	VADDPS  Z12, Z1, Z1
+	VMOVUPS 128(AX), Z12
+	VADDPS  Z12, Z2, Z2
+	VMOVUPS (AX)(CX*1), Z12
+	VADDPS  Z12, Z3, Z3
+	VMOVUPS 64(AX)(CX*1), Z12
+	VADDPS  Z12, Z4, Z4
+	VMOVUPS 128(AX)(CX*1), Z12
+	VADDPS  Z12, Z5, Z5
+	VMOVUPS (AX)(CX*2), Z12
+	VADDPS  Z12, Z6, Z6
+	VMOVUPS 64(AX)(CX*2), Z12
+	VADDPS  Z12, Z7, Z7
+	VMOVUPS 128(AX)(CX*2), Z12
+	VADDPS  Z12, Z8, Z8
+	VMOVUPS (AX)(DX*1), Z12
+	VADDPS  Z12, Z9, Z9
+	VMOVUPS 64(AX)(DX*1), Z12
+	VADDPS  Z12, Z10, Z10
+	VMOVUPS 128(AX)(DX*1), Z12
+	VADDPS  Z12, Z11, Z11
+
+rowBias_whole:
+	TESTQ        $0x00000002, BX
+	JZ           columnBias_whole
+	VBROADCASTSS (SI), Z12
+	VADDPS       Z12, Z0, Z0
+	VADDPS       Z12, Z1, Z1
+	VADDPS       Z12, Z2, Z2
+	VBROADCASTSS 4(SI), Z12
+	VADDPS       Z12, Z3, Z3
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z12, Z5, Z5
+	VBROADCASTSS 8(SI), Z12
+	VADDPS       Z12, Z6, Z6
+	VADDPS       Z12, Z7, Z7
+	VADDPS       Z12, Z8, Z8
+	VBROADCASTSS 12(SI), Z12
+	VADDPS       Z12, Z9, Z9
+	VADDPS       Z12, Z10, Z10
+	VADDPS       Z12, Z11, Z11
+
+columnBias_whole:
+	TESTQ   $0x00000004, BX
+	JZ      relu_whole
+	VMOVUPS (SI), Z12
+	VADDPS  Z12, Z0, Z0
+	VADDPS  Z12, Z3, Z3
+	VADDPS  Z12, Z6, Z6
+	VADDPS  Z12, Z9, Z9
+	VMOVUPS 64(SI), Z12
+	VADDPS  Z12, Z1, Z1
+	VADDPS  Z12, Z4, Z4
+	VADDPS  Z12, Z7, Z7
+	VADDPS  Z12, Z10, Z10
+	VMOVUPS 128(SI), Z12
+	VADDPS  Z12, Z2, Z2
+	VADDPS  Z12, Z5, Z5
+	VADDPS  Z12, Z8, Z8
+	VADDPS  Z12, Z11, Z11
+
+relu_whole:
+	TESTQ  $0x00000008, BX
+	JZ     store_whole
+	VPXORD Z16, Z16, Z16
+	VMAXPS Z0, Z16, Z0
+	VMAXPS Z1, Z16, Z1
+	VMAXPS Z2, Z16, Z2
+	VMAXPS Z3, Z16, Z3
+	VMAXPS Z4, Z16, Z4
+	VMAXPS Z5, Z16, Z5
+	VMAXPS Z6, Z16, Z6
+	VMAXPS Z7, Z16, Z7
+	VMAXPS Z8, Z16, Z8
+	VMAXPS Z9, Z16, Z9
+	VMAXPS Z10, Z16, Z10
+	VMAXPS Z11, Z16, Z11
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, (AX)(CX*1)
+	VMOVUPS Z4, 64(AX)(CX*1)
+	VMOVUPS Z5, 128(AX)(CX*1)
+	VMOVUPS Z6, (AX)(CX*2)
+	VMOVUPS Z7, 64(AX)(CX*2)
+	VMOVUPS Z8, 128(AX)(CX*2)
+	VMOVUPS Z9, (AX)(DX*1)
+	VMOVUPS Z10, 64(AX)(DX*1)
+	VMOVUPS Z11, 128(AX)(DX*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -1816,6 +3954,139 @@ TEXT ·gemm_f32_5x8_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R10, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x08
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (R8), Y5
+	VFMADD231PS.BCST (DX), Y5, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y5, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y5, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y5, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y5, Y4
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	VMOVUPS          (R8), Y5
+	VFMADD231PS.BCST (DX), Y5, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y5, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y5, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y5, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y5, Y4
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	VMOVUPS          (R8), Y5
+	VFMADD231PS.BCST (DX), Y5, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y5, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y5, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y5, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y5, Y4
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	VMOVUPS          (R8), Y5
+	VFMADD231PS.BCST (DX), Y5, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y5, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y5, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y5, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y5, Y4
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (R8), Y5
+	VFMADD231PS.BCST (DX), Y5, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y5, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y5, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y5, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y5, Y4
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x08
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    flags+144(FP), BX
+	MOVQ    bias_base+120(FP), SI
+	TESTQ   $0x00000001, BX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y5
+	VADDPS  Y5, Y0, Y0
+	VMOVUPS (AX)(CX*1), Y5
+	VADDPS  Y5, Y1, Y1
+	VMOVUPS (AX)(CX*2), Y5
+	VADDPS  Y5, Y2, Y2
+	VMOVUPS (AX)(DX*1), Y5
+	VADDPS  Y5, Y3, Y3
+	VMOVUPS (AX)(CX*4), Y5
+	VADDPS  Y5, Y4, Y4
+
+rowBias_whole:
+	TESTQ        $0x00000002, BX
+	JZ           columnBias_whole
+	VBROADCASTSS (SI), Y5
+	VADDPS       Y5, Y0, Y0
+	VBROADCASTSS 4(SI), Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS 8(SI), Y5
+	VADDPS       Y5, Y2, Y2
+	VBROADCASTSS 12(SI), Y5
+	VADDPS       Y5, Y3, Y3
+	VBROADCASTSS 16(SI), Y5
+	VADDPS       Y5, Y4, Y4
+
+columnBias_whole:
+	TESTQ   $0x00000004, BX
+	JZ      relu_whole
+	VMOVUPS (SI), Y5
+	VADDPS  Y5, Y0, Y0
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y5, Y2, Y2
+	VADDPS  Y5, Y3, Y3
+	VADDPS  Y5, Y4, Y4
+
+relu_whole:
+	TESTQ  $0x00000008, BX
+	JZ     store_whole
+	VPXORD Y6, Y6, Y6
+	VMAXPS Y0, Y6, Y0
+	VMAXPS Y1, Y6, Y1
+	VMAXPS Y2, Y6, Y2
+	VMAXPS Y3, Y6, Y3
+	VMAXPS Y4, Y6, Y4
+
+store_whole:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, (AX)(CX*1)
+	VMOVUPS Y2, (AX)(CX*2)
+	VMOVUPS Y3, (AX)(DX*1)
+	VMOVUPS Y4, (AX)(CX*4)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -1936,6 +4207,139 @@ TEXT ·gemm_f32_5x16_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R10, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x10
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (R8), Z5
+	VFMADD231PS.BCST (DX), Z5, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z5, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z5, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z5, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z5, Z4
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	VMOVUPS          (R8), Z5
+	VFMADD231PS.BCST (DX), Z5, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z5, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z5, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z5, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z5, Z4
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	VMOVUPS          (R8), Z5
+	VFMADD231PS.BCST (DX), Z5, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z5, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z5, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z5, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z5, Z4
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	VMOVUPS          (R8), Z5
+	VFMADD231PS.BCST (DX), Z5, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z5, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z5, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z5, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z5, Z4
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (R8), Z5
+	VFMADD231PS.BCST (DX), Z5, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z5, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z5, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z5, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z5, Z4
+	ADDQ             DI, DX
+	ADDQ             R9, R8
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x10
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    flags+144(FP), BX
+	MOVQ    bias_base+120(FP), SI
+	TESTQ   $0x00000001, BX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z5
+	VADDPS  Z5, Z0, Z0
+	VMOVUPS (AX)(CX*1), Z5
+	VADDPS  Z5, Z1, Z1
+	VMOVUPS (AX)(CX*2), Z5
+	VADDPS  Z5, Z2, Z2
+	VMOVUPS (AX)(DX*1), Z5
+	VADDPS  Z5, Z3, Z3
+	VMOVUPS (AX)(CX*4), Z5
+	VADDPS  Z5, Z4, Z4
+
+rowBias_whole:
+	TESTQ        $0x00000002, BX
+	JZ           columnBias_whole
+	VBROADCASTSS (SI), Z5
+	VADDPS       Z5, Z0, Z0
+	VBROADCASTSS 4(SI), Z5
+	VADDPS       Z5, Z1, Z1
+	VBROADCASTSS 8(SI), Z5
+	VADDPS       Z5, Z2, Z2
+	VBROADCASTSS 12(SI), Z5
+	VADDPS       Z5, Z3, Z3
+	VBROADCASTSS 16(SI), Z5
+	VADDPS       Z5, Z4, Z4
+
+columnBias_whole:
+	TESTQ   $0x00000004, BX
+	JZ      relu_whole
+	VMOVUPS (SI), Z5
+	VADDPS  Z5, Z0, Z0
+	VADDPS  Z5, Z1, Z1
+	VADDPS  Z5, Z2, Z2
+	VADDPS  Z5, Z3, Z3
+	VADDPS  Z5, Z4, Z4
+
+relu_whole:
+	TESTQ  $0x00000008, BX
+	JZ     store_whole
+	VPXORD Z6, Z6, Z6
+	VMAXPS Z0, Z6, Z0
+	VMAXPS Z1, Z6, Z1
+	VMAXPS Z2, Z6, Z2
+	VMAXPS Z3, Z6, Z3
+	VMAXPS Z4, Z6, Z4
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (AX)(DX*1)
+	VMOVUPS Z4, (AX)(CX*4)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -2066,6 +4470,225 @@ TEXT ·gemm_f32_5x32_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R10, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x20
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (R8), Z10
+	VMOVUPS      64(R8), Z11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS (DX)(BX*1), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (DX)(BX*2), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (DX)(SI*1), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS (DX)(BX*4), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	VMOVUPS      (R8), Z10
+	VMOVUPS      64(R8), Z11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS (DX)(BX*1), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (DX)(BX*2), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (DX)(SI*1), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS (DX)(BX*4), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	VMOVUPS      (R8), Z10
+	VMOVUPS      64(R8), Z11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS (DX)(BX*1), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (DX)(BX*2), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (DX)(SI*1), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS (DX)(BX*4), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	VMOVUPS      (R8), Z10
+	VMOVUPS      64(R8), Z11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS (DX)(BX*1), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (DX)(BX*2), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (DX)(SI*1), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS (DX)(BX*4), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (R8), Z10
+	VMOVUPS      64(R8), Z11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS (DX)(BX*1), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (DX)(BX*2), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (DX)(SI*1), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS (DX)(BX*4), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x20
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    flags+144(FP), BX
+	MOVQ    bias_base+120(FP), SI
+	TESTQ   $0x00000001, BX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z10
+	VADDPS  Z10, Z0, Z0
+	VMOVUPS 64(AX), Z10
+	VADDPS  Z10, Z1, Z1
+	VMOVUPS (AX)(CX*1), Z10
+	VADDPS  Z10, Z2, Z2
+	VMOVUPS 64(AX)(CX*1), Z10
+	VADDPS  Z10, Z3, Z3
+	VMOVUPS (AX)(CX*2), Z10
+	VADDPS  Z10, Z4, Z4
+	VMOVUPS 64(AX)(CX*2), Z10
+	VADDPS  Z10, Z5, Z5
+	VMOVUPS (AX)(DX*1), Z10
+	VADDPS  Z10, Z6, Z6
+	VMOVUPS 64(AX)(DX*1), Z10
+	VADDPS  Z10, Z7, Z7
+	VMOVUPS (AX)(CX*4), Z10
+	VADDPS  Z10, Z8, Z8
+	VMOVUPS 64(AX)(CX*4), Z10
+	VADDPS  Z10, Z9, Z9
+
+rowBias_whole:
+	TESTQ        $0x00000002, BX
+	JZ           columnBias_whole
+	VBROADCASTSS (SI), Z10
+	VADDPS       Z10, Z0, Z0
+	VADDPS       Z10, Z1, Z1
+	VBROADCASTSS 4(SI), Z10
+	VADDPS       Z10, Z2, Z2
+	VADDPS       Z10, Z3, Z3
+	VBROADCASTSS 8(SI), Z10
+	VADDPS       Z10, Z4, Z4
+	VADDPS       Z10, Z5, Z5
+	VBROADCASTSS 12(SI), Z10
+	VADDPS       Z10, Z6, Z6
+	VADDPS       Z10, Z7, Z7
+	VBROADCASTSS 16(SI), Z10
+	VADDPS       Z10, Z8, Z8
+	VADDPS       Z10, Z9, Z9
+
+columnBias_whole:
+	TESTQ   $0x00000004, BX
+	JZ      relu_whole
+	VMOVUPS (SI), Z10
+	VADDPS  Z10, Z0, Z0
+	VADDPS  Z10, Z2, Z2
+	VADDPS  Z10, Z4, Z4
+	VADDPS  Z10, Z6, Z6
+	VADDPS  Z10, Z8, Z8
+	VMOVUPS 64(SI), Z10
+	VADDPS  Z10, Z1, Z1
+	VADDPS  Z10, Z3, Z3
+	VADDPS  Z10, Z5, Z5
+	VADDPS  Z10, Z7, Z7
+	VADDPS  Z10, Z9, Z9
+
+relu_whole:
+	TESTQ  $0x00000008, BX
+	JZ     store_whole
+	VPXORD Z13, Z13, Z13
+	VMAXPS Z0, Z13, Z0
+	VMAXPS Z1, Z13, Z1
+	VMAXPS Z2, Z13, Z2
+	VMAXPS Z3, Z13, Z3
+	VMAXPS Z4, Z13, Z4
+	VMAXPS Z5, Z13, Z5
+	VMAXPS Z6, Z13, Z6
+	VMAXPS Z7, Z13, Z7
+	VMAXPS Z8, Z13, Z8
+	VMAXPS Z9, Z13, Z9
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (AX)(DX*1)
+	VMOVUPS Z7, 64(AX)(DX*1)
+	VMOVUPS Z8, (AX)(CX*4)
+	VMOVUPS Z9, 64(AX)(CX*4)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -2248,6 +4871,286 @@ TEXT ·gemm_f32_5x48_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R10, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x30
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (R8), Z15
+	VMOVUPS      64(R8), Z16
+	VMOVUPS      128(R8), Z17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z15, Z18, Z0
+	VFMADD231PS  Z16, Z18, Z1
+	VFMADD231PS  Z17, Z18, Z2
+	VBROADCASTSS (DX)(BX*1), Z18
+	VFMADD231PS  Z15, Z18, Z3
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (DX)(BX*2), Z18
+	VFMADD231PS  Z15, Z18, Z6
+	VFMADD231PS  Z16, Z18, Z7
+	VFMADD231PS  Z17, Z18, Z8
+	VBROADCASTSS (DX)(SI*1), Z18
+	VFMADD231PS  Z15, Z18, Z9
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (DX)(BX*4), Z18
+	VFMADD231PS  Z15, Z18, Z12
+	VFMADD231PS  Z16, Z18, Z13
+	VFMADD231PS  Z17, Z18, Z14
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	VMOVUPS      (R8), Z15
+	VMOVUPS      64(R8), Z16
+	VMOVUPS      128(R8), Z17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z15, Z18, Z0
+	VFMADD231PS  Z16, Z18, Z1
+	VFMADD231PS  Z17, Z18, Z2
+	VBROADCASTSS (DX)(BX*1), Z18
+	VFMADD231PS  Z15, Z18, Z3
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (DX)(BX*2), Z18
+	VFMADD231PS  Z15, Z18, Z6
+	VFMADD231PS  Z16, Z18, Z7
+	VFMADD231PS  Z17, Z18, Z8
+	VBROADCASTSS (DX)(SI*1), Z18
+	VFMADD231PS  Z15, Z18, Z9
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (DX)(BX*4), Z18
+	VFMADD231PS  Z15, Z18, Z12
+	VFMADD231PS  Z16, Z18, Z13
+	VFMADD231PS  Z17, Z18, Z14
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	VMOVUPS      (R8), Z15
+	VMOVUPS      64(R8), Z16
+	VMOVUPS      128(R8), Z17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z15, Z18, Z0
+	VFMADD231PS  Z16, Z18, Z1
+	VFMADD231PS  Z17, Z18, Z2
+	VBROADCASTSS (DX)(BX*1), Z18
+	VFMADD231PS  Z15, Z18, Z3
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (DX)(BX*2), Z18
+	VFMADD231PS  Z15, Z18, Z6
+	VFMADD231PS  Z16, Z18, Z7
+	VFMADD231PS  Z17, Z18, Z8
+	VBROADCASTSS (DX)(SI*1), Z18
+	VFMADD231PS  Z15, Z18, Z9
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (DX)(BX*4), Z18
+	VFMADD231PS  Z15, Z18, Z12
+	VFMADD231PS  Z16, Z18, Z13
+	VFMADD231PS  Z17, Z18, Z14
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	VMOVUPS      (R8), Z15
+	VMOVUPS      64(R8), Z16
+	VMOVUPS      128(R8), Z17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z15, Z18, Z0
+	VFMADD231PS  Z16, Z18, Z1
+	VFMADD231PS  Z17, Z18, Z2
+	VBROADCASTSS (DX)(BX*1), Z18
+	VFMADD231PS  Z15, Z18, Z3
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (DX)(BX*2), Z18
+	VFMADD231PS  Z15, Z18, Z6
+	VFMADD231PS  Z16, Z18, Z7
+	VFMADD231PS  Z17, Z18, Z8
+	VBROADCASTSS (DX)(SI*1), Z18
+	VFMADD231PS  Z15, Z18, Z9
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (DX)(BX*4), Z18
+	VFMADD231PS  Z15, Z18, Z12
+	VFMADD231PS  Z16, Z18, Z13
+	VFMADD231PS  Z17, Z18, Z14
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (R8), Z15
+	VMOVUPS      64(R8), Z16
+	VMOVUPS      128(R8), Z17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z15, Z18, Z0
+	VFMADD231PS  Z16, Z18, Z1
+	VFMADD231PS  Z17, Z18, Z2
+	VBROADCASTSS (DX)(BX*1), Z18
+	VFMADD231PS  Z15, Z18, Z3
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (DX)(BX*2), Z18
+	VFMADD231PS  Z15, Z18, Z6
+	VFMADD231PS  Z16, Z18, Z7
+	VFMADD231PS  Z17, Z18, Z8
+	VBROADCASTSS (DX)(SI*1), Z18
+	VFMADD231PS  Z15, Z18, Z9
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (DX)(BX*4), Z18
+	VFMADD231PS  Z15, Z18, Z12
+	VFMADD231PS  Z16, Z18, Z13
+	VFMADD231PS  Z17, Z18, Z14
+	ADDQ         DI, DX
+	ADDQ         R9, R8
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x30
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	MOVQ    flags+144(FP), BX
+	MOVQ    bias_base+120(FP), SI
+	TESTQ   $0x00000001, BX
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z15
+	VADDPS  Z15, Z0, Z0
+	VMOVUPS 64(AX), Z15
+	VADDPS  Z15, Z1, Z1
+	VMOVUPS 128(AX), Z15
+	VADDPS  Z15, Z2, Z2
+	VMOVUPS (AX)(CX*1), Z15
+	VADDPS  Z15, Z3, Z3
+	VMOVUPS 64(AX)(CX*1), Z15
+	VADDPS  Z15, Z4, Z4
+	VMOVUPS 128(AX)(CX*1), Z15
+	VADDPS  Z15, Z5, Z5
+	VMOVUPS (AX)(CX*2), Z15
+	VADDPS  Z15, Z6, Z6
+	VMOVUPS 64(AX)(CX*2), Z15
+	VADDPS  Z15, Z7, Z7
+	VMOVUPS 128(AX)(CX*2), Z15
+	VADDPS  Z15, Z8, Z8
+	VMOVUPS (AX)(DX*1), Z15
+	VADDPS  Z15, Z9, Z9
+	VMOVUPS 64(AX)(DX*1), Z15
+	VADDPS  Z15, Z10, Z10
+	VMOVUPS 128(AX)(DX*1), Z15
+	VADDPS  Z15, Z11, Z11
+	VMOVUPS (AX)(CX*4), Z15
+	VADDPS  Z15, Z12, Z12
+	VMOVUPS 64(AX)(CX*4), Z15
+	VADDPS  Z15, Z13, Z13
+	VMOVUPS 128(AX)(CX*4), Z15
+	VADDPS  Z15, Z14, Z14
+
+rowBias_whole:
+	TESTQ        $0x00000002, BX
+	JZ           columnBias_whole
+	VBROADCASTSS (SI), Z15
+	VADDPS       Z15, Z0, Z0
+	VADDPS       Z15, Z1, Z1
+	VADDPS       Z15, Z2, Z2
+	VBROADCASTSS 4(SI), Z15
+	VADDPS       Z15, Z3, Z3
+	VADDPS       Z15, Z4, Z4
+	VADDPS       Z15, Z5, Z5
+	VBROADCASTSS 8(SI), Z15
+	VADDPS       Z15, Z6, Z6
+	VADDPS       Z15, Z7, Z7
+	VADDPS       Z15, Z8, Z8
+	VBROADCASTSS 12(SI), Z15
+	VADDPS       Z15, Z9, Z9
+	VADDPS       Z15, Z10, Z10
+	VADDPS       Z15, Z11, Z11
+	VBROADCASTSS 16(SI), Z15
+	VADDPS       Z15, Z12, Z12
+	VADDPS       Z15, Z13, Z13
+	VADDPS       Z15, Z14, Z14
+
+columnBias_whole:
+	TESTQ   $0x00000004, BX
+	JZ      relu_whole
+	VMOVUPS (SI), Z15
+	VADDPS  Z15, Z0, Z0
+	VADDPS  Z15, Z3, Z3
+	VADDPS  Z15, Z6, Z6
+	VADDPS  Z15, Z9, Z9
+	VADDPS  Z15, Z12, Z12
+	VMOVUPS 64(SI), Z15
+	VADDPS  Z15, Z1, Z1
+	VADDPS  Z15, Z4, Z4
+	VADDPS  Z15, Z7, Z7
+	VADDPS  Z15, Z10, Z10
+	VADDPS  Z15, Z13, Z13
+	VMOVUPS 128(SI), Z15
+	VADDPS  Z15, Z2, Z2
+	VADDPS  Z15, Z5, Z5
+	VADDPS  Z15, Z8, Z8
+	VADDPS  Z15, Z11, Z11
+	VADDPS  Z15, Z14, Z14
+
+relu_whole:
+	TESTQ  $0x00000008, BX
+	JZ     store_whole
+	VPXORD Z19, Z19, Z19
+	VMAXPS Z0, Z19, Z0
+	VMAXPS Z1, Z19, Z1
+	VMAXPS Z2, Z19, Z2
+	VMAXPS Z3, Z19, Z3
+	VMAXPS Z4, Z19, Z4
+	VMAXPS Z5, Z19, Z5
+	VMAXPS Z6, Z19, Z6
+	VMAXPS Z7, Z19, Z7
+	VMAXPS Z8, Z19, Z8
+	VMAXPS Z9, Z19, Z9
+	VMAXPS Z10, Z19, Z10
+	VMAXPS Z11, Z19, Z11
+	VMAXPS Z12, Z19, Z12
+	VMAXPS Z13, Z19, Z13
+	VMAXPS Z14, Z19, Z14
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, (AX)(CX*1)
+	VMOVUPS Z4, 64(AX)(CX*1)
+	VMOVUPS Z5, 128(AX)(CX*1)
+	VMOVUPS Z6, (AX)(CX*2)
+	VMOVUPS Z7, 64(AX)(CX*2)
+	VMOVUPS Z8, 128(AX)(CX*2)
+	VMOVUPS Z9, (AX)(DX*1)
+	VMOVUPS Z10, 64(AX)(DX*1)
+	VMOVUPS Z11, 128(AX)(DX*1)
+	VMOVUPS Z12, (AX)(CX*4)
+	VMOVUPS Z13, 64(AX)(CX*4)
+	VMOVUPS Z14, 128(AX)(CX*4)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -2451,6 +5354,152 @@ TEXT ·gemm_f32_6x8_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R11, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x08
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (R9), Y6
+	VFMADD231PS.BCST (DX), Y6, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y6, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y6, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y6, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y6, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y6, Y5
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	VMOVUPS          (R9), Y6
+	VFMADD231PS.BCST (DX), Y6, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y6, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y6, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y6, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y6, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y6, Y5
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	VMOVUPS          (R9), Y6
+	VFMADD231PS.BCST (DX), Y6, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y6, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y6, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y6, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y6, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y6, Y5
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	VMOVUPS          (R9), Y6
+	VFMADD231PS.BCST (DX), Y6, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y6, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y6, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y6, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y6, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y6, Y5
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (R9), Y6
+	VFMADD231PS.BCST (DX), Y6, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y6, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y6, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y6, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y6, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y6, Y5
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x08
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (DX)(CX*2), BX
+	MOVQ    flags+144(FP), SI
+	MOVQ    bias_base+120(FP), DI
+	TESTQ   $0x00000001, SI
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y6
+	VADDPS  Y6, Y0, Y0
+	VMOVUPS (AX)(CX*1), Y6
+	VADDPS  Y6, Y1, Y1
+	VMOVUPS (AX)(CX*2), Y6
+	VADDPS  Y6, Y2, Y2
+	VMOVUPS (AX)(DX*1), Y6
+	VADDPS  Y6, Y3, Y3
+	VMOVUPS (AX)(CX*4), Y6
+	VADDPS  Y6, Y4, Y4
+	VMOVUPS (AX)(BX*1), Y6
+	VADDPS  Y6, Y5, Y5
+
+rowBias_whole:
+	TESTQ        $0x00000002, SI
+	JZ           columnBias_whole
+	VBROADCASTSS (DI), Y6
+	VADDPS       Y6, Y0, Y0
+	VBROADCASTSS 4(DI), Y6
+	VADDPS       Y6, Y1, Y1
+	VBROADCASTSS 8(DI), Y6
+	VADDPS       Y6, Y2, Y2
+	VBROADCASTSS 12(DI), Y6
+	VADDPS       Y6, Y3, Y3
+	VBROADCASTSS 16(DI), Y6
+	VADDPS       Y6, Y4, Y4
+	VBROADCASTSS 20(DI), Y6
+	VADDPS       Y6, Y5, Y5
+
+columnBias_whole:
+	TESTQ   $0x00000004, SI
+	JZ      relu_whole
+	VMOVUPS (DI), Y6
+	VADDPS  Y6, Y0, Y0
+	VADDPS  Y6, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y6, Y3, Y3
+	VADDPS  Y6, Y4, Y4
+	VADDPS  Y6, Y5, Y5
+
+relu_whole:
+	TESTQ  $0x00000008, SI
+	JZ     store_whole
+	VPXORD Y7, Y7, Y7
+	VMAXPS Y0, Y7, Y0
+	VMAXPS Y1, Y7, Y1
+	VMAXPS Y2, Y7, Y2
+	VMAXPS Y3, Y7, Y3
+	VMAXPS Y4, Y7, Y4
+	VMAXPS Y5, Y7, Y5
+
+store_whole:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, (AX)(CX*1)
+	VMOVUPS Y2, (AX)(CX*2)
+	VMOVUPS Y3, (AX)(DX*1)
+	VMOVUPS Y4, (AX)(CX*4)
+	VMOVUPS Y5, (AX)(BX*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -2584,6 +5633,152 @@ TEXT ·gemm_f32_6x16_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R11, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x10
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (R9), Z6
+	VFMADD231PS.BCST (DX), Z6, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z6, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z6, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z6, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z6, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z6, Z5
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	VMOVUPS          (R9), Z6
+	VFMADD231PS.BCST (DX), Z6, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z6, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z6, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z6, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z6, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z6, Z5
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	VMOVUPS          (R9), Z6
+	VFMADD231PS.BCST (DX), Z6, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z6, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z6, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z6, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z6, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z6, Z5
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	VMOVUPS          (R9), Z6
+	VFMADD231PS.BCST (DX), Z6, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z6, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z6, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z6, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z6, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z6, Z5
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (R9), Z6
+	VFMADD231PS.BCST (DX), Z6, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z6, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z6, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z6, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z6, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z6, Z5
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x10
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (DX)(CX*2), BX
+	MOVQ    flags+144(FP), SI
+	MOVQ    bias_base+120(FP), DI
+	TESTQ   $0x00000001, SI
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z6
+	VADDPS  Z6, Z0, Z0
+	VMOVUPS (AX)(CX*1), Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS (AX)(CX*2), Z6
+	VADDPS  Z6, Z2, Z2
+	VMOVUPS (AX)(DX*1), Z6
+	VADDPS  Z6, Z3, Z3
+	VMOVUPS (AX)(CX*4), Z6
+	VADDPS  Z6, Z4, Z4
+	VMOVUPS (AX)(BX*1), Z6
+	VADDPS  Z6, Z5, Z5
+
+rowBias_whole:
+	TESTQ        $0x00000002, SI
+	JZ           columnBias_whole
+	VBROADCASTSS (DI), Z6
+	VADDPS       Z6, Z0, Z0
+	VBROADCASTSS 4(DI), Z6
+	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS 8(DI), Z6
+	VADDPS       Z6, Z2, Z2
+	VBROADCASTSS 12(DI), Z6
+	VADDPS       Z6, Z3, Z3
+	VBROADCASTSS 16(DI), Z6
+	VADDPS       Z6, Z4, Z4
+	VBROADCASTSS 20(DI), Z6
+	VADDPS       Z6, Z5, Z5
+
+columnBias_whole:
+	TESTQ   $0x00000004, SI
+	JZ      relu_whole
+	VMOVUPS (DI), Z6
+	VADDPS  Z6, Z0, Z0
+	VADDPS  Z6, Z1, Z1
+	VADDPS  Z6, Z2, Z2
+	VADDPS  Z6, Z3, Z3
+	VADDPS  Z6, Z4, Z4
+	VADDPS  Z6, Z5, Z5
+
+relu_whole:
+	TESTQ  $0x00000008, SI
+	JZ     store_whole
+	VPXORD Z7, Z7, Z7
+	VMAXPS Z0, Z7, Z0
+	VMAXPS Z1, Z7, Z1
+	VMAXPS Z2, Z7, Z2
+	VMAXPS Z3, Z7, Z3
+	VMAXPS Z4, Z7, Z4
+	VMAXPS Z5, Z7, Z5
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (AX)(DX*1)
+	VMOVUPS Z4, (AX)(CX*4)
+	VMOVUPS Z5, (AX)(BX*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -2729,6 +5924,254 @@ TEXT ·gemm_f32_6x32_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R11, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x20
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (R9), Z12
+	VMOVUPS      64(R9), Z13
+	VBROADCASTSS (DX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (DX)(BX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS (DX)(BX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (DX)(SI*1), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS (DX)(BX*4), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS (DX)(DI*1), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	VMOVUPS      (R9), Z12
+	VMOVUPS      64(R9), Z13
+	VBROADCASTSS (DX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (DX)(BX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS (DX)(BX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (DX)(SI*1), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS (DX)(BX*4), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS (DX)(DI*1), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	VMOVUPS      (R9), Z12
+	VMOVUPS      64(R9), Z13
+	VBROADCASTSS (DX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (DX)(BX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS (DX)(BX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (DX)(SI*1), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS (DX)(BX*4), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS (DX)(DI*1), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	VMOVUPS      (R9), Z12
+	VMOVUPS      64(R9), Z13
+	VBROADCASTSS (DX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (DX)(BX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS (DX)(BX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (DX)(SI*1), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS (DX)(BX*4), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS (DX)(DI*1), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (R9), Z12
+	VMOVUPS      64(R9), Z13
+	VBROADCASTSS (DX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (DX)(BX*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS (DX)(BX*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (DX)(SI*1), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS (DX)(BX*4), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS (DX)(DI*1), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x20
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (DX)(CX*2), BX
+	MOVQ    flags+144(FP), SI
+	MOVQ    bias_base+120(FP), DI
+	TESTQ   $0x00000001, SI
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z12
+	VADDPS  Z12, Z0, Z0
+	VMOVUPS 64(AX), Z12
+	VADDPS  Z12, Z1, Z1
+	VMOVUPS (AX)(CX*1), Z12
+	VADDPS  Z12, Z2, Z2
+	VMOVUPS 64(AX)(CX*1), Z12
+	VADDPS  Z12, Z3, Z3
+	VMOVUPS (AX)(CX*2), Z12
+	VADDPS  Z12, Z4, Z4
+	VMOVUPS 64(AX)(CX*2), Z12
+	VADDPS  Z12, Z5, Z5
+	VMOVUPS (AX)(DX*1), Z12
+	VADDPS  Z12, Z6, Z6
+	VMOVUPS 64(AX)(DX*1), Z12
+	VADDPS  Z12, Z7, Z7
+	VMOVUPS (AX)(CX*4), Z12
+	VADDPS  Z12, Z8, Z8
+	VMOVUPS 64(AX)(CX*4), Z12
+	VADDPS  Z12, Z9, Z9
+	VMOVUPS (AX)(BX*1), Z12
+	VADDPS  Z12, Z10, Z10
+	VMOVUPS 64(AX)(BX*1), Z12
+	VADDPS  Z12, Z11, Z11
+
+rowBias_whole:
+	TESTQ        $0x00000002, SI
+	JZ           columnBias_whole
+	VBROADCASTSS (DI), Z12
+	VADDPS       Z12, Z0, Z0
+	VADDPS       Z12, Z1, Z1
+	VBROADCASTSS 4(DI), Z12
+	VADDPS       Z12, Z2, Z2
+	VADDPS       Z12, Z3, Z3
+	VBROADCASTSS 8(DI), Z12
+	VADDPS       Z12, Z4, Z4
+	VADDPS       Z12, Z5, Z5
+	VBROADCASTSS 12(DI), Z12
+	VADDPS       Z12, Z6, Z6
+	VADDPS       Z12, Z7, Z7
+	VBROADCASTSS 16(DI), Z12
+	VADDPS       Z12, Z8, Z8
+	VADDPS       Z12, Z9, Z9
+	VBROADCASTSS 20(DI), Z12
+	VADDPS       Z12, Z10, Z10
+	VADDPS       Z12, Z11, Z11
+
+columnBias_whole:
+	TESTQ   $0x00000004, SI
+	JZ      relu_whole
+	VMOVUPS (DI), Z12
+	VADDPS  Z12, Z0, Z0
+	VADDPS  Z12, Z2, Z2
+	VADDPS  Z12, Z4, Z4
+	VADDPS  Z12, Z6, Z6
+	VADDPS  Z12, Z8, Z8
+	VADDPS  Z12, Z10, Z10
+	VMOVUPS 64(DI), Z12
+	VADDPS  Z12, Z1, Z1
+	VADDPS  Z12, Z3, Z3
+	VADDPS  Z12, Z5, Z5
+	VADDPS  Z12, Z7, Z7
+	VADDPS  Z12, Z9, Z9
+	VADDPS  Z12, Z11, Z11
+
+relu_whole:
+	TESTQ  $0x00000008, SI
+	JZ     store_whole
+	VPXORD Z15, Z15, Z15
+	VMAXPS Z0, Z15, Z0
+	VMAXPS Z1, Z15, Z1
+	VMAXPS Z2, Z15, Z2
+	VMAXPS Z3, Z15, Z3
+	VMAXPS Z4, Z15, Z4
+	VMAXPS Z5, Z15, Z5
+	VMAXPS Z6, Z15, Z6
+	VMAXPS Z7, Z15, Z7
+	VMAXPS Z8, Z15, Z8
+	VMAXPS Z9, Z15, Z9
+	VMAXPS Z10, Z15, Z10
+	VMAXPS Z11, Z15, Z11
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (AX)(DX*1)
+	VMOVUPS Z7, 64(AX)(DX*1)
+	VMOVUPS Z8, (AX)(CX*4)
+	VMOVUPS Z9, 64(AX)(CX*4)
+	VMOVUPS Z10, (AX)(BX*1)
+	VMOVUPS Z11, 64(AX)(BX*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -2936,6 +6379,326 @@ TEXT ·gemm_f32_6x48_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R11, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x30
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (R9), Z18
+	VMOVUPS      64(R9), Z19
+	VMOVUPS      128(R9), Z20
+	VBROADCASTSS (DX), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS (DX)(BX*1), Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VBROADCASTSS (DX)(BX*2), Z21
+	VFMADD231PS  Z18, Z21, Z6
+	VFMADD231PS  Z19, Z21, Z7
+	VFMADD231PS  Z20, Z21, Z8
+	VBROADCASTSS (DX)(SI*1), Z21
+	VFMADD231PS  Z18, Z21, Z9
+	VFMADD231PS  Z19, Z21, Z10
+	VFMADD231PS  Z20, Z21, Z11
+	VBROADCASTSS (DX)(BX*4), Z21
+	VFMADD231PS  Z18, Z21, Z12
+	VFMADD231PS  Z19, Z21, Z13
+	VFMADD231PS  Z20, Z21, Z14
+	VBROADCASTSS (DX)(DI*1), Z21
+	VFMADD231PS  Z18, Z21, Z15
+	VFMADD231PS  Z19, Z21, Z16
+	VFMADD231PS  Z20, Z21, Z17
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	VMOVUPS      (R9), Z18
+	VMOVUPS      64(R9), Z19
+	VMOVUPS      128(R9), Z20
+	VBROADCASTSS (DX), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS (DX)(BX*1), Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VBROADCASTSS (DX)(BX*2), Z21
+	VFMADD231PS  Z18, Z21, Z6
+	VFMADD231PS  Z19, Z21, Z7
+	VFMADD231PS  Z20, Z21, Z8
+	VBROADCASTSS (DX)(SI*1), Z21
+	VFMADD231PS  Z18, Z21, Z9
+	VFMADD231PS  Z19, Z21, Z10
+	VFMADD231PS  Z20, Z21, Z11
+	VBROADCASTSS (DX)(BX*4), Z21
+	VFMADD231PS  Z18, Z21, Z12
+	VFMADD231PS  Z19, Z21, Z13
+	VFMADD231PS  Z20, Z21, Z14
+	VBROADCASTSS (DX)(DI*1), Z21
+	VFMADD231PS  Z18, Z21, Z15
+	VFMADD231PS  Z19, Z21, Z16
+	VFMADD231PS  Z20, Z21, Z17
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	VMOVUPS      (R9), Z18
+	VMOVUPS      64(R9), Z19
+	VMOVUPS      128(R9), Z20
+	VBROADCASTSS (DX), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS (DX)(BX*1), Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VBROADCASTSS (DX)(BX*2), Z21
+	VFMADD231PS  Z18, Z21, Z6
+	VFMADD231PS  Z19, Z21, Z7
+	VFMADD231PS  Z20, Z21, Z8
+	VBROADCASTSS (DX)(SI*1), Z21
+	VFMADD231PS  Z18, Z21, Z9
+	VFMADD231PS  Z19, Z21, Z10
+	VFMADD231PS  Z20, Z21, Z11
+	VBROADCASTSS (DX)(BX*4), Z21
+	VFMADD231PS  Z18, Z21, Z12
+	VFMADD231PS  Z19, Z21, Z13
+	VFMADD231PS  Z20, Z21, Z14
+	VBROADCASTSS (DX)(DI*1), Z21
+	VFMADD231PS  Z18, Z21, Z15
+	VFMADD231PS  Z19, Z21, Z16
+	VFMADD231PS  Z20, Z21, Z17
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	VMOVUPS      (R9), Z18
+	VMOVUPS      64(R9), Z19
+	VMOVUPS      128(R9), Z20
+	VBROADCASTSS (DX), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS (DX)(BX*1), Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VBROADCASTSS (DX)(BX*2), Z21
+	VFMADD231PS  Z18, Z21, Z6
+	VFMADD231PS  Z19, Z21, Z7
+	VFMADD231PS  Z20, Z21, Z8
+	VBROADCASTSS (DX)(SI*1), Z21
+	VFMADD231PS  Z18, Z21, Z9
+	VFMADD231PS  Z19, Z21, Z10
+	VFMADD231PS  Z20, Z21, Z11
+	VBROADCASTSS (DX)(BX*4), Z21
+	VFMADD231PS  Z18, Z21, Z12
+	VFMADD231PS  Z19, Z21, Z13
+	VFMADD231PS  Z20, Z21, Z14
+	VBROADCASTSS (DX)(DI*1), Z21
+	VFMADD231PS  Z18, Z21, Z15
+	VFMADD231PS  Z19, Z21, Z16
+	VFMADD231PS  Z20, Z21, Z17
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (R9), Z18
+	VMOVUPS      64(R9), Z19
+	VMOVUPS      128(R9), Z20
+	VBROADCASTSS (DX), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS (DX)(BX*1), Z21
+	VFMADD231PS  Z18, Z21, Z3
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z5
+	VBROADCASTSS (DX)(BX*2), Z21
+	VFMADD231PS  Z18, Z21, Z6
+	VFMADD231PS  Z19, Z21, Z7
+	VFMADD231PS  Z20, Z21, Z8
+	VBROADCASTSS (DX)(SI*1), Z21
+	VFMADD231PS  Z18, Z21, Z9
+	VFMADD231PS  Z19, Z21, Z10
+	VFMADD231PS  Z20, Z21, Z11
+	VBROADCASTSS (DX)(BX*4), Z21
+	VFMADD231PS  Z18, Z21, Z12
+	VFMADD231PS  Z19, Z21, Z13
+	VFMADD231PS  Z20, Z21, Z14
+	VBROADCASTSS (DX)(DI*1), Z21
+	VFMADD231PS  Z18, Z21, Z15
+	VFMADD231PS  Z19, Z21, Z16
+	VFMADD231PS  Z20, Z21, Z17
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x30
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (DX)(CX*2), BX
+	MOVQ    flags+144(FP), SI
+	MOVQ    bias_base+120(FP), DI
+	TESTQ   $0x00000001, SI
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z18
+	VADDPS  Z18, Z0, Z0
+	VMOVUPS 64(AX), Z18
+	VADDPS  Z18, Z1, Z1
+	VMOVUPS 128(AX), Z18
+	VADDPS  Z18, Z2, Z2
+	VMOVUPS (AX)(CX*1), Z18
+	VADDPS  Z18, Z3, Z3
+	VMOVUPS 64(AX)(CX*1), Z18
+	VADDPS  Z18, Z4, Z4
+	VMOVUPS 128(AX)(CX*1), Z18
+	VADDPS  Z18, Z5, Z5
+	VMOVUPS (AX)(CX*2), Z18
+	VADDPS  Z18, Z6, Z6
+	VMOVUPS 64(AX)(CX*2), Z18
+	VADDPS  Z18, Z7, Z7
+	VMOVUPS 128(AX)(CX*2), Z18
+	VADDPS  Z18, Z8, Z8
+	VMOVUPS (AX)(DX*1), Z18
+	VADDPS  Z18, Z9, Z9
+	VMOVUPS 64(AX)(DX*1), Z18
+	VADDPS  Z18, Z10, Z10
+	VMOVUPS 128(AX)(DX*1), Z18
+	VADDPS  Z18, Z11, Z11
+	VMOVUPS (AX)(CX*4), Z18
+	VADDPS  Z18, Z12, Z12
+	VMOVUPS 64(AX)(CX*4), Z18
+	VADDPS  Z18, Z13, Z13
+	VMOVUPS 128(AX)(CX*4), Z18
+	VADDPS  Z18, Z14, Z14
+	VMOVUPS (AX)(BX*1), Z18
+	VADDPS  Z18, Z15, Z15
+	VMOVUPS 64(AX)(BX*1), Z18
+	VADDPS  Z18, Z16, Z16
+	VMOVUPS 128(AX)(BX*1), Z18
+	VADDPS  Z18, Z17, Z17
+
+rowBias_whole:
+	TESTQ        $0x00000002, SI
+	JZ           columnBias_whole
+	VBROADCASTSS (DI), Z18
+	VADDPS       Z18, Z0, Z0
+	VADDPS       Z18, Z1, Z1
+	VADDPS       Z18, Z2, Z2
+	VBROADCASTSS 4(DI), Z18
+	VADDPS       Z18, Z3, Z3
+	VADDPS       Z18, Z4, Z4
+	VADDPS       Z18, Z5, Z5
+	VBROADCASTSS 8(DI), Z18
+	VADDPS       Z18, Z6, Z6
+	VADDPS       Z18, Z7, Z7
+	VADDPS       Z18, Z8, Z8
+	VBROADCASTSS 12(DI), Z18
+	VADDPS       Z18, Z9, Z9
+	VADDPS       Z18, Z10, Z10
+	VADDPS       Z18, Z11, Z11
+	VBROADCASTSS 16(DI), Z18
+	VADDPS       Z18, Z12, Z12
+	VADDPS       Z18, Z13, Z13
+	VADDPS       Z18, Z14, Z14
+	VBROADCASTSS 20(DI), Z18
+	VADDPS       Z18, Z15, Z15
+	VADDPS       Z18, Z16, Z16
+	VADDPS       Z18, Z17, Z17
+
+columnBias_whole:
+	TESTQ   $0x00000004, SI
+	JZ      relu_whole
+	VMOVUPS (DI), Z18
+	VADDPS  Z18, Z0, Z0
+	VADDPS  Z18, Z3, Z3
+	VADDPS  Z18, Z6, Z6
+	VADDPS  Z18, Z9, Z9
+	VADDPS  Z18, Z12, Z12
+	VADDPS  Z18, Z15, Z15
+	VMOVUPS 64(DI), Z18
+	VADDPS  Z18, Z1, Z1
+	VADDPS  Z18, Z4, Z4
+	VADDPS  Z18, Z7, Z7
+	VADDPS  Z18, Z10, Z10
+	VADDPS  Z18, Z13, Z13
+	VADDPS  Z18, Z16, Z16
+	VMOVUPS 128(DI), Z18
+	VADDPS  Z18, Z2, Z2
+	VADDPS  Z18, Z5, Z5
+	VADDPS  Z18, Z8, Z8
+	VADDPS  Z18, Z11, Z11
+	VADDPS  Z18, Z14, Z14
+	VADDPS  Z18, Z17, Z17
+
+relu_whole:
+	TESTQ  $0x00000008, SI
+	JZ     store_whole
+	VPXORD Z22, Z22, Z22
+	VMAXPS Z0, Z22, Z0
+	VMAXPS Z1, Z22, Z1
+	VMAXPS Z2, Z22, Z2
+	VMAXPS Z3, Z22, Z3
+	VMAXPS Z4, Z22, Z4
+	VMAXPS Z5, Z22, Z5
+	VMAXPS Z6, Z22, Z6
+	VMAXPS Z7, Z22, Z7
+	VMAXPS Z8, Z22, Z8
+	VMAXPS Z9, Z22, Z9
+	VMAXPS Z10, Z22, Z10
+	VMAXPS Z11, Z22, Z11
+	VMAXPS Z12, Z22, Z12
+	VMAXPS Z13, Z22, Z13
+	VMAXPS Z14, Z22, Z14
+	VMAXPS Z15, Z22, Z15
+	VMAXPS Z16, Z22, Z16
+	VMAXPS Z17, Z22, Z17
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, (AX)(CX*1)
+	VMOVUPS Z4, 64(AX)(CX*1)
+	VMOVUPS Z5, 128(AX)(CX*1)
+	VMOVUPS Z6, (AX)(CX*2)
+	VMOVUPS Z7, 64(AX)(CX*2)
+	VMOVUPS Z8, 128(AX)(CX*2)
+	VMOVUPS Z9, (AX)(DX*1)
+	VMOVUPS Z10, 64(AX)(DX*1)
+	VMOVUPS Z11, 128(AX)(DX*1)
+	VMOVUPS Z12, (AX)(CX*4)
+	VMOVUPS Z13, 64(AX)(CX*4)
+	VMOVUPS Z14, 128(AX)(CX*4)
+	VMOVUPS Z15, (AX)(BX*1)
+	VMOVUPS Z16, 64(AX)(BX*1)
+	VMOVUPS Z17, 128(AX)(BX*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -3166,6 +6929,164 @@ TEXT ·gemm_f32_7x8_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R11, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x08
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (R9), Y7
+	VFMADD231PS.BCST (DX), Y7, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y7, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y7, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y7, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y7, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y7, Y5
+	VFMADD231PS.BCST (DX)(SI*2), Y7, Y6
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	VMOVUPS          (R9), Y7
+	VFMADD231PS.BCST (DX), Y7, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y7, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y7, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y7, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y7, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y7, Y5
+	VFMADD231PS.BCST (DX)(SI*2), Y7, Y6
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	VMOVUPS          (R9), Y7
+	VFMADD231PS.BCST (DX), Y7, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y7, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y7, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y7, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y7, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y7, Y5
+	VFMADD231PS.BCST (DX)(SI*2), Y7, Y6
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	VMOVUPS          (R9), Y7
+	VFMADD231PS.BCST (DX), Y7, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y7, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y7, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y7, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y7, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y7, Y5
+	VFMADD231PS.BCST (DX)(SI*2), Y7, Y6
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (R9), Y7
+	VFMADD231PS.BCST (DX), Y7, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y7, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y7, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y7, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y7, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y7, Y5
+	VFMADD231PS.BCST (DX)(SI*2), Y7, Y6
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x08
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (DX)(CX*2), BX
+	MOVQ    flags+144(FP), SI
+	MOVQ    bias_base+120(FP), DI
+	TESTQ   $0x00000001, SI
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y7
+	VADDPS  Y7, Y0, Y0
+	VMOVUPS (AX)(CX*1), Y7
+	VADDPS  Y7, Y1, Y1
+	VMOVUPS (AX)(CX*2), Y7
+	VADDPS  Y7, Y2, Y2
+	VMOVUPS (AX)(DX*1), Y7
+	VADDPS  Y7, Y3, Y3
+	VMOVUPS (AX)(CX*4), Y7
+	VADDPS  Y7, Y4, Y4
+	VMOVUPS (AX)(BX*1), Y7
+	VADDPS  Y7, Y5, Y5
+	VMOVUPS (AX)(DX*2), Y7
+	VADDPS  Y7, Y6, Y6
+
+rowBias_whole:
+	TESTQ        $0x00000002, SI
+	JZ           columnBias_whole
+	VBROADCASTSS (DI), Y7
+	VADDPS       Y7, Y0, Y0
+	VBROADCASTSS 4(DI), Y7
+	VADDPS       Y7, Y1, Y1
+	VBROADCASTSS 8(DI), Y7
+	VADDPS       Y7, Y2, Y2
+	VBROADCASTSS 12(DI), Y7
+	VADDPS       Y7, Y3, Y3
+	VBROADCASTSS 16(DI), Y7
+	VADDPS       Y7, Y4, Y4
+	VBROADCASTSS 20(DI), Y7
+	VADDPS       Y7, Y5, Y5
+	VBROADCASTSS 24(DI), Y7
+	VADDPS       Y7, Y6, Y6
+
+columnBias_whole:
+	TESTQ   $0x00000004, SI
+	JZ      relu_whole
+	VMOVUPS (DI), Y7
+	VADDPS  Y7, Y0, Y0
+	VADDPS  Y7, Y1, Y1
+	VADDPS  Y7, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	VADDPS  Y7, Y4, Y4
+	VADDPS  Y7, Y5, Y5
+	VADDPS  Y7, Y6, Y6
+
+relu_whole:
+	TESTQ  $0x00000008, SI
+	JZ     store_whole
+	VPXORD Y8, Y8, Y8
+	VMAXPS Y0, Y8, Y0
+	VMAXPS Y1, Y8, Y1
+	VMAXPS Y2, Y8, Y2
+	VMAXPS Y3, Y8, Y3
+	VMAXPS Y4, Y8, Y4
+	VMAXPS Y5, Y8, Y5
+	VMAXPS Y6, Y8, Y6
+
+store_whole:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, (AX)(CX*1)
+	VMOVUPS Y2, (AX)(CX*2)
+	VMOVUPS Y3, (AX)(DX*1)
+	VMOVUPS Y4, (AX)(CX*4)
+	VMOVUPS Y5, (AX)(BX*1)
+	VMOVUPS Y6, (AX)(DX*2)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -3310,6 +7231,164 @@ TEXT ·gemm_f32_7x16_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R11, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x10
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (R9), Z7
+	VFMADD231PS.BCST (DX), Z7, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z7, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z7, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z7, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z7, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z7, Z5
+	VFMADD231PS.BCST (DX)(SI*2), Z7, Z6
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	VMOVUPS          (R9), Z7
+	VFMADD231PS.BCST (DX), Z7, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z7, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z7, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z7, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z7, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z7, Z5
+	VFMADD231PS.BCST (DX)(SI*2), Z7, Z6
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	VMOVUPS          (R9), Z7
+	VFMADD231PS.BCST (DX), Z7, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z7, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z7, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z7, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z7, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z7, Z5
+	VFMADD231PS.BCST (DX)(SI*2), Z7, Z6
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	VMOVUPS          (R9), Z7
+	VFMADD231PS.BCST (DX), Z7, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z7, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z7, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z7, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z7, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z7, Z5
+	VFMADD231PS.BCST (DX)(SI*2), Z7, Z6
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (R9), Z7
+	VFMADD231PS.BCST (DX), Z7, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z7, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z7, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z7, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z7, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z7, Z5
+	VFMADD231PS.BCST (DX)(SI*2), Z7, Z6
+	ADDQ             R8, DX
+	ADDQ             R10, R9
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x10
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (DX)(CX*2), BX
+	MOVQ    flags+144(FP), SI
+	MOVQ    bias_base+120(FP), DI
+	TESTQ   $0x00000001, SI
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z7
+	VADDPS  Z7, Z0, Z0
+	VMOVUPS (AX)(CX*1), Z7
+	VADDPS  Z7, Z1, Z1
+	VMOVUPS (AX)(CX*2), Z7
+	VADDPS  Z7, Z2, Z2
+	VMOVUPS (AX)(DX*1), Z7
+	VADDPS  Z7, Z3, Z3
+	VMOVUPS (AX)(CX*4), Z7
+	VADDPS  Z7, Z4, Z4
+	VMOVUPS (AX)(BX*1), Z7
+	VADDPS  Z7, Z5, Z5
+	VMOVUPS (AX)(DX*2), Z7
+	VADDPS  Z7, Z6, Z6
+
+rowBias_whole:
+	TESTQ        $0x00000002, SI
+	JZ           columnBias_whole
+	VBROADCASTSS (DI), Z7
+	VADDPS       Z7, Z0, Z0
+	VBROADCASTSS 4(DI), Z7
+	VADDPS       Z7, Z1, Z1
+	VBROADCASTSS 8(DI), Z7
+	VADDPS       Z7, Z2, Z2
+	VBROADCASTSS 12(DI), Z7
+	VADDPS       Z7, Z3, Z3
+	VBROADCASTSS 16(DI), Z7
+	VADDPS       Z7, Z4, Z4
+	VBROADCASTSS 20(DI), Z7
+	VADDPS       Z7, Z5, Z5
+	VBROADCASTSS 24(DI), Z7
+	VADDPS       Z7, Z6, Z6
+
+columnBias_whole:
+	TESTQ   $0x00000004, SI
+	JZ      relu_whole
+	VMOVUPS (DI), Z7
+	VADDPS  Z7, Z0, Z0
+	VADDPS  Z7, Z1, Z1
+	VADDPS  Z7, Z2, Z2
+	VADDPS  Z7, Z3, Z3
+	VADDPS  Z7, Z4, Z4
+	VADDPS  Z7, Z5, Z5
+	VADDPS  Z7, Z6, Z6
+
+relu_whole:
+	TESTQ  $0x00000008, SI
+	JZ     store_whole
+	VPXORD Z8, Z8, Z8
+	VMAXPS Z0, Z8, Z0
+	VMAXPS Z1, Z8, Z1
+	VMAXPS Z2, Z8, Z2
+	VMAXPS Z3, Z8, Z3
+	VMAXPS Z4, Z8, Z4
+	VMAXPS Z5, Z8, Z5
+	VMAXPS Z6, Z8, Z6
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (AX)(DX*1)
+	VMOVUPS Z4, (AX)(CX*4)
+	VMOVUPS Z5, (AX)(BX*1)
+	VMOVUPS Z6, (AX)(DX*2)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -3468,6 +7547,282 @@ TEXT ·gemm_f32_7x32_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R11, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x20
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (R9), Z14
+	VMOVUPS      64(R9), Z15
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS (DX)(BX*1), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS (DX)(BX*2), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS (DX)(SI*1), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS (DX)(BX*4), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS (DX)(DI*1), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS (DX)(SI*2), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	VMOVUPS      (R9), Z14
+	VMOVUPS      64(R9), Z15
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS (DX)(BX*1), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS (DX)(BX*2), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS (DX)(SI*1), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS (DX)(BX*4), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS (DX)(DI*1), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS (DX)(SI*2), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	VMOVUPS      (R9), Z14
+	VMOVUPS      64(R9), Z15
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS (DX)(BX*1), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS (DX)(BX*2), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS (DX)(SI*1), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS (DX)(BX*4), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS (DX)(DI*1), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS (DX)(SI*2), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	VMOVUPS      (R9), Z14
+	VMOVUPS      64(R9), Z15
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS (DX)(BX*1), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS (DX)(BX*2), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS (DX)(SI*1), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS (DX)(BX*4), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS (DX)(DI*1), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS (DX)(SI*2), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (R9), Z14
+	VMOVUPS      64(R9), Z15
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS (DX)(BX*1), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS (DX)(BX*2), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS (DX)(SI*1), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS (DX)(BX*4), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS (DX)(DI*1), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS (DX)(SI*2), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x20
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (DX)(CX*2), BX
+	MOVQ    flags+144(FP), SI
+	MOVQ    bias_base+120(FP), DI
+	TESTQ   $0x00000001, SI
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z14
+	VADDPS  Z14, Z0, Z0
+	VMOVUPS 64(AX), Z14
+	VADDPS  Z14, Z1, Z1
+	VMOVUPS (AX)(CX*1), Z14
+	VADDPS  Z14, Z2, Z2
+	VMOVUPS 64(AX)(CX*1), Z14
+	VADDPS  Z14, Z3, Z3
+	VMOVUPS (AX)(CX*2), Z14
+	VADDPS  Z14, Z4, Z4
+	VMOVUPS 64(AX)(CX*2), Z14
+	VADDPS  Z14, Z5, Z5
+	VMOVUPS (AX)(DX*1), Z14
+	VADDPS  Z14, Z6, Z6
+	VMOVUPS 64(AX)(DX*1), Z14
+	VADDPS  Z14, Z7, Z7
+	VMOVUPS (AX)(CX*4), Z14
+	VADDPS  Z14, Z8, Z8
+	VMOVUPS 64(AX)(CX*4), Z14
+	VADDPS  Z14, Z9, Z9
+	VMOVUPS (AX)(BX*1), Z14
+	VADDPS  Z14, Z10, Z10
+	VMOVUPS 64(AX)(BX*1), Z14
+	VADDPS  Z14, Z11, Z11
+	VMOVUPS (AX)(DX*2), Z14
+	VADDPS  Z14, Z12, Z12
+	VMOVUPS 64(AX)(DX*2), Z14
+	VADDPS  Z14, Z13, Z13
+
+rowBias_whole:
+	TESTQ        $0x00000002, SI
+	JZ           columnBias_whole
+	VBROADCASTSS (DI), Z14
+	VADDPS       Z14, Z0, Z0
+	VADDPS       Z14, Z1, Z1
+	VBROADCASTSS 4(DI), Z14
+	VADDPS       Z14, Z2, Z2
+	VADDPS       Z14, Z3, Z3
+	VBROADCASTSS 8(DI), Z14
+	VADDPS       Z14, Z4, Z4
+	VADDPS       Z14, Z5, Z5
+	VBROADCASTSS 12(DI), Z14
+	VADDPS       Z14, Z6, Z6
+	VADDPS       Z14, Z7, Z7
+	VBROADCASTSS 16(DI), Z14
+	VADDPS       Z14, Z8, Z8
+	VADDPS       Z14, Z9, Z9
+	VBROADCASTSS 20(DI), Z14
+	VADDPS       Z14, Z10, Z10
+	VADDPS       Z14, Z11, Z11
+	VBROADCASTSS 24(DI), Z14
+	VADDPS       Z14, Z12, Z12
+	VADDPS       Z14, Z13, Z13
+
+columnBias_whole:
+	TESTQ   $0x00000004, SI
+	JZ      relu_whole
+	VMOVUPS (DI), Z14
+	VADDPS  Z14, Z0, Z0
+	VADDPS  Z14, Z2, Z2
+	VADDPS  Z14, Z4, Z4
+	VADDPS  Z14, Z6, Z6
+	VADDPS  Z14, Z8, Z8
+	VADDPS  Z14, Z10, Z10
+	VADDPS  Z14, Z12, Z12
+	VMOVUPS 64(DI), Z14
+	VADDPS  Z14, Z1, Z1
+	VADDPS  Z14, Z3, Z3
+	VADDPS  Z14, Z5, Z5
+	VADDPS  Z14, Z7, Z7
+	VADDPS  Z14, Z9, Z9
+	VADDPS  Z14, Z11, Z11
+	VADDPS  Z14, Z13, Z13
+
+relu_whole:
+	TESTQ  $0x00000008, SI
+	JZ     store_whole
+	VPXORD Z17, Z17, Z17
+	VMAXPS Z0, Z17, Z0
+	VMAXPS Z1, Z17, Z1
+	VMAXPS Z2, Z17, Z2
+	VMAXPS Z3, Z17, Z3
+	VMAXPS Z4, Z17, Z4
+	VMAXPS Z5, Z17, Z5
+	VMAXPS Z6, Z17, Z6
+	VMAXPS Z7, Z17, Z7
+	VMAXPS Z8, Z17, Z8
+	VMAXPS Z9, Z17, Z9
+	VMAXPS Z10, Z17, Z10
+	VMAXPS Z11, Z17, Z11
+	VMAXPS Z12, Z17, Z12
+	VMAXPS Z13, Z17, Z13
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (AX)(DX*1)
+	VMOVUPS Z7, 64(AX)(DX*1)
+	VMOVUPS Z8, (AX)(CX*4)
+	VMOVUPS Z9, 64(AX)(CX*4)
+	VMOVUPS Z10, (AX)(BX*1)
+	VMOVUPS Z11, 64(AX)(BX*1)
+	VMOVUPS Z12, (AX)(DX*2)
+	VMOVUPS Z13, 64(AX)(DX*2)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -3698,6 +8053,365 @@ TEXT ·gemm_f32_7x48_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R11, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x30
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (R9), Z21
+	VMOVUPS      64(R9), Z22
+	VMOVUPS      128(R9), Z23
+	VBROADCASTSS (DX), Z24
+	VFMADD231PS  Z21, Z24, Z0
+	VFMADD231PS  Z22, Z24, Z1
+	VFMADD231PS  Z23, Z24, Z2
+	VBROADCASTSS (DX)(BX*1), Z24
+	VFMADD231PS  Z21, Z24, Z3
+	VFMADD231PS  Z22, Z24, Z4
+	VFMADD231PS  Z23, Z24, Z5
+	VBROADCASTSS (DX)(BX*2), Z24
+	VFMADD231PS  Z21, Z24, Z6
+	VFMADD231PS  Z22, Z24, Z7
+	VFMADD231PS  Z23, Z24, Z8
+	VBROADCASTSS (DX)(SI*1), Z24
+	VFMADD231PS  Z21, Z24, Z9
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS (DX)(BX*4), Z24
+	VFMADD231PS  Z21, Z24, Z12
+	VFMADD231PS  Z22, Z24, Z13
+	VFMADD231PS  Z23, Z24, Z14
+	VBROADCASTSS (DX)(DI*1), Z24
+	VFMADD231PS  Z21, Z24, Z15
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	VBROADCASTSS (DX)(SI*2), Z24
+	VFMADD231PS  Z21, Z24, Z18
+	VFMADD231PS  Z22, Z24, Z19
+	VFMADD231PS  Z23, Z24, Z20
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	VMOVUPS      (R9), Z21
+	VMOVUPS      64(R9), Z22
+	VMOVUPS      128(R9), Z23
+	VBROADCASTSS (DX), Z24
+	VFMADD231PS  Z21, Z24, Z0
+	VFMADD231PS  Z22, Z24, Z1
+	VFMADD231PS  Z23, Z24, Z2
+	VBROADCASTSS (DX)(BX*1), Z24
+	VFMADD231PS  Z21, Z24, Z3
+	VFMADD231PS  Z22, Z24, Z4
+	VFMADD231PS  Z23, Z24, Z5
+	VBROADCASTSS (DX)(BX*2), Z24
+	VFMADD231PS  Z21, Z24, Z6
+	VFMADD231PS  Z22, Z24, Z7
+	VFMADD231PS  Z23, Z24, Z8
+	VBROADCASTSS (DX)(SI*1), Z24
+	VFMADD231PS  Z21, Z24, Z9
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS (DX)(BX*4), Z24
+	VFMADD231PS  Z21, Z24, Z12
+	VFMADD231PS  Z22, Z24, Z13
+	VFMADD231PS  Z23, Z24, Z14
+	VBROADCASTSS (DX)(DI*1), Z24
+	VFMADD231PS  Z21, Z24, Z15
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	VBROADCASTSS (DX)(SI*2), Z24
+	VFMADD231PS  Z21, Z24, Z18
+	VFMADD231PS  Z22, Z24, Z19
+	VFMADD231PS  Z23, Z24, Z20
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	VMOVUPS      (R9), Z21
+	VMOVUPS      64(R9), Z22
+	VMOVUPS      128(R9), Z23
+	VBROADCASTSS (DX), Z24
+	VFMADD231PS  Z21, Z24, Z0
+	VFMADD231PS  Z22, Z24, Z1
+	VFMADD231PS  Z23, Z24, Z2
+	VBROADCASTSS (DX)(BX*1), Z24
+	VFMADD231PS  Z21, Z24, Z3
+	VFMADD231PS  Z22, Z24, Z4
+	VFMADD231PS  Z23, Z24, Z5
+	VBROADCASTSS (DX)(BX*2), Z24
+	VFMADD231PS  Z21, Z24, Z6
+	VFMADD231PS  Z22, Z24, Z7
+	VFMADD231PS  Z23, Z24, Z8
+	VBROADCASTSS (DX)(SI*1), Z24
+	VFMADD231PS  Z21, Z24, Z9
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS (DX)(BX*4), Z24
+	VFMADD231PS  Z21, Z24, Z12
+	VFMADD231PS  Z22, Z24, Z13
+	VFMADD231PS  Z23, Z24, Z14
+	VBROADCASTSS (DX)(DI*1), Z24
+	VFMADD231PS  Z21, Z24, Z15
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	VBROADCASTSS (DX)(SI*2), Z24
+	VFMADD231PS  Z21, Z24, Z18
+	VFMADD231PS  Z22, Z24, Z19
+	VFMADD231PS  Z23, Z24, Z20
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	VMOVUPS      (R9), Z21
+	VMOVUPS      64(R9), Z22
+	VMOVUPS      128(R9), Z23
+	VBROADCASTSS (DX), Z24
+	VFMADD231PS  Z21, Z24, Z0
+	VFMADD231PS  Z22, Z24, Z1
+	VFMADD231PS  Z23, Z24, Z2
+	VBROADCASTSS (DX)(BX*1), Z24
+	VFMADD231PS  Z21, Z24, Z3
+	VFMADD231PS  Z22, Z24, Z4
+	VFMADD231PS  Z23, Z24, Z5
+	VBROADCASTSS (DX)(BX*2), Z24
+	VFMADD231PS  Z21, Z24, Z6
+	VFMADD231PS  Z22, Z24, Z7
+	VFMADD231PS  Z23, Z24, Z8
+	VBROADCASTSS (DX)(SI*1), Z24
+	VFMADD231PS  Z21, Z24, Z9
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS (DX)(BX*4), Z24
+	VFMADD231PS  Z21, Z24, Z12
+	VFMADD231PS  Z22, Z24, Z13
+	VFMADD231PS  Z23, Z24, Z14
+	VBROADCASTSS (DX)(DI*1), Z24
+	VFMADD231PS  Z21, Z24, Z15
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	VBROADCASTSS (DX)(SI*2), Z24
+	VFMADD231PS  Z21, Z24, Z18
+	VFMADD231PS  Z22, Z24, Z19
+	VFMADD231PS  Z23, Z24, Z20
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (R9), Z21
+	VMOVUPS      64(R9), Z22
+	VMOVUPS      128(R9), Z23
+	VBROADCASTSS (DX), Z24
+	VFMADD231PS  Z21, Z24, Z0
+	VFMADD231PS  Z22, Z24, Z1
+	VFMADD231PS  Z23, Z24, Z2
+	VBROADCASTSS (DX)(BX*1), Z24
+	VFMADD231PS  Z21, Z24, Z3
+	VFMADD231PS  Z22, Z24, Z4
+	VFMADD231PS  Z23, Z24, Z5
+	VBROADCASTSS (DX)(BX*2), Z24
+	VFMADD231PS  Z21, Z24, Z6
+	VFMADD231PS  Z22, Z24, Z7
+	VFMADD231PS  Z23, Z24, Z8
+	VBROADCASTSS (DX)(SI*1), Z24
+	VFMADD231PS  Z21, Z24, Z9
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS (DX)(BX*4), Z24
+	VFMADD231PS  Z21, Z24, Z12
+	VFMADD231PS  Z22, Z24, Z13
+	VFMADD231PS  Z23, Z24, Z14
+	VBROADCASTSS (DX)(DI*1), Z24
+	VFMADD231PS  Z21, Z24, Z15
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	VBROADCASTSS (DX)(SI*2), Z24
+	VFMADD231PS  Z21, Z24, Z18
+	VFMADD231PS  Z22, Z24, Z19
+	VFMADD231PS  Z23, Z24, Z20
+	ADDQ         R8, DX
+	ADDQ         R10, R9
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x30
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (DX)(CX*2), BX
+	MOVQ    flags+144(FP), SI
+	MOVQ    bias_base+120(FP), DI
+	TESTQ   $0x00000001, SI
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z21
+	VADDPS  Z21, Z0, Z0
+	VMOVUPS 64(AX), Z21
+	VADDPS  Z21, Z1, Z1
+	VMOVUPS 128(AX), Z21
+	VADDPS  Z21, Z2, Z2
+	VMOVUPS (AX)(CX*1), Z21
+	VADDPS  Z21, Z3, Z3
+	VMOVUPS 64(AX)(CX*1), Z21
+	VADDPS  Z21, Z4, Z4
+	VMOVUPS 128(AX)(CX*1), Z21
+	VADDPS  Z21, Z5, Z5
+	VMOVUPS (AX)(CX*2), Z21
+	VADDPS  Z21, Z6, Z6
+	VMOVUPS 64(AX)(CX*2), Z21
+	VADDPS  Z21, Z7, Z7
+	VMOVUPS 128(AX)(CX*2), Z21
+	VADDPS  Z21, Z8, Z8
+	VMOVUPS (AX)(DX*1), Z21
+	VADDPS  Z21, Z9, Z9
+	VMOVUPS 64(AX)(DX*1), Z21
+	VADDPS  Z21, Z10, Z10
+	VMOVUPS 128(AX)(DX*1), Z21
+	VADDPS  Z21, Z11, Z11
+	VMOVUPS (AX)(CX*4), Z21
+	VADDPS  Z21, Z12, Z12
+	VMOVUPS 64(AX)(CX*4), Z21
+	VADDPS  Z21, Z13, Z13
+	VMOVUPS 128(AX)(CX*4), Z21
+	VADDPS  Z21, Z14, Z14
+	VMOVUPS (AX)(BX*1), Z21
+	VADDPS  Z21, Z15, Z15
+	VMOVUPS 64(AX)(BX*1), Z21
+	VADDPS  Z21, Z16, Z16
+	VMOVUPS 128(AX)(BX*1), Z21
+	VADDPS  Z21, Z17, Z17
+	VMOVUPS (AX)(DX*2), Z21
+	VADDPS  Z21, Z18, Z18
+	VMOVUPS 64(AX)(DX*2), Z21
+	VADDPS  Z21, Z19, Z19
+	VMOVUPS 128(AX)(DX*2), Z21
+	VADDPS  Z21, Z20, Z20
+
+rowBias_whole:
+	TESTQ        $0x00000002, SI
+	JZ           columnBias_whole
+	VBROADCASTSS (DI), Z21
+	VADDPS       Z21, Z0, Z0
+	VADDPS       Z21, Z1, Z1
+	VADDPS       Z21, Z2, Z2
+	VBROADCASTSS 4(DI), Z21
+	VADDPS       Z21, Z3, Z3
+	VADDPS       Z21, Z4, Z4
+	VADDPS       Z21, Z5, Z5
+	VBROADCASTSS 8(DI), Z21
+	VADDPS       Z21, Z6, Z6
+	VADDPS       Z21, Z7, Z7
+	VADDPS       Z21, Z8, Z8
+	VBROADCASTSS 12(DI), Z21
+	VADDPS       Z21, Z9, Z9
+	VADDPS       Z21, Z10, Z10
+	VADDPS       Z21, Z11, Z11
+	VBROADCASTSS 16(DI), Z21
+	VADDPS       Z21, Z12, Z12
+	VADDPS       Z21, Z13, Z13
+	VADDPS       Z21, Z14, Z14
+	VBROADCASTSS 20(DI), Z21
+	VADDPS       Z21, Z15, Z15
+	VADDPS       Z21, Z16, Z16
+	VADDPS       Z21, Z17, Z17
+	VBROADCASTSS 24(DI), Z21
+	VADDPS       Z21, Z18, Z18
+	VADDPS       Z21, Z19, Z19
+	VADDPS       Z21, Z20, Z20
+
+columnBias_whole:
+	TESTQ   $0x00000004, SI
+	JZ      relu_whole
+	VMOVUPS (DI), Z21
+	VADDPS  Z21, Z0, Z0
+	VADDPS  Z21, Z3, Z3
+	VADDPS  Z21, Z6, Z6
+	VADDPS  Z21, Z9, Z9
+	VADDPS  Z21, Z12, Z12
+	VADDPS  Z21, Z15, Z15
+	VADDPS  Z21, Z18, Z18
+	VMOVUPS 64(DI), Z21
+	VADDPS  Z21, Z1, Z1
+	VADDPS  Z21, Z4, Z4
+	VADDPS  Z21, Z7, Z7
+	VADDPS  Z21, Z10, Z10
+	VADDPS  Z21, Z13, Z13
+	VADDPS  Z21, Z16, Z16
+	VADDPS  Z21, Z19, Z19
+	VMOVUPS 128(DI), Z21
+	VADDPS  Z21, Z2, Z2
+	VADDPS  Z21, Z5, Z5
+	VADDPS  Z21, Z8, Z8
+	VADDPS  Z21, Z11, Z11
+	VADDPS  Z21, Z14, Z14
+	VADDPS  Z21, Z17, Z17
+	VADDPS  Z21, Z20, Z20
+
+relu_whole:
+	TESTQ  $0x00000008, SI
+	JZ     store_whole
+	VPXORD Z25, Z25, Z25
+	VMAXPS Z0, Z25, Z0
+	VMAXPS Z1, Z25, Z1
+	VMAXPS Z2, Z25, Z2
+	VMAXPS Z3, Z25, Z3
+	VMAXPS Z4, Z25, Z4
+	VMAXPS Z5, Z25, Z5
+	VMAXPS Z6, Z25, Z6
+	VMAXPS Z7, Z25, Z7
+	VMAXPS Z8, Z25, Z8
+	VMAXPS Z9, Z25, Z9
+	VMAXPS Z10, Z25, Z10
+	VMAXPS Z11, Z25, Z11
+	VMAXPS Z12, Z25, Z12
+	VMAXPS Z13, Z25, Z13
+	VMAXPS Z14, Z25, Z14
+	VMAXPS Z15, Z25, Z15
+	VMAXPS Z16, Z25, Z16
+	VMAXPS Z17, Z25, Z17
+	VMAXPS Z18, Z25, Z18
+	VMAXPS Z19, Z25, Z19
+	VMAXPS Z20, Z25, Z20
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, (AX)(CX*1)
+	VMOVUPS Z4, 64(AX)(CX*1)
+	VMOVUPS Z5, 128(AX)(CX*1)
+	VMOVUPS Z6, (AX)(CX*2)
+	VMOVUPS Z7, 64(AX)(CX*2)
+	VMOVUPS Z8, 128(AX)(CX*2)
+	VMOVUPS Z9, (AX)(DX*1)
+	VMOVUPS Z10, 64(AX)(DX*1)
+	VMOVUPS Z11, 128(AX)(DX*1)
+	VMOVUPS Z12, (AX)(CX*4)
+	VMOVUPS Z13, 64(AX)(CX*4)
+	VMOVUPS Z14, 128(AX)(CX*4)
+	VMOVUPS Z15, (AX)(BX*1)
+	VMOVUPS Z16, 64(AX)(BX*1)
+	VMOVUPS Z17, 128(AX)(BX*1)
+	VMOVUPS Z18, (AX)(DX*2)
+	VMOVUPS Z19, 64(AX)(DX*2)
+	VMOVUPS Z20, 128(AX)(DX*2)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -3955,6 +8669,177 @@ TEXT ·gemm_f32_8x8_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R12, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x08
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (R10), Y8
+	VFMADD231PS.BCST (DX), Y8, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y8, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y8, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y8, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y8, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y8, Y5
+	VFMADD231PS.BCST (DX)(SI*2), Y8, Y6
+	VFMADD231PS.BCST (DX)(R8*1), Y8, Y7
+	ADDQ             R9, DX
+	ADDQ             R11, R10
+	VMOVUPS          (R10), Y8
+	VFMADD231PS.BCST (DX), Y8, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y8, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y8, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y8, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y8, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y8, Y5
+	VFMADD231PS.BCST (DX)(SI*2), Y8, Y6
+	VFMADD231PS.BCST (DX)(R8*1), Y8, Y7
+	ADDQ             R9, DX
+	ADDQ             R11, R10
+	VMOVUPS          (R10), Y8
+	VFMADD231PS.BCST (DX), Y8, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y8, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y8, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y8, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y8, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y8, Y5
+	VFMADD231PS.BCST (DX)(SI*2), Y8, Y6
+	VFMADD231PS.BCST (DX)(R8*1), Y8, Y7
+	ADDQ             R9, DX
+	ADDQ             R11, R10
+	VMOVUPS          (R10), Y8
+	VFMADD231PS.BCST (DX), Y8, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y8, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y8, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y8, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y8, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y8, Y5
+	VFMADD231PS.BCST (DX)(SI*2), Y8, Y6
+	VFMADD231PS.BCST (DX)(R8*1), Y8, Y7
+	ADDQ             R9, DX
+	ADDQ             R11, R10
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (R10), Y8
+	VFMADD231PS.BCST (DX), Y8, Y0
+	VFMADD231PS.BCST (DX)(BX*1), Y8, Y1
+	VFMADD231PS.BCST (DX)(BX*2), Y8, Y2
+	VFMADD231PS.BCST (DX)(SI*1), Y8, Y3
+	VFMADD231PS.BCST (DX)(BX*4), Y8, Y4
+	VFMADD231PS.BCST (DX)(DI*1), Y8, Y5
+	VFMADD231PS.BCST (DX)(SI*2), Y8, Y6
+	VFMADD231PS.BCST (DX)(R8*1), Y8, Y7
+	ADDQ             R9, DX
+	ADDQ             R11, R10
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x08
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (DX)(CX*2), BX
+	LEAQ    (BX)(CX*2), SI
+	MOVQ    flags+144(FP), DI
+	MOVQ    bias_base+120(FP), R8
+	TESTQ   $0x00000001, DI
+	JZ      rowBias_whole
+	VMOVUPS (AX), Y8
+	VADDPS  Y8, Y0, Y0
+	VMOVUPS (AX)(CX*1), Y8
+	VADDPS  Y8, Y1, Y1
+	VMOVUPS (AX)(CX*2), Y8
+	VADDPS  Y8, Y2, Y2
+	VMOVUPS (AX)(DX*1), Y8
+	VADDPS  Y8, Y3, Y3
+	VMOVUPS (AX)(CX*4), Y8
+	VADDPS  Y8, Y4, Y4
+	VMOVUPS (AX)(BX*1), Y8
+	VADDPS  Y8, Y5, Y5
+	VMOVUPS (AX)(DX*2), Y8
+	VADDPS  Y8, Y6, Y6
+	VMOVUPS (AX)(SI*1), Y8
+	VADDPS  Y8, Y7, Y7
+
+rowBias_whole:
+	TESTQ        $0x00000002, DI
+	JZ           columnBias_whole
+	VBROADCASTSS (R8), Y8
+	VADDPS       Y8, Y0, Y0
+	VBROADCASTSS 4(R8), Y8
+	VADDPS       Y8, Y1, Y1
+	VBROADCASTSS 8(R8), Y8
+	VADDPS       Y8, Y2, Y2
+	VBROADCASTSS 12(R8), Y8
+	VADDPS       Y8, Y3, Y3
+	VBROADCASTSS 16(R8), Y8
+	VADDPS       Y8, Y4, Y4
+	VBROADCASTSS 20(R8), Y8
+	VADDPS       Y8, Y5, Y5
+	VBROADCASTSS 24(R8), Y8
+	VADDPS       Y8, Y6, Y6
+	VBROADCASTSS 28(R8), Y8
+	VADDPS       Y8, Y7, Y7
+
+columnBias_whole:
+	TESTQ   $0x00000004, DI
+	JZ      relu_whole
+	VMOVUPS (R8), Y8
+	VADDPS  Y8, Y0, Y0
+	VADDPS  Y8, Y1, Y1
+	VADDPS  Y8, Y2, Y2
+	VADDPS  Y8, Y3, Y3
+	VADDPS  Y8, Y4, Y4
+	VADDPS  Y8, Y5, Y5
+	VADDPS  Y8, Y6, Y6
+	VADDPS  Y8, Y7, Y7
+
+relu_whole:
+	TESTQ  $0x00000008, DI
+	JZ     store_whole
+	VPXORD Y9, Y9, Y9
+	VMAXPS Y0, Y9, Y0
+	VMAXPS Y1, Y9, Y1
+	VMAXPS Y2, Y9, Y2
+	VMAXPS Y3, Y9, Y3
+	VMAXPS Y4, Y9, Y4
+	VMAXPS Y5, Y9, Y5
+	VMAXPS Y6, Y9, Y6
+	VMAXPS Y7, Y9, Y7
+
+store_whole:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, (AX)(CX*1)
+	VMOVUPS Y2, (AX)(CX*2)
+	VMOVUPS Y3, (AX)(DX*1)
+	VMOVUPS Y4, (AX)(CX*4)
+	VMOVUPS Y5, (AX)(BX*1)
+	VMOVUPS Y6, (AX)(DX*2)
+	VMOVUPS Y7, (AX)(SI*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -4112,6 +8997,177 @@ TEXT ·gemm_f32_8x16_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R12, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x10
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS          (R10), Z8
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z8, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z8, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z8, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z8, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z8, Z5
+	VFMADD231PS.BCST (DX)(SI*2), Z8, Z6
+	VFMADD231PS.BCST (DX)(R8*1), Z8, Z7
+	ADDQ             R9, DX
+	ADDQ             R11, R10
+	VMOVUPS          (R10), Z8
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z8, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z8, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z8, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z8, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z8, Z5
+	VFMADD231PS.BCST (DX)(SI*2), Z8, Z6
+	VFMADD231PS.BCST (DX)(R8*1), Z8, Z7
+	ADDQ             R9, DX
+	ADDQ             R11, R10
+	VMOVUPS          (R10), Z8
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z8, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z8, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z8, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z8, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z8, Z5
+	VFMADD231PS.BCST (DX)(SI*2), Z8, Z6
+	VFMADD231PS.BCST (DX)(R8*1), Z8, Z7
+	ADDQ             R9, DX
+	ADDQ             R11, R10
+	VMOVUPS          (R10), Z8
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z8, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z8, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z8, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z8, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z8, Z5
+	VFMADD231PS.BCST (DX)(SI*2), Z8, Z6
+	VFMADD231PS.BCST (DX)(R8*1), Z8, Z7
+	ADDQ             R9, DX
+	ADDQ             R11, R10
+	SUBQ             $0x04, AX
+	JGE              round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS          (R10), Z8
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX)(BX*1), Z8, Z1
+	VFMADD231PS.BCST (DX)(BX*2), Z8, Z2
+	VFMADD231PS.BCST (DX)(SI*1), Z8, Z3
+	VFMADD231PS.BCST (DX)(BX*4), Z8, Z4
+	VFMADD231PS.BCST (DX)(DI*1), Z8, Z5
+	VFMADD231PS.BCST (DX)(SI*2), Z8, Z6
+	VFMADD231PS.BCST (DX)(R8*1), Z8, Z7
+	ADDQ             R9, DX
+	ADDQ             R11, R10
+	DECQ             AX
+	JNZ              loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x10
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (DX)(CX*2), BX
+	LEAQ    (BX)(CX*2), SI
+	MOVQ    flags+144(FP), DI
+	MOVQ    bias_base+120(FP), R8
+	TESTQ   $0x00000001, DI
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z8
+	VADDPS  Z8, Z0, Z0
+	VMOVUPS (AX)(CX*1), Z8
+	VADDPS  Z8, Z1, Z1
+	VMOVUPS (AX)(CX*2), Z8
+	VADDPS  Z8, Z2, Z2
+	VMOVUPS (AX)(DX*1), Z8
+	VADDPS  Z8, Z3, Z3
+	VMOVUPS (AX)(CX*4), Z8
+	VADDPS  Z8, Z4, Z4
+	VMOVUPS (AX)(BX*1), Z8
+	VADDPS  Z8, Z5, Z5
+	VMOVUPS (AX)(DX*2), Z8
+	VADDPS  Z8, Z6, Z6
+	VMOVUPS (AX)(SI*1), Z8
+	VADDPS  Z8, Z7, Z7
+
+rowBias_whole:
+	TESTQ        $0x00000002, DI
+	JZ           columnBias_whole
+	VBROADCASTSS (R8), Z8
+	VADDPS       Z8, Z0, Z0
+	VBROADCASTSS 4(R8), Z8
+	VADDPS       Z8, Z1, Z1
+	VBROADCASTSS 8(R8), Z8
+	VADDPS       Z8, Z2, Z2
+	VBROADCASTSS 12(R8), Z8
+	VADDPS       Z8, Z3, Z3
+	VBROADCASTSS 16(R8), Z8
+	VADDPS       Z8, Z4, Z4
+	VBROADCASTSS 20(R8), Z8
+	VADDPS       Z8, Z5, Z5
+	VBROADCASTSS 24(R8), Z8
+	VADDPS       Z8, Z6, Z6
+	VBROADCASTSS 28(R8), Z8
+	VADDPS       Z8, Z7, Z7
+
+columnBias_whole:
+	TESTQ   $0x00000004, DI
+	JZ      relu_whole
+	VMOVUPS (R8), Z8
+	VADDPS  Z8, Z0, Z0
+	VADDPS  Z8, Z1, Z1
+	VADDPS  Z8, Z2, Z2
+	VADDPS  Z8, Z3, Z3
+	VADDPS  Z8, Z4, Z4
+	VADDPS  Z8, Z5, Z5
+	VADDPS  Z8, Z6, Z6
+	VADDPS  Z8, Z7, Z7
+
+relu_whole:
+	TESTQ  $0x00000008, DI
+	JZ     store_whole
+	VPXORD Z9, Z9, Z9
+	VMAXPS Z0, Z9, Z0
+	VMAXPS Z1, Z9, Z1
+	VMAXPS Z2, Z9, Z2
+	VMAXPS Z3, Z9, Z3
+	VMAXPS Z4, Z9, Z4
+	VMAXPS Z5, Z9, Z5
+	VMAXPS Z6, Z9, Z6
+	VMAXPS Z7, Z9, Z7
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (AX)(DX*1)
+	VMOVUPS Z4, (AX)(CX*4)
+	VMOVUPS Z5, (AX)(BX*1)
+	VMOVUPS Z6, (AX)(DX*2)
+	VMOVUPS Z7, (AX)(SI*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -4285,6 +9341,311 @@ TEXT ·gemm_f32_8x32_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R12, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x20
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (DX)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (DX)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (DX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (DX)(BX*4), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (DX)(DI*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (DX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (DX)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         R9, DX
+	ADDQ         R11, R10
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (DX)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (DX)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (DX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (DX)(BX*4), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (DX)(DI*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (DX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (DX)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         R9, DX
+	ADDQ         R11, R10
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (DX)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (DX)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (DX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (DX)(BX*4), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (DX)(DI*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (DX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (DX)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         R9, DX
+	ADDQ         R11, R10
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (DX)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (DX)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (DX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (DX)(BX*4), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (DX)(DI*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (DX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (DX)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         R9, DX
+	ADDQ         R11, R10
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VBROADCASTSS (DX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (DX)(BX*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (DX)(BX*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (DX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (DX)(BX*4), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (DX)(DI*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (DX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (DX)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         R9, DX
+	ADDQ         R11, R10
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x20
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (DX)(CX*2), BX
+	LEAQ    (BX)(CX*2), SI
+	MOVQ    flags+144(FP), DI
+	MOVQ    bias_base+120(FP), R8
+	TESTQ   $0x00000001, DI
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z16
+	VADDPS  Z16, Z0, Z0
+	VMOVUPS 64(AX), Z16
+	VADDPS  Z16, Z1, Z1
+	VMOVUPS (AX)(CX*1), Z16
+	VADDPS  Z16, Z2, Z2
+	VMOVUPS 64(AX)(CX*1), Z16
+	VADDPS  Z16, Z3, Z3
+	VMOVUPS (AX)(CX*2), Z16
+	VADDPS  Z16, Z4, Z4
+	VMOVUPS 64(AX)(CX*2), Z16
+	VADDPS  Z16, Z5, Z5
+	VMOVUPS (AX)(DX*1), Z16
+	VADDPS  Z16, Z6, Z6
+	VMOVUPS 64(AX)(DX*1), Z16
+	VADDPS  Z16, Z7, Z7
+	VMOVUPS (AX)(CX*4), Z16
+	VADDPS  Z16, Z8, Z8
+	VMOVUPS 64(AX)(CX*4), Z16
+	VADDPS  Z16, Z9, Z9
+	VMOVUPS (AX)(BX*1), Z16
+	VADDPS  Z16, Z10, Z10
+	VMOVUPS 64(AX)(BX*1), Z16
+	VADDPS  Z16, Z11, Z11
+	VMOVUPS (AX)(DX*2), Z16
+	VADDPS  Z16, Z12, Z12
+	VMOVUPS 64(AX)(DX*2), Z16
+	VADDPS  Z16, Z13, Z13
+	VMOVUPS (AX)(SI*1), Z16
+	VADDPS  Z16, Z14, Z14
+	VMOVUPS 64(AX)(SI*1), Z16
+	VADDPS  Z16, Z15, Z15
+
+rowBias_whole:
+	TESTQ        $0x00000002, DI
+	JZ           columnBias_whole
+	VBROADCASTSS (R8), Z16
+	VADDPS       Z16, Z0, Z0
+	VADDPS       Z16, Z1, Z1
+	VBROADCASTSS 4(R8), Z16
+	VADDPS       Z16, Z2, Z2
+	VADDPS       Z16, Z3, Z3
+	VBROADCASTSS 8(R8), Z16
+	VADDPS       Z16, Z4, Z4
+	VADDPS       Z16, Z5, Z5
+	VBROADCASTSS 12(R8), Z16
+	VADDPS       Z16, Z6, Z6
+	VADDPS       Z16, Z7, Z7
+	VBROADCASTSS 16(R8), Z16
+	VADDPS       Z16, Z8, Z8
+	VADDPS       Z16, Z9, Z9
+	VBROADCASTSS 20(R8), Z16
+	VADDPS       Z16, Z10, Z10
+	VADDPS       Z16, Z11, Z11
+	VBROADCASTSS 24(R8), Z16
+	VADDPS       Z16, Z12, Z12
+	VADDPS       Z16, Z13, Z13
+	VBROADCASTSS 28(R8), Z16
+	VADDPS       Z16, Z14, Z14
+	VADDPS       Z16, Z15, Z15
+
+columnBias_whole:
+	TESTQ   $0x00000004, DI
+	JZ      relu_whole
+	VMOVUPS (R8), Z16
+	VADDPS  Z16, Z0, Z0
+	VADDPS  Z16, Z2, Z2
+	VADDPS  Z16, Z4, Z4
+	VADDPS  Z16, Z6, Z6
+	VADDPS  Z16, Z8, Z8
+	VADDPS  Z16, Z10, Z10
+	VADDPS  Z16, Z12, Z12
+	VADDPS  Z16, Z14, Z14
+	VMOVUPS 64(R8), Z16
+	VADDPS  Z16, Z1, Z1
+	VADDPS  Z16, Z3, Z3
+	VADDPS  Z16, Z5, Z5
+	VADDPS  Z16, Z7, Z7
+	VADDPS  Z16, Z9, Z9
+	VADDPS  Z16, Z11, Z11
+	VADDPS  Z16, Z13, Z13
+	VADDPS  Z16, Z15, Z15
+
+relu_whole:
+	TESTQ  $0x00000008, DI
+	JZ     store_whole
+	VPXORD Z19, Z19, Z19
+	VMAXPS Z0, Z19, Z0
+	VMAXPS Z1, Z19, Z1
+	VMAXPS Z2, Z19, Z2
+	VMAXPS Z3, Z19, Z3
+	VMAXPS Z4, Z19, Z4
+	VMAXPS Z5, Z19, Z5
+	VMAXPS Z6, Z19, Z6
+	VMAXPS Z7, Z19, Z7
+	VMAXPS Z8, Z19, Z8
+	VMAXPS Z9, Z19, Z9
+	VMAXPS Z10, Z19, Z10
+	VMAXPS Z11, Z19, Z11
+	VMAXPS Z12, Z19, Z12
+	VMAXPS Z13, Z19, Z13
+	VMAXPS Z14, Z19, Z14
+	VMAXPS Z15, Z19, Z15
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (AX)(DX*1)
+	VMOVUPS Z7, 64(AX)(DX*1)
+	VMOVUPS Z8, (AX)(CX*4)
+	VMOVUPS Z9, 64(AX)(CX*4)
+	VMOVUPS Z10, (AX)(BX*1)
+	VMOVUPS Z11, 64(AX)(BX*1)
+	VMOVUPS Z12, (AX)(DX*2)
+	VMOVUPS Z13, 64(AX)(DX*2)
+	VMOVUPS Z14, (AX)(SI*1)
+	VMOVUPS Z15, 64(AX)(SI*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -4540,6 +9901,405 @@ TEXT ·gemm_f32_8x48_avx512(SB), NOSPLIT, $0-152
 	ADDQ       R12, CX
 
 fetched:
+	MOVQ  flags+144(FP), CX
+	TESTQ $0x00000010, CX
+	JNZ   whole
+	MOVQ  cols+112(FP), CX
+	CMPQ  CX, $0x30
+	JNE   masked
+
+whole:
+	TESTQ   AX, AX
+	JZ      epilogue_whole
+	SUBQ    $0x04, AX
+	JL      few_whole
+	PCALIGN $0x40
+
+round_whole:
+	VMOVUPS      (R10), Z24
+	VMOVUPS      64(R10), Z25
+	VMOVUPS      128(R10), Z26
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (DX)(BX*1), Z27
+	VFMADD231PS  Z24, Z27, Z3
+	VFMADD231PS  Z25, Z27, Z4
+	VFMADD231PS  Z26, Z27, Z5
+	VBROADCASTSS (DX)(BX*2), Z27
+	VFMADD231PS  Z24, Z27, Z6
+	VFMADD231PS  Z25, Z27, Z7
+	VFMADD231PS  Z26, Z27, Z8
+	VBROADCASTSS (DX)(SI*1), Z27
+	VFMADD231PS  Z24, Z27, Z9
+	VFMADD231PS  Z25, Z27, Z10
+	VFMADD231PS  Z26, Z27, Z11
+	VBROADCASTSS (DX)(BX*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (DX)(DI*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (DX)(SI*2), Z27
+	VFMADD231PS  Z24, Z27, Z18
+	VFMADD231PS  Z25, Z27, Z19
+	VFMADD231PS  Z26, Z27, Z20
+	VBROADCASTSS (DX)(R8*1), Z27
+	VFMADD231PS  Z24, Z27, Z21
+	VFMADD231PS  Z25, Z27, Z22
+	VFMADD231PS  Z26, Z27, Z23
+	ADDQ         R9, DX
+	ADDQ         R11, R10
+	VMOVUPS      (R10), Z24
+	VMOVUPS      64(R10), Z25
+	VMOVUPS      128(R10), Z26
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (DX)(BX*1), Z27
+	VFMADD231PS  Z24, Z27, Z3
+	VFMADD231PS  Z25, Z27, Z4
+	VFMADD231PS  Z26, Z27, Z5
+	VBROADCASTSS (DX)(BX*2), Z27
+	VFMADD231PS  Z24, Z27, Z6
+	VFMADD231PS  Z25, Z27, Z7
+	VFMADD231PS  Z26, Z27, Z8
+	VBROADCASTSS (DX)(SI*1), Z27
+	VFMADD231PS  Z24, Z27, Z9
+	VFMADD231PS  Z25, Z27, Z10
+	VFMADD231PS  Z26, Z27, Z11
+	VBROADCASTSS (DX)(BX*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (DX)(DI*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (DX)(SI*2), Z27
+	VFMADD231PS  Z24, Z27, Z18
+	VFMADD231PS  Z25, Z27, Z19
+	VFMADD231PS  Z26, Z27, Z20
+	VBROADCASTSS (DX)(R8*1), Z27
+	VFMADD231PS  Z24, Z27, Z21
+	VFMADD231PS  Z25, Z27, Z22
+	VFMADD231PS  Z26, Z27, Z23
+	ADDQ         R9, DX
+	ADDQ         R11, R10
+	VMOVUPS      (R10), Z24
+	VMOVUPS      64(R10), Z25
+	VMOVUPS      128(R10), Z26
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (DX)(BX*1), Z27
+	VFMADD231PS  Z24, Z27, Z3
+	VFMADD231PS  Z25, Z27, Z4
+	VFMADD231PS  Z26, Z27, Z5
+	VBROADCASTSS (DX)(BX*2), Z27
+	VFMADD231PS  Z24, Z27, Z6
+	VFMADD231PS  Z25, Z27, Z7
+	VFMADD231PS  Z26, Z27, Z8
+	VBROADCASTSS (DX)(SI*1), Z27
+	VFMADD231PS  Z24, Z27, Z9
+	VFMADD231PS  Z25, Z27, Z10
+	VFMADD231PS  Z26, Z27, Z11
+	VBROADCASTSS (DX)(BX*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (DX)(DI*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (DX)(SI*2), Z27
+	VFMADD231PS  Z24, Z27, Z18
+	VFMADD231PS  Z25, Z27, Z19
+	VFMADD231PS  Z26, Z27, Z20
+	VBROADCASTSS (DX)(R8*1), Z27
+	VFMADD231PS  Z24, Z27, Z21
+	VFMADD231PS  Z25, Z27, Z22
+	VFMADD231PS  Z26, Z27, Z23
+	ADDQ         R9, DX
+	ADDQ         R11, R10
+	VMOVUPS      (R10), Z24
+	VMOVUPS      64(R10), Z25
+	VMOVUPS      128(R10), Z26
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (DX)(BX*1), Z27
+	VFMADD231PS  Z24, Z27, Z3
+	VFMADD231PS  Z25, Z27, Z4
+	VFMADD231PS  Z26, Z27, Z5
+	VBROADCASTSS (DX)(BX*2), Z27
+	VFMADD231PS  Z24, Z27, Z6
+	VFMADD231PS  Z25, Z27, Z7
+	VFMADD231PS  Z26, Z27, Z8
+	VBROADCASTSS (DX)(SI*1), Z27
+	VFMADD231PS  Z24, Z27, Z9
+	VFMADD231PS  Z25, Z27, Z10
+	VFMADD231PS  Z26, Z27, Z11
+	VBROADCASTSS (DX)(BX*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (DX)(DI*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (DX)(SI*2), Z27
+	VFMADD231PS  Z24, Z27, Z18
+	VFMADD231PS  Z25, Z27, Z19
+	VFMADD231PS  Z26, Z27, Z20
+	VBROADCASTSS (DX)(R8*1), Z27
+	VFMADD231PS  Z24, Z27, Z21
+	VFMADD231PS  Z25, Z27, Z22
+	VFMADD231PS  Z26, Z27, Z23
+	ADDQ         R9, DX
+	ADDQ         R11, R10
+	SUBQ         $0x04, AX
+	JGE          round_whole
+
+few_whole:
+	ADDQ $0x04, AX
+	JZ   epilogue_whole
+
+loop_whole:
+	VMOVUPS      (R10), Z24
+	VMOVUPS      64(R10), Z25
+	VMOVUPS      128(R10), Z26
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (DX)(BX*1), Z27
+	VFMADD231PS  Z24, Z27, Z3
+	VFMADD231PS  Z25, Z27, Z4
+	VFMADD231PS  Z26, Z27, Z5
+	VBROADCASTSS (DX)(BX*2), Z27
+	VFMADD231PS  Z24, Z27, Z6
+	VFMADD231PS  Z25, Z27, Z7
+	VFMADD231PS  Z26, Z27, Z8
+	VBROADCASTSS (DX)(SI*1), Z27
+	VFMADD231PS  Z24, Z27, Z9
+	VFMADD231PS  Z25, Z27, Z10
+	VFMADD231PS  Z26, Z27, Z11
+	VBROADCASTSS (DX)(BX*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (DX)(DI*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (DX)(SI*2), Z27
+	VFMADD231PS  Z24, Z27, Z18
+	VFMADD231PS  Z25, Z27, Z19
+	VFMADD231PS  Z26, Z27, Z20
+	VBROADCASTSS (DX)(R8*1), Z27
+	VFMADD231PS  Z24, Z27, Z21
+	VFMADD231PS  Z25, Z27, Z22
+	VFMADD231PS  Z26, Z27, Z23
+	ADDQ         R9, DX
+	ADDQ         R11, R10
+	DECQ         AX
+	JNZ          loop_whole
+
+epilogue_whole:
+	MOVQ    cols+112(FP), AX
+	CMPQ    AX, $0x30
+	JNE     epilogue
+	MOVQ    c_base+80(FP), AX
+	MOVQ    cRow+104(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	LEAQ    (DX)(CX*2), BX
+	LEAQ    (BX)(CX*2), SI
+	MOVQ    flags+144(FP), DI
+	MOVQ    bias_base+120(FP), R8
+	TESTQ   $0x00000001, DI
+	JZ      rowBias_whole
+	VMOVUPS (AX), Z24
+	VADDPS  Z24, Z0, Z0
+	VMOVUPS 64(AX), Z24
+	VADDPS  Z24, Z1, Z1
+	VMOVUPS 128(AX), Z24
+	VADDPS  Z24, Z2, Z2
+	VMOVUPS (AX)(CX*1), Z24
+	VADDPS  Z24, Z3, Z3
+	VMOVUPS 64(AX)(CX*1), Z24
+	VADDPS  Z24, Z4, Z4
+	VMOVUPS 128(AX)(CX*1), Z24
+	VADDPS  Z24, Z5, Z5
+	VMOVUPS (AX)(CX*2), Z24
+	VADDPS  Z24, Z6, Z6
+	VMOVUPS 64(AX)(CX*2), Z24
+	VADDPS  Z24, Z7, Z7
+	VMOVUPS 128(AX)(CX*2), Z24
+	VADDPS  Z24, Z8, Z8
+	VMOVUPS (AX)(DX*1), Z24
+	VADDPS  Z24, Z9, Z9
+	VMOVUPS 64(AX)(DX*1), Z24
+	VADDPS  Z24, Z10, Z10
+	VMOVUPS 128(AX)(DX*1), Z24
+	VADDPS  Z24, Z11, Z11
+	VMOVUPS (AX)(CX*4), Z24
+	VADDPS  Z24, Z12, Z12
+	VMOVUPS 64(AX)(CX*4), Z24
+	VADDPS  Z24, Z13, Z13
+	VMOVUPS 128(AX)(CX*4), Z24
+	VADDPS  Z24, Z14, Z14
+	VMOVUPS (AX)(BX*1), Z24
+	VADDPS  Z24, Z15, Z15
+	VMOVUPS 64(AX)(BX*1), Z24
+	VADDPS  Z24, Z16, Z16
+	VMOVUPS 128(AX)(BX*1), Z24
+	VADDPS  Z24, Z17, Z17
+	VMOVUPS (AX)(DX*2), Z24
+	VADDPS  Z24, Z18, Z18
+	VMOVUPS 64(AX)(DX*2), Z24
+	VADDPS  Z24, Z19, Z19
+	VMOVUPS 128(AX)(DX*2), Z24
+	VADDPS  Z24, Z20, Z20
+	VMOVUPS (AX)(SI*1), Z24
+	VADDPS  Z24, Z21, Z21
+	VMOVUPS 64(AX)(SI*1), Z24
+	VADDPS  Z24, Z22, Z22
+	VMOVUPS 128(AX)(SI*1), Z24
+	VADDPS  Z24, Z23, Z23
+
+rowBias_whole:
+	TESTQ        $0x00000002, DI
+	JZ           columnBias_whole
+	VBROADCASTSS (R8), Z24
+	VADDPS       Z24, Z0, Z0
+	VADDPS       Z24, Z1, Z1
+	VADDPS       Z24, Z2, Z2
+	VBROADCASTSS 4(R8), Z24
+	VADDPS       Z24, Z3, Z3
+	VADDPS       Z24, Z4, Z4
+	VADDPS       Z24, Z5, Z5
+	VBROADCASTSS 8(R8), Z24
+	VADDPS       Z24, Z6, Z6
+	VADDPS       Z24, Z7, Z7
+	VADDPS       Z24, Z8, Z8
+	VBROADCASTSS 12(R8), Z24
+	VADDPS       Z24, Z9, Z9
+	VADDPS       Z24, Z10, Z10
+	VADDPS       Z24, Z11, Z11
+	VBROADCASTSS 16(R8), Z24
+	VADDPS       Z24, Z12, Z12
+	VADDPS       Z24, Z13, Z13
+	VADDPS       Z24, Z14, Z14
+	VBROADCASTSS 20(R8), Z24
+	VADDPS       Z24, Z15, Z15
+	VADDPS       Z24, Z16, Z16
+	VADDPS       Z24, Z17, Z17
+	VBROADCASTSS 24(R8), Z24
+	VADDPS       Z24, Z18, Z18
+	VADDPS       Z24, Z19, Z19
+	VADDPS       Z24, Z20, Z20
+	VBROADCASTSS 28(R8), Z24
+	VADDPS       Z24, Z21, Z21
+	VADDPS       Z24, Z22, Z22
+	VADDPS       Z24, Z23, Z23
+
+columnBias_whole:
+	TESTQ   $0x00000004, DI
+	JZ      relu_whole
+	VMOVUPS (R8), Z24
+	VADDPS  Z24, Z0, Z0
+	VADDPS  Z24, Z3, Z3
+	VADDPS  Z24, Z6, Z6
+	VADDPS  Z24, Z9, Z9
+	VADDPS  Z24, Z12, Z12
+	VADDPS  Z24, Z15, Z15
+	VADDPS  Z24, Z18, Z18
+	VADDPS  Z24, Z21, Z21
+	VMOVUPS 64(R8), Z24
+	VADDPS  Z24, Z1, Z1
+	VADDPS  Z24, Z4, Z4
+	VADDPS  Z24, Z7, Z7
+	VADDPS  Z24, Z10, Z10
+	VADDPS  Z24, Z13, Z13
+	VADDPS  Z24, Z16, Z16
+	VADDPS  Z24, Z19, Z19
+	VADDPS  Z24, Z22, Z22
+	VMOVUPS 128(R8), Z24
+	VADDPS  Z24, Z2, Z2
+	VADDPS  Z24, Z5, Z5
+	VADDPS  Z24, Z8, Z8
+	VADDPS  Z24, Z11, Z11
+	VADDPS  Z24, Z14, Z14
+	VADDPS  Z24, Z17, Z17
+	VADDPS  Z24, Z20, Z20
+	VADDPS  Z24, Z23, Z23
+
+relu_whole:
+	TESTQ  $0x00000008, DI
+	JZ     store_whole
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+	VMAXPS Z3, Z28, Z3
+	VMAXPS Z4, Z28, Z4
+	VMAXPS Z5, Z28, Z5
+	VMAXPS Z6, Z28, Z6
+	VMAXPS Z7, Z28, Z7
+	VMAXPS Z8, Z28, Z8
+	VMAXPS Z9, Z28, Z9
+	VMAXPS Z10, Z28, Z10
+	VMAXPS Z11, Z28, Z11
+	VMAXPS Z12, Z28, Z12
+	VMAXPS Z13, Z28, Z13
+	VMAXPS Z14, Z28, Z14
+	VMAXPS Z15, Z28, Z15
+	VMAXPS Z16, Z28, Z16
+	VMAXPS Z17, Z28, Z17
+	VMAXPS Z18, Z28, Z18
+	VMAXPS Z19, Z28, Z19
+	VMAXPS Z20, Z28, Z20
+	VMAXPS Z21, Z28, Z21
+	VMAXPS Z22, Z28, Z22
+	VMAXPS Z23, Z28, Z23
+
+store_whole:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, (AX)(CX*1)
+	VMOVUPS Z4, 64(AX)(CX*1)
+	VMOVUPS Z5, 128(AX)(CX*1)
+	VMOVUPS Z6, (AX)(CX*2)
+	VMOVUPS Z7, 64(AX)(CX*2)
+	VMOVUPS Z8, 128(AX)(CX*2)
+	VMOVUPS Z9, (AX)(DX*1)
+	VMOVUPS Z10, 64(AX)(DX*1)
+	VMOVUPS Z11, 128(AX)(DX*1)
+	VMOVUPS Z12, (AX)(CX*4)
+	VMOVUPS Z13, 64(AX)(CX*4)
+	VMOVUPS Z14, 128(AX)(CX*4)
+	VMOVUPS Z15, (AX)(BX*1)
+	VMOVUPS Z16, 64(AX)(BX*1)
+	VMOVUPS Z17, 128(AX)(BX*1)
+	VMOVUPS Z18, (AX)(DX*2)
+	VMOVUPS Z19, 64(AX)(DX*2)
+	VMOVUPS Z20, 128(AX)(DX*2)
+	VMOVUPS Z21, (AX)(SI*1)
+	VMOVUPS Z22, 64(AX)(SI*1)
+	VMOVUPS Z23, 128(AX)(SI*1)
+	VZEROUPPER
+	RET
+
+masked:
 	TESTQ AX, AX
 	JZ    epilogue
 
@@ -4786,6 +10546,300 @@ DATA lane_masks<>+56(SB)/4, $0x00000000
 DATA lane_masks<>+60(SB)/4, $0x00000000
 GLOBL lane_masks<>(SB), RODATA|NOPTR, $64
 
+// func gemm_strips_f32_8x48_avx512(n int, k int, a []float32, b []float32, next []float32, c []float32, cRow int, bias []float32, flags int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm_strips_f32_8x48_avx512(SB), NOSPLIT, $0-152
+	MOVQ   n+0(FP), CX
+	MOVQ   a_base+16(FP), BX
+	MOVQ   c_base+88(FP), SI
+	MOVQ   cRow+112(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R8
+	LEAQ   (R8)(DI*2), R9
+	LEAQ   (R9)(DI*2), R10
+	MOVQ   flags+144(FP), R11
+	MOVQ   bias_base+120(FP), R12
+	IMUL3Q $0x08, DI, R13
+	MOVQ   next_base+64(FP), R14
+	MOVQ   $0x000000c0, AX
+	ADDQ   CX, AX
+	DECQ   AX
+	XORL   DX, DX
+	DIVQ   CX
+
+strip:
+	MOVQ       b_base+40(FP), DX
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 (SI)(DI*1)
+	PREFETCHT0 64(SI)(DI*1)
+	PREFETCHT0 128(SI)(DI*1)
+	PREFETCHT0 (SI)(DI*2)
+	PREFETCHT0 64(SI)(DI*2)
+	PREFETCHT0 128(SI)(DI*2)
+	PREFETCHT0 (SI)(R8*1)
+	PREFETCHT0 64(SI)(R8*1)
+	PREFETCHT0 128(SI)(R8*1)
+	PREFETCHT0 (SI)(DI*4)
+	PREFETCHT0 64(SI)(DI*4)
+	PREFETCHT0 128(SI)(DI*4)
+	PREFETCHT0 (SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	PREFETCHT0 (SI)(R8*2)
+	PREFETCHT0 64(SI)(R8*2)
+	PREFETCHT0 128(SI)(R8*2)
+	PREFETCHT0 (SI)(R10*1)
+	PREFETCHT0 64(SI)(R10*1)
+	PREFETCHT0 128(SI)(R10*1)
+	MOVQ       k+8(FP), R15
+	PCALIGN    $0x40
+
+loop:
+	PREFETCHT1   (R14)
+	ADDQ         AX, R14
+	VMOVUPS      (DX), Z24
+	VMOVUPS      64(DX), Z25
+	VMOVUPS      128(DX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS 4(BX), Z27
+	VFMADD231PS  Z24, Z27, Z3
+	VFMADD231PS  Z25, Z27, Z4
+	VFMADD231PS  Z26, Z27, Z5
+	VBROADCASTSS 8(BX), Z27
+	VFMADD231PS  Z24, Z27, Z6
+	VFMADD231PS  Z25, Z27, Z7
+	VFMADD231PS  Z26, Z27, Z8
+	VBROADCASTSS 12(BX), Z27
+	VFMADD231PS  Z24, Z27, Z9
+	VFMADD231PS  Z25, Z27, Z10
+	VFMADD231PS  Z26, Z27, Z11
+	VBROADCASTSS 16(BX), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS 20(BX), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS 24(BX), Z27
+	VFMADD231PS  Z24, Z27, Z18
+	VFMADD231PS  Z25, Z27, Z19
+	VFMADD231PS  Z26, Z27, Z20
+	VBROADCASTSS 28(BX), Z27
+	VFMADD231PS  Z24, Z27, Z21
+	VFMADD231PS  Z25, Z27, Z22
+	VFMADD231PS  Z26, Z27, Z23
+	ADDQ         $0x20, BX
+	ADDQ         $0xc0, DX
+	DECQ         R15
+	JNZ          loop
+	TESTQ        $0x00000001, R11
+	JZ           rowBias
+	VMOVUPS      (SI), Z24
+	VADDPS       Z24, Z0, Z0
+	VMOVUPS      64(SI), Z24
+	VADDPS       Z24, Z1, Z1
+	VMOVUPS      128(SI), Z24
+	VADDPS       Z24, Z2, Z2
+	VMOVUPS      (SI)(DI*1), Z24
+	VADDPS       Z24, Z3, Z3
+	VMOVUPS      64(SI)(DI*1), Z24
+	VADDPS       Z24, Z4, Z4
+	VMOVUPS      128(SI)(DI*1), Z24
+	VADDPS       Z24, Z5, Z5
+	VMOVUPS      (SI)(DI*2), Z24
+	VADDPS       Z24, Z6, Z6
+	VMOVUPS      64(SI)(DI*2), Z24
+	VADDPS       Z24, Z7, Z7
+	VMOVUPS      128(SI)(DI*2), Z24
+	VADDPS       Z24, Z8, Z8
+	VMOVUPS      (SI)(R8*1), Z24
+	VADDPS       Z24, Z9, Z9
+	VMOVUPS      64(SI)(R8*1), Z24
+	VADDPS       Z24, Z10, Z10
+	VMOVUPS      128(SI)(R8*1), Z24
+	VADDPS       Z24, Z11, Z11
+	VMOVUPS      (SI)(DI*4), Z24
+	VADDPS       Z24, Z12, Z12
+	VMOVUPS      64(SI)(DI*4), Z24
+	VADDPS       Z24, Z13, Z13
+	VMOVUPS      128(SI)(DI*4), Z24
+	VADDPS       Z24, Z14, Z14
+	VMOVUPS      (SI)(R9*1), Z24
+	VADDPS       Z24, Z15, Z15
+	VMOVUPS      64(SI)(R9*1), Z24
+	VADDPS       Z24, Z16, Z16
+	VMOVUPS      128(SI)(R9*1), Z24
+	VADDPS       Z24, Z17, Z17
+	VMOVUPS      (SI)(R8*2), Z24
+	VADDPS       Z24, Z18, Z18
+	VMOVUPS      64(SI)(R8*2), Z24
+	VADDPS       Z24, Z19, Z19
+	VMOVUPS      128(SI)(R8*2), Z24
+	VADDPS       Z24, Z20, Z20
+	VMOVUPS      (SI)(R10*1), Z24
+	VADDPS       Z24, Z21, Z21
+	VMOVUPS      64(SI)(R10*1), Z24
+	VADDPS       Z24, Z22, Z22
+	VMOVUPS      128(SI)(R10*1), Z24
+	VADDPS       Z24, Z23, Z23
+
+rowBias:
+	TESTQ        $0x00000002, R11
+	JZ           columnBias
+	VBROADCASTSS (R12), Z24
+	VADDPS       Z24, Z0, Z0
+	VADDPS       Z24, Z1, Z1
+	VADDPS       Z24, Z2, Z2
+	VBROADCASTSS 4(R12), Z24
+	VADDPS       Z24, Z3, Z3
+	VADDPS       Z24, Z4, Z4
+	VADDPS       Z24, Z5, Z5
+	VBROADCASTSS 8(R12), Z24
+	VADDPS       Z24, Z6, Z6
+	VADDPS       Z24, Z7, Z7
+	VADDPS       Z24, Z8, Z8
+	VBROADCASTSS 12(R12), Z24
+	VADDPS       Z24, Z9, Z9
+	VADDPS       Z24, Z10, Z10
+	VADDPS       Z24, Z11, Z11
+	VBROADCASTSS 16(R12), Z24
+	VADDPS       Z24, Z12, Z12
+	VADDPS       Z24, Z13, Z13
+	VADDPS       Z24, Z14, Z14
+	VBROADCASTSS 20(R12), Z24
+	VADDPS       Z24, Z15, Z15
+	VADDPS       Z24, Z16, Z16
+	VADDPS       Z24, Z17, Z17
+	VBROADCASTSS 24(R12), Z24
+	VADDPS       Z24, Z18, Z18
+	VADDPS       Z24, Z19, Z19
+	VADDPS       Z24, Z20, Z20
+	VBROADCASTSS 28(R12), Z24
+	VADDPS       Z24, Z21, Z21
+	VADDPS       Z24, Z22, Z22
+	VADDPS       Z24, Z23, Z23
+
+columnBias:
+	TESTQ   $0x00000004, R11
+	JZ      relu
+	VMOVUPS (R12), Z24
+	VADDPS  Z24, Z0, Z0
+	VADDPS  Z24, Z3, Z3
+	VADDPS  Z24, Z6, Z6
+	VADDPS  Z24, Z9, Z9
+	VADDPS  Z24, Z12, Z12
+	VADDPS  Z24, Z15, Z15
+	VADDPS  Z24, Z18, Z18
+	VADDPS  Z24, Z21, Z21
+	VMOVUPS 64(R12), Z24
+	VADDPS  Z24, Z1, Z1
+	VADDPS  Z24, Z4, Z4
+	VADDPS  Z24, Z7, Z7
+	VADDPS  Z24, Z10, Z10
+	VADDPS  Z24, Z13, Z13
+	VADDPS  Z24, Z16, Z16
+	VADDPS  Z24, Z19, Z19
+	VADDPS  Z24, Z22, Z22
+	VMOVUPS 128(R12), Z24
+	VADDPS  Z24, Z2, Z2
+	VADDPS  Z24, Z5, Z5
+	VADDPS  Z24, Z8, Z8
+	VADDPS  Z24, Z11, Z11
+	VADDPS  Z24, Z14, Z14
+	VADDPS  Z24, Z17, Z17
+	VADDPS  Z24, Z20, Z20
+	VADDPS  Z24, Z23, Z23
+
+relu:
+	TESTQ  $0x00000008, R11
+	JZ     store
+	VPXORD Z28, Z28, Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+	VMAXPS Z3, Z28, Z3
+	VMAXPS Z4, Z28, Z4
+	VMAXPS Z5, Z28, Z5
+	VMAXPS Z6, Z28, Z6
+	VMAXPS Z7, Z28, Z7
+	VMAXPS Z8, Z28, Z8
+	VMAXPS Z9, Z28, Z9
+	VMAXPS Z10, Z28, Z10
+	VMAXPS Z11, Z28, Z11
+	VMAXPS Z12, Z28, Z12
+	VMAXPS Z13, Z28, Z13
+	VMAXPS Z14, Z28, Z14
+	VMAXPS Z15, Z28, Z15
+	VMAXPS Z16, Z28, Z16
+	VMAXPS Z17, Z28, Z17
+	VMAXPS Z18, Z28, Z18
+	VMAXPS Z19, Z28, Z19
+	VMAXPS Z20, Z28, Z20
+	VMAXPS Z21, Z28, Z21
+	VMAXPS Z22, Z28, Z22
+	VMAXPS Z23, Z28, Z23
+
+store:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, (SI)(DI*1)
+	VMOVUPS Z4, 64(SI)(DI*1)
+	VMOVUPS Z5, 128(SI)(DI*1)
+	VMOVUPS Z6, (SI)(DI*2)
+	VMOVUPS Z7, 64(SI)(DI*2)
+	VMOVUPS Z8, 128(SI)(DI*2)
+	VMOVUPS Z9, (SI)(R8*1)
+	VMOVUPS Z10, 64(SI)(R8*1)
+	VMOVUPS Z11, 128(SI)(R8*1)
+	VMOVUPS Z12, (SI)(DI*4)
+	VMOVUPS Z13, 64(SI)(DI*4)
+	VMOVUPS Z14, 128(SI)(DI*4)
+	VMOVUPS Z15, (SI)(R9*1)
+	VMOVUPS Z16, 64(SI)(R9*1)
+	VMOVUPS Z17, 128(SI)(R9*1)
+	VMOVUPS Z18, (SI)(R8*2)
+	VMOVUPS Z19, 64(SI)(R8*2)
+	VMOVUPS Z20, 128(SI)(R8*2)
+	VMOVUPS Z21, (SI)(R10*1)
+	VMOVUPS Z22, 64(SI)(R10*1)
+	VMOVUPS Z23, 128(SI)(R10*1)
+	ADDQ    R13, SI
+	DECQ    CX
+	JNZ     strip
+	VZEROUPPER
+	RET
+
 // func gemm_strips_f32_6x16_avx2(n int, k int, a []float32, b []float32, next []float32, c []float32, cRow int, bias []float32, flags int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·gemm_strips_f32_6x16_avx2(SB), NOSPLIT, $0-152
@@ -4961,6 +11015,526 @@ store:
 	ADDQ    R12, SI
 	DECQ    CX
 	JNZ     strip
+	VZEROUPPER
+	RET
+
+// func gemm_momentum_f32_8x48_avx512(n int, k int, a []float32, b []float32, bRow int, bNext int, w []float32, v []float32, row int, coef *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemm_momentum_f32_8x48_avx512(SB), NOSPLIT, $8-144
+	MOVQ n+0(FP), AX
+	MOVQ b_base+40(FP), CX
+	MOVQ bRow+64(FP), DX
+	SHLQ $0x02, DX
+	MOVQ bNext+72(FP), BX
+	SHLQ $0x02, BX
+	MOVQ w_base+80(FP), SI
+	MOVQ v_base+104(FP), DI
+	MOVQ row+128(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R9)(R8*2), R10
+	LEAQ (R10)(R8*2), R11
+
+tile:
+	MOVQ    a_base+16(FP), R12
+	MOVQ    k+8(FP), R14
+	MOVQ    CX, R13
+	ADDQ    BX, CX
+	MOVQ    SI, R15
+	MOVQ    DI, BP
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
+	SUBQ    $0x04, R14
+	JL      few
+	PCALIGN $0x40
+
+round:
+	PREFETCHT0   (R15)
+	PREFETCHT0   64(R15)
+	PREFETCHT0   128(R15)
+	ADDQ         R8, R15
+	XCHGQ        BP, R15
+	PREFETCHT0   (R13)(BX*1)
+	PREFETCHT0   64(R13)(BX*1)
+	PREFETCHT0   128(R13)(BX*1)
+	VMOVUPS      (R13), Z24
+	VMOVUPS      64(R13), Z25
+	VMOVUPS      128(R13), Z26
+	VBROADCASTSS (R12), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS 4(R12), Z27
+	VFMADD231PS  Z24, Z27, Z3
+	VFMADD231PS  Z25, Z27, Z4
+	VFMADD231PS  Z26, Z27, Z5
+	VBROADCASTSS 8(R12), Z27
+	VFMADD231PS  Z24, Z27, Z6
+	VFMADD231PS  Z25, Z27, Z7
+	VFMADD231PS  Z26, Z27, Z8
+	VBROADCASTSS 12(R12), Z27
+	VFMADD231PS  Z24, Z27, Z9
+	VFMADD231PS  Z25, Z27, Z10
+	VFMADD231PS  Z26, Z27, Z11
+	VBROADCASTSS 16(R12), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS 20(R12), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS 24(R12), Z27
+	VFMADD231PS  Z24, Z27, Z18
+	VFMADD231PS  Z25, Z27, Z19
+	VFMADD231PS  Z26, Z27, Z20
+	VBROADCASTSS 28(R12), Z27
+	VFMADD231PS  Z24, Z27, Z21
+	VFMADD231PS  Z25, Z27, Z22
+	VFMADD231PS  Z26, Z27, Z23
+	ADDQ         $0x20, R12
+	ADDQ         DX, R13
+	PREFETCHT0   (R13)(BX*1)
+	PREFETCHT0   64(R13)(BX*1)
+	PREFETCHT0   128(R13)(BX*1)
+	VMOVUPS      (R13), Z24
+	VMOVUPS      64(R13), Z25
+	VMOVUPS      128(R13), Z26
+	VBROADCASTSS (R12), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS 4(R12), Z27
+	VFMADD231PS  Z24, Z27, Z3
+	VFMADD231PS  Z25, Z27, Z4
+	VFMADD231PS  Z26, Z27, Z5
+	VBROADCASTSS 8(R12), Z27
+	VFMADD231PS  Z24, Z27, Z6
+	VFMADD231PS  Z25, Z27, Z7
+	VFMADD231PS  Z26, Z27, Z8
+	VBROADCASTSS 12(R12), Z27
+	VFMADD231PS  Z24, Z27, Z9
+	VFMADD231PS  Z25, Z27, Z10
+	VFMADD231PS  Z26, Z27, Z11
+	VBROADCASTSS 16(R12), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS 20(R12), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS 24(R12), Z27
+	VFMADD231PS  Z24, Z27, Z18
+	VFMADD231PS  Z25, Z27, Z19
+	VFMADD231PS  Z26, Z27, Z20
+	VBROADCASTSS 28(R12), Z27
+	VFMADD231PS  Z24, Z27, Z21
+	VFMADD231PS  Z25, Z27, Z22
+	VFMADD231PS  Z26, Z27, Z23
+	ADDQ         $0x20, R12
+	ADDQ         DX, R13
+	PREFETCHT0   (R13)(BX*1)
+	PREFETCHT0   64(R13)(BX*1)
+	PREFETCHT0   128(R13)(BX*1)
+	VMOVUPS      (R13), Z24
+	VMOVUPS      64(R13), Z25
+	VMOVUPS      128(R13), Z26
+	VBROADCASTSS (R12), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS 4(R12), Z27
+	VFMADD231PS  Z24, Z27, Z3
+	VFMADD231PS  Z25, Z27, Z4
+	VFMADD231PS  Z26, Z27, Z5
+	VBROADCASTSS 8(R12), Z27
+	VFMADD231PS  Z24, Z27, Z6
+	VFMADD231PS  Z25, Z27, Z7
+	VFMADD231PS  Z26, Z27, Z8
+	VBROADCASTSS 12(R12), Z27
+	VFMADD231PS  Z24, Z27, Z9
+	VFMADD231PS  Z25, Z27, Z10
+	VFMADD231PS  Z26, Z27, Z11
+	VBROADCASTSS 16(R12), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS 20(R12), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS 24(R12), Z27
+	VFMADD231PS  Z24, Z27, Z18
+	VFMADD231PS  Z25, Z27, Z19
+	VFMADD231PS  Z26, Z27, Z20
+	VBROADCASTSS 28(R12), Z27
+	VFMADD231PS  Z24, Z27, Z21
+	VFMADD231PS  Z25, Z27, Z22
+	VFMADD231PS  Z26, Z27, Z23
+	ADDQ         $0x20, R12
+	ADDQ         DX, R13
+	PREFETCHT0   (R13)(BX*1)
+	PREFETCHT0   64(R13)(BX*1)
+	PREFETCHT0   128(R13)(BX*1)
+	VMOVUPS      (R13), Z24
+	VMOVUPS      64(R13), Z25
+	VMOVUPS      128(R13), Z26
+	VBROADCASTSS (R12), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS 4(R12), Z27
+	VFMADD231PS  Z24, Z27, Z3
+	VFMADD231PS  Z25, Z27, Z4
+	VFMADD231PS  Z26, Z27, Z5
+	VBROADCASTSS 8(R12), Z27
+	VFMADD231PS  Z24, Z27, Z6
+	VFMADD231PS  Z25, Z27, Z7
+	VFMADD231PS  Z26, Z27, Z8
+	VBROADCASTSS 12(R12), Z27
+	VFMADD231PS  Z24, Z27, Z9
+	VFMADD231PS  Z25, Z27, Z10
+	VFMADD231PS  Z26, Z27, Z11
+	VBROADCASTSS 16(R12), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS 20(R12), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS 24(R12), Z27
+	VFMADD231PS  Z24, Z27, Z18
+	VFMADD231PS  Z25, Z27, Z19
+	VFMADD231PS  Z26, Z27, Z20
+	VBROADCASTSS 28(R12), Z27
+	VFMADD231PS  Z24, Z27, Z21
+	VFMADD231PS  Z25, Z27, Z22
+	VFMADD231PS  Z26, Z27, Z23
+	ADDQ         $0x20, R12
+	ADDQ         DX, R13
+	SUBQ         $0x04, R14
+	JGE          round
+
+few:
+	ADDQ $0x04, R14
+	JZ   epilogue
+
+loop:
+	PREFETCHT0   (R13)(BX*1)
+	PREFETCHT0   64(R13)(BX*1)
+	PREFETCHT0   128(R13)(BX*1)
+	VMOVUPS      (R13), Z24
+	VMOVUPS      64(R13), Z25
+	VMOVUPS      128(R13), Z26
+	VBROADCASTSS (R12), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS 4(R12), Z27
+	VFMADD231PS  Z24, Z27, Z3
+	VFMADD231PS  Z25, Z27, Z4
+	VFMADD231PS  Z26, Z27, Z5
+	VBROADCASTSS 8(R12), Z27
+	VFMADD231PS  Z24, Z27, Z6
+	VFMADD231PS  Z25, Z27, Z7
+	VFMADD231PS  Z26, Z27, Z8
+	VBROADCASTSS 12(R12), Z27
+	VFMADD231PS  Z24, Z27, Z9
+	VFMADD231PS  Z25, Z27, Z10
+	VFMADD231PS  Z26, Z27, Z11
+	VBROADCASTSS 16(R12), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS 20(R12), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS 24(R12), Z27
+	VFMADD231PS  Z24, Z27, Z18
+	VFMADD231PS  Z25, Z27, Z19
+	VFMADD231PS  Z26, Z27, Z20
+	VBROADCASTSS 28(R12), Z27
+	VFMADD231PS  Z24, Z27, Z21
+	VFMADD231PS  Z25, Z27, Z22
+	VFMADD231PS  Z26, Z27, Z23
+	ADDQ         $0x20, R12
+	ADDQ         DX, R13
+	DECQ         R14
+	JNZ          loop
+
+epilogue:
+	MOVQ         coef+136(FP), R12
+	VBROADCASTSS 4(R12), Z24
+	VBROADCASTSS 8(R12), Z25
+	VMOVUPS      (SI), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z0, Z0
+	VMULPS       (DI), Z25, Z27
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (DI)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z0, Z0
+	VSUBPS       Z0, Z26, Z26
+	VMOVUPS      Z26, (SI)
+	VMOVUPS      64(SI), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z1, Z1
+	VMULPS       64(DI), Z25, Z27
+	VADDPS       Z27, Z1, Z1
+	VMOVUPS      Z1, 64(DI)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z1, Z1
+	VSUBPS       Z1, Z26, Z26
+	VMOVUPS      Z26, 64(SI)
+	VMOVUPS      128(SI), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z2, Z2
+	VMULPS       128(DI), Z25, Z27
+	VADDPS       Z27, Z2, Z2
+	VMOVUPS      Z2, 128(DI)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z2, Z2
+	VSUBPS       Z2, Z26, Z26
+	VMOVUPS      Z26, 128(SI)
+	VMOVUPS      (SI)(R8*1), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z3, Z3
+	VMULPS       (DI)(R8*1), Z25, Z27
+	VADDPS       Z27, Z3, Z3
+	VMOVUPS      Z3, (DI)(R8*1)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z3, Z3
+	VSUBPS       Z3, Z26, Z26
+	VMOVUPS      Z26, (SI)(R8*1)
+	VMOVUPS      64(SI)(R8*1), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z4, Z4
+	VMULPS       64(DI)(R8*1), Z25, Z27
+	VADDPS       Z27, Z4, Z4
+	VMOVUPS      Z4, 64(DI)(R8*1)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z4, Z4
+	VSUBPS       Z4, Z26, Z26
+	VMOVUPS      Z26, 64(SI)(R8*1)
+	VMOVUPS      128(SI)(R8*1), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z5, Z5
+	VMULPS       128(DI)(R8*1), Z25, Z27
+	VADDPS       Z27, Z5, Z5
+	VMOVUPS      Z5, 128(DI)(R8*1)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z5, Z5
+	VSUBPS       Z5, Z26, Z26
+	VMOVUPS      Z26, 128(SI)(R8*1)
+	VMOVUPS      (SI)(R8*2), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z6, Z6
+	VMULPS       (DI)(R8*2), Z25, Z27
+	VADDPS       Z27, Z6, Z6
+	VMOVUPS      Z6, (DI)(R8*2)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z6, Z6
+	VSUBPS       Z6, Z26, Z26
+	VMOVUPS      Z26, (SI)(R8*2)
+	VMOVUPS      64(SI)(R8*2), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z7, Z7
+	VMULPS       64(DI)(R8*2), Z25, Z27
+	VADDPS       Z27, Z7, Z7
+	VMOVUPS      Z7, 64(DI)(R8*2)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z7, Z7
+	VSUBPS       Z7, Z26, Z26
+	VMOVUPS      Z26, 64(SI)(R8*2)
+	VMOVUPS      128(SI)(R8*2), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z8, Z8
+	VMULPS       128(DI)(R8*2), Z25, Z27
+	VADDPS       Z27, Z8, Z8
+	VMOVUPS      Z8, 128(DI)(R8*2)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z8, Z8
+	VSUBPS       Z8, Z26, Z26
+	VMOVUPS      Z26, 128(SI)(R8*2)
+	VMOVUPS      (SI)(R9*1), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z9, Z9
+	VMULPS       (DI)(R9*1), Z25, Z27
+	VADDPS       Z27, Z9, Z9
+	VMOVUPS      Z9, (DI)(R9*1)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z9, Z9
+	VSUBPS       Z9, Z26, Z26
+	VMOVUPS      Z26, (SI)(R9*1)
+	VMOVUPS      64(SI)(R9*1), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z10, Z10
+	VMULPS       64(DI)(R9*1), Z25, Z27
+	VADDPS       Z27, Z10, Z10
+	VMOVUPS      Z10, 64(DI)(R9*1)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z10, Z10
+	VSUBPS       Z10, Z26, Z26
+	VMOVUPS      Z26, 64(SI)(R9*1)
+	VMOVUPS      128(SI)(R9*1), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z11, Z11
+	VMULPS       128(DI)(R9*1), Z25, Z27
+	VADDPS       Z27, Z11, Z11
+	VMOVUPS      Z11, 128(DI)(R9*1)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z11, Z11
+	VSUBPS       Z11, Z26, Z26
+	VMOVUPS      Z26, 128(SI)(R9*1)
+	VMOVUPS      (SI)(R8*4), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z12, Z12
+	VMULPS       (DI)(R8*4), Z25, Z27
+	VADDPS       Z27, Z12, Z12
+	VMOVUPS      Z12, (DI)(R8*4)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z12, Z12
+	VSUBPS       Z12, Z26, Z26
+	VMOVUPS      Z26, (SI)(R8*4)
+	VMOVUPS      64(SI)(R8*4), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z13, Z13
+	VMULPS       64(DI)(R8*4), Z25, Z27
+	VADDPS       Z27, Z13, Z13
+	VMOVUPS      Z13, 64(DI)(R8*4)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z13, Z13
+	VSUBPS       Z13, Z26, Z26
+	VMOVUPS      Z26, 64(SI)(R8*4)
+	VMOVUPS      128(SI)(R8*4), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z14, Z14
+	VMULPS       128(DI)(R8*4), Z25, Z27
+	VADDPS       Z27, Z14, Z14
+	VMOVUPS      Z14, 128(DI)(R8*4)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z14, Z14
+	VSUBPS       Z14, Z26, Z26
+	VMOVUPS      Z26, 128(SI)(R8*4)
+	VMOVUPS      (SI)(R10*1), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z15, Z15
+	VMULPS       (DI)(R10*1), Z25, Z27
+	VADDPS       Z27, Z15, Z15
+	VMOVUPS      Z15, (DI)(R10*1)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z15, Z15
+	VSUBPS       Z15, Z26, Z26
+	VMOVUPS      Z26, (SI)(R10*1)
+	VMOVUPS      64(SI)(R10*1), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z16, Z16
+	VMULPS       64(DI)(R10*1), Z25, Z27
+	VADDPS       Z27, Z16, Z16
+	VMOVUPS      Z16, 64(DI)(R10*1)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z16, Z16
+	VSUBPS       Z16, Z26, Z26
+	VMOVUPS      Z26, 64(SI)(R10*1)
+	VMOVUPS      128(SI)(R10*1), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z17, Z17
+	VMULPS       128(DI)(R10*1), Z25, Z27
+	VADDPS       Z27, Z17, Z17
+	VMOVUPS      Z17, 128(DI)(R10*1)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z17, Z17
+	VSUBPS       Z17, Z26, Z26
+	VMOVUPS      Z26, 128(SI)(R10*1)
+	VMOVUPS      (SI)(R9*2), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z18, Z18
+	VMULPS       (DI)(R9*2), Z25, Z27
+	VADDPS       Z27, Z18, Z18
+	VMOVUPS      Z18, (DI)(R9*2)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z18, Z18
+	VSUBPS       Z18, Z26, Z26
+	VMOVUPS      Z26, (SI)(R9*2)
+	VMOVUPS      64(SI)(R9*2), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z19, Z19
+	VMULPS       64(DI)(R9*2), Z25, Z27
+	VADDPS       Z27, Z19, Z19
+	VMOVUPS      Z19, 64(DI)(R9*2)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z19, Z19
+	VSUBPS       Z19, Z26, Z26
+	VMOVUPS      Z26, 64(SI)(R9*2)
+	VMOVUPS      128(SI)(R9*2), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z20, Z20
+	VMULPS       128(DI)(R9*2), Z25, Z27
+	VADDPS       Z27, Z20, Z20
+	VMOVUPS      Z20, 128(DI)(R9*2)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z20, Z20
+	VSUBPS       Z20, Z26, Z26
+	VMOVUPS      Z26, 128(SI)(R9*2)
+	VMOVUPS      (SI)(R11*1), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z21, Z21
+	VMULPS       (DI)(R11*1), Z25, Z27
+	VADDPS       Z27, Z21, Z21
+	VMOVUPS      Z21, (DI)(R11*1)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z21, Z21
+	VSUBPS       Z21, Z26, Z26
+	VMOVUPS      Z26, (SI)(R11*1)
+	VMOVUPS      64(SI)(R11*1), Z26
+	VMULPS       Z26, Z24, Z27
+	VADDPS       Z27, Z22, Z22
+	VMULPS       64(DI)(R11*1), Z25, Z27
+	VADDPS       Z27, Z22, Z22
+	VMOVUPS      Z22, 64(DI)(R11*1)
+	VBROADCASTSS (R12), Z27
+	VMULPS       Z27, Z22, Z22
+	VSUBPS       Z22, Z26, Z26
+	VMOVUPS      Z26, 64(SI)(R11*1)
+	VMOVUPS      128(SI)(R11*1), Z26
+	VMULPS       Z26, Z24, Z24
+	VADDPS       Z24, Z23, Z23
+	VMULPS       128(DI)(R11*1), Z25, Z24
+	VADDPS       Z24, Z23, Z23
+	VMOVUPS      Z23, 128(DI)(R11*1)
+	VBROADCASTSS (R12), Z24
+	VMULPS       Z24, Z23, Z23
+	VSUBPS       Z23, Z26, Z26
+	VMOVUPS      Z26, 128(SI)(R11*1)
+	ADDQ         $0xc0, SI
+	ADDQ         $0xc0, DI
+	DECQ         AX
+	JNZ          tile
 	VZEROUPPER
 	RET
 

@@ -47,7 +47,7 @@ const (
 	addRowBias             // add bias[i]
 	addColBias             // add bias[j]
 	rectify                // replace what is below 0 by 0; a NaN stays
-	wholeRows              // rows of B may be read up to a multiple of lanes, which can be faster
+	wholeRows              // rows of B may be read up to a multiple of pickLanes, which can be faster
 )
 
 // tiling is one implementation of the tile: functions for every height up to

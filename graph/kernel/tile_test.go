@@ -86,7 +86,7 @@ func testTile[T Float](t *testing.T, tl *tiling[T], rows, cols, k, flags int) {
 	bRow, cRow := cols+5, cols+1
 	read := cols // of a row of B
 	if flags&wholeRows != 0 {
-		read = roundUp(cols, tl.lanes)
+		read = roundUp(cols, pickLanes)
 		bRow = read
 	}
 	a := newGuarded[T](max(0, (rows-1)*aRow+(k-1)*aCol+1))

@@ -21,7 +21,9 @@ func main() {
 		}
 	}
 	masks := laneMasks()
+	strips(avx512{}, 8, 3)
 	strips(&avx2{masks: masks}, 6, 2)
+	momentum(avx512{}, 8, 3)
 	momentum(&avx2{masks: masks}, 6, 2)
 	column(&avx2{masks: masks}, 6, 2)
 	for rows := 1; rows <= 6; rows++ {
@@ -76,8 +78,10 @@ const packedRow = 8
 // tile writes gemm_f32_{rows}x{columns}_{set}: a tile of C held in registers
 // while k runs. A is read one broadcast scalar at a time, through two strides,
 // so that a packed panel, a row-major matrix and a transposed one all serve. B
-// is read by rows of vectors; the last vector of a row of B and C is masked to
-// the columns that exist.
+// is read by rows of vectors; where the last vector of a row of B and C does not
+// exist as a whole it is masked: a masked load or store is microcode on Zen with
+// AVX2, and with AVX-512 a masked load takes the place of a multiply-add on Intel's
+// processors.
 func tile(set vectorSet, rows, vectors int) {
 	lanes := set.lanes()
 	TEXT(fmt.Sprintf("gemm_f32_%dx%d_%s", rows, vectors*lanes, set.name()), NOSPLIT,
@@ -123,8 +127,8 @@ func tile(set vectorSet, rows, vectors int) {
 			ADDQ(aCol, a)
 			ADDQ(bRow, b)
 		}
-		if set.masksCost() && !masked {
-			rounds(k, name, term)
+		if !masked {
+			rounds(k, name, nil, term)
 		}
 		Label(name.of("loop"))
 		term()
@@ -132,24 +136,22 @@ func tile(set vectorSet, rows, vectors int) {
 		JNZ(LabelRef(name.of("loop")))
 		Label(name.of("epilogue"))
 	}
-	if set.masksCost() {
-		flags := Load(Param("flags"), GP64())
-		TESTQ(U32(wholeRows), flags)
-		JNZ(LabelRef("whole"))
-		whole := func(otherwise string) {
-			cols := Load(Param("cols"), GP64())
-			CMPQ(cols, Imm(uint64(vectors*lanes)))
-			JNE(LabelRef(otherwise))
-		}
-		whole("masked")
-		Label("whole")
-		sum(false, "_whole")
-		whole("epilogue")
-		tileEnd(set, rows).epilogue(set, acc, false, "_whole")
-		set.leave()
-		RET()
-		Label("masked")
+	flags := Load(Param("flags"), GP64())
+	TESTQ(U32(wholeRows), flags)
+	JNZ(LabelRef("whole"))
+	whole := func(otherwise string) {
+		cols := Load(Param("cols"), GP64())
+		CMPQ(cols, Imm(uint64(vectors*lanes)))
+		JNE(LabelRef(otherwise))
 	}
+	whole("masked")
+	Label("whole")
+	sum(false, "_whole")
+	whole("epilogue")
+	tileEnd(set, rows).epilogue(set, acc, false, "_whole")
+	set.leave()
+	RET()
+	Label("masked")
 	sum(true, "")
 	tileEnd(set, rows).epilogue(set, acc, true, "")
 	set.leave()
@@ -162,12 +164,16 @@ func tile(set vectorSet, rows, vectors int) {
 const termsPerRound = 4
 
 // rounds sums as many rounds as there are in k terms, and leaves k with the
-// rest. If there is none, it goes on behind the loop over single terms.
-func rounds(k Register, name suffix, term func()) {
+// rest. If there is none, it goes on behind the loop over single terms. begin,
+// unless it is nil, begins a round.
+func rounds(k Register, name suffix, begin, term func()) {
 	SUBQ(Imm(termsPerRound), k)
 	JL(LabelRef(name.of("few")))
 	align()
 	Label(name.of("round"))
+	if begin != nil {
+		begin()
+	}
 	for range termsPerRound {
 		term()
 	}
@@ -278,7 +284,9 @@ func (t *target) epilogue(set vectorSet, acc [][]VecVirtual, masked bool, name s
 
 // strips writes gemm_strips_f32_{rows}x{columns}_{set}: whole tiles, one below
 // the other, of packed strips of A and one packed panel of B. Each strip fetches
-// some lines of the panel that comes next.
+// its share of the panel that comes next: at once where a row of B is one line of
+// the cache, or else, because as many lines as that would take all the fill buffers,
+// a little with each term.
 func strips(set vectorSet, rows, vectors int) {
 	lanes := set.lanes()
 	TEXT(fmt.Sprintf("gemm_strips_f32_%dx%d_%s", rows, vectors*lanes, set.name()), NOSPLIT,
@@ -289,7 +297,14 @@ func strips(set vectorSet, rows, vectors int) {
 	t := tileEnd(set, rows)
 	step := GP64() // from a tile to the next one
 	IMUL3Q(Imm(uint64(rows)), t.cRow.one, step)
-	next, lines := Load(Param("next").Base(), GP64()), linesPerStrip(n)
+	next, rowBytes := Load(Param("next").Base(), GP64()), vectors*lanes*4
+	atOnce := rowBytes == 64
+	if atOnce {
+		Load(Param("k"), RAX)
+	} else {
+		MOVQ(U32(rowBytes), RAX)
+	}
+	share := divideRAX(n) // lines of a strip or bytes of a term
 	b, k := GP64(), GP64()
 	acc := make([][]VecVirtual, rows)
 	for i := range acc {
@@ -316,15 +331,21 @@ func strips(set vectorSet, rows, vectors int) {
 			PREFETCHT0(m)
 		}
 	}
-	MOVQ(lines, k)
-	Label("line")
-	PREFETCHT1(Mem{Base: next})
-	ADDQ(Imm(64), next)
-	DECQ(k)
-	JNZ(LabelRef("line"))
+	if atOnce {
+		MOVQ(share, k)
+		Label("line")
+		PREFETCHT1(Mem{Base: next})
+		ADDQ(Imm(64), next)
+		DECQ(k)
+		JNZ(LabelRef("line"))
+	}
 	Load(Param("k"), k)
 	align()
 	Label("loop")
+	if !atOnce {
+		PREFETCHT1(Mem{Base: next})
+		ADDQ(share, next)
+	}
 	for j := range bv {
 		set.load(Mem{Base: b, Disp: j * lanes * 4}, bv[j], false)
 	}
@@ -343,17 +364,15 @@ func strips(set vectorSet, rows, vectors int) {
 	RET()
 }
 
-// linesPerStrip divides the lines of the cache that make a panel of B, one for
-// each of its k rows, by n, rounded up.
-func linesPerStrip(n Register) Register {
-	lines := Load(Param("k"), RAX)
-	ADDQ(n, lines)
-	DECQ(lines)
+// divideRAX divides what is in RAX by n, rounded up.
+func divideRAX(n Register) Register {
+	ADDQ(n, RAX)
+	DECQ(RAX)
 	XORL(EDX, EDX)
 	DIVQ(n)
-	perStrip := GP64()
-	MOVQ(lines, perStrip)
-	return perStrip
+	quotient := GP64()
+	MOVQ(RAX, quotient)
+	return quotient
 }
 
 // align makes the code that follows begin at a line of the cache, so that the

@@ -248,7 +248,7 @@ func (t *squaresTerms) sum(k Register, acc [][]VecVirtual, name suffix) {
 		ADDQ(t.xNext, t.fromX)
 		ADDQ(t.dyNext, t.fromDY)
 	}
-	rounds(k, name, term)
+	rounds(k, name, nil, term)
 	Label(name.of("loop"))
 	term()
 	DECQ(k)

@@ -11,7 +11,10 @@ import (
 // momentum writes gemm_momentum_f32_{rows}x{columns}_{set}: tiles of a gradient,
 // one beside the other, which take the step of their weights and velocities
 // out of the registers that they were summed in. Each tile fetches those while
-// it sums. The step's operations are those of momentum_f32_{set}.
+// it sums: before it begins where a row of it is one line of the cache, or else,
+// because as many lines as that would take all the fill buffers, a row with each
+// round, by turns of weights and velocities. The step's operations are those of
+// momentum_f32_{set}.
 func momentum(set vectorSet, rows, vectors int) {
 	lanes := set.lanes()
 	TEXT(fmt.Sprintf("gemm_momentum_f32_%dx%d_%s", rows, vectors*lanes, set.name()), NOSPLIT,
@@ -39,19 +42,39 @@ func momentum(set vectorSet, rows, vectors int) {
 	Load(Param("k"), k)
 	MOVQ(tile, b)
 	ADDQ(bNext, tile)
-	next := GP64() // from a row of B to what the next tile reads, if there is one
-	XORQ(next, next)
-	CMPQ(n, Imm(1))
-	CMOVQNE(bNext, next)
+	next := bNext // from a row of B to what the next tile reads
+	lines := vectors * lanes * 4 / 64
+	var begin func() // of a round
+	if lines == 1 {
+		next = GP64() // nothing if there is none
+		XORQ(next, next)
+		CMPQ(n, Imm(1))
+		CMOVQNE(bNext, next)
+	} else {
+		fetch, other := GP64(), GP64()
+		MOVQ(w, fetch)
+		MOVQ(v, other)
+		begin = func() {
+			for line := range lines {
+				PREFETCHT0(Mem{Base: fetch, Disp: 64 * line})
+			}
+			ADDQ(row.one, fetch)
+			XCHGQ(other, fetch)
+		}
+	}
 	for i := range acc {
-		PREFETCHT0(row.at(w, i))
-		PREFETCHT0(row.at(v, i))
+		if lines == 1 {
+			PREFETCHT0(row.at(w, i))
+			PREFETCHT0(row.at(v, i))
+		}
 		for j := range acc[i] {
 			set.zero(acc[i][j])
 		}
 	}
 	term := func() {
-		PREFETCHT0(Mem{Base: b, Index: next, Scale: 1})
+		for line := range lines {
+			PREFETCHT0(Mem{Base: b, Index: next, Scale: 1, Disp: 64 * line})
+		}
 		for j := range bv {
 			set.load(Mem{Base: b, Disp: j * lanes * 4}, bv[j], false)
 		}
@@ -61,7 +84,7 @@ func momentum(set vectorSet, rows, vectors int) {
 		ADDQ(Imm(4*packedRow), a)
 		ADDQ(bRow, b)
 	}
-	rounds(k, "", term)
+	rounds(k, "", begin, term)
 	Label("loop")
 	term()
 	DECQ(k)

@@ -18,7 +18,7 @@ type vectorSet interface {
 	// mask prepares the mask of the last vector of a row, of which
 	// parameter - before lanes exist.
 	mask(parameter string, before int)
-	// masksCost tells whether masked loads and stores are slower than plain ones.
+	// masksCost tells whether masked loads and stores are much slower than plain ones.
 	masksCost() bool
 	load(m Mem, v VecVirtual, masked bool)
 	store(v VecVirtual, m Mem, masked bool)
