@@ -24,7 +24,7 @@ func convCases() []ConvGeom {
 		{N: 2, C: 4, H: 12, W: 20, OutC: 6, KH: 3, KW: 3, DilH: 2, DilW: 3, PadT: 2, PadL: 3, PadB: 1},
 		{N: 2, C: 4, H: 10, W: 10, OutC: 4, KH: 3, KW: 3, StrideH: 2, StrideW: 2, DilH: 2, DilW: 2, PadT: 2, PadL: 2},
 		{N: 19, C: 5, H: 7, W: 9, OutC: 5, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 5},
-		{N: 64, C: 3, H: 16, W: 16, OutC: 3, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 3},
+		{N: 80, C: 3, H: 16, W: 16, OutC: 3, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 3},
 		{N: 33, C: 4, H: 2, W: 1, OutC: 4, KH: 5, KW: 3, DilH: 2, PadT: 4, PadL: 2, PadB: 4, PadR: 1, Group: 4},
 		{N: 2, C: 6, H: 10, W: 11, OutC: 9, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 3},
 		{N: 2, C: 8, H: 9, W: 9, OutC: 8, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadT: 1, PadL: 1, PadB: 1, PadR: 1, Group: 8},

@@ -5,16 +5,23 @@ package kernel
 // side by side, [place][image], and follow links: which taps connect which
 // places. Padding, strides and dilation are in the links alone.
 
-// linkedFunc sums up, for each of some places in order and 16 images,
+// linkedLoops are the loops over a number of images, a multiple of 16.
+type linkedLoops[T Float] struct {
+	images int
+	sum    linkedFunc[T]
+	dot    linkedDotFunc[T]
+}
+
+// linkedFunc sums up, for each of some places in order and each image i,
 //
 //	dst[place*dstNext + i] = max(floor, start + sum over links of w[tap] * src[from + i])
 //
 // links holds for each place their number and then pairs (tap, from).
 type linkedFunc[T Float] func(places int, links []int32, w, src, dst []T, dstNext int, start, floor T)
 
-// linkedDotFunc adds, for each of some taps in order and 16 images,
+// linkedDotFunc adds, for each of some taps in order and each image i,
 //
-//	dst[16*tap + i] += sum over links of x[one + i] * y[other + i]
+//	dst[16*tap + i%16] += sum over links of x[one + i] * y[other + i]
 //
 // links holds for each tap their number and then pairs (one, other).
 type linkedDotFunc[T Float] func(taps int, links []int32, x, y, dst []T)
@@ -90,7 +97,7 @@ type depthwise[T Float] struct {
 	channels   int
 	together   int // channels of a unit
 	taps       int
-	pitch      int // images, rounded up
+	pitch      int // images, rounded up to a multiple of 16
 	xSize      int // places of a plane
 	ySize      int
 	links      []int32
@@ -160,6 +167,17 @@ func (d *depthwise[T]) runGradWeight(t *Team, x, y, w []T) {
 	d.x, d.w, d.y = nil, nil, nil
 }
 
+// loops are the widest ones for up to so many images, a multiple of 16.
+func (d *depthwise[T]) loops(images int) *linkedLoops[T] {
+	all := d.tiling.linked
+	for i := range all {
+		if all[i].images <= images {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
 // span returns the channels of a unit.
 func (d *depthwise[T]) span(unit int) (first, end int) {
 	first = unit * d.together
@@ -191,8 +209,10 @@ func (d *depthwise[T]) correlateUnit(w *Worker, unit int) {
 		}
 		weights := d.w[channel*d.taps : (channel+1)*d.taps]
 		from, to := in[(channel-first)*d.xSize*d.pitch:], out[(channel-first)*d.ySize*d.pitch:]
-		for n := 0; n < d.images; n += pickLanes {
-			d.tiling.linked(d.ySize, d.links, weights, from[n:], to[n:], d.pitch, start, floorOf[T](d.flags))
+		for n := 0; n < d.pitch; {
+			l := d.loops(d.pitch - n)
+			l.sum(d.ySize, d.links, weights, from[n:], to[n:], d.pitch, start, floorOf[T](d.flags))
+			n += l.images
 		}
 	}
 	d.tiling.transpose((end-first)*d.ySize, d.images, out, d.pitch, d.y[first*d.ySize:], d.channels*d.ySize)
@@ -206,8 +226,10 @@ func (d *depthwise[T]) gradWeightUnit(w *Worker, unit int) {
 	for channel := first; channel < end; channel++ {
 		clear(sums)
 		from, to := x[(channel-first)*d.xSize*d.pitch:], y[(channel-first)*d.ySize*d.pitch:]
-		for n := 0; n < d.images; n += pickLanes {
-			d.tiling.linkedDot(d.taps, d.links, from[n:], to[n:], sums)
+		for n := 0; n < d.pitch; {
+			l := d.loops(d.pitch - n)
+			l.dot(d.taps, d.links, from[n:], to[n:], sums)
+			n += l.images
 		}
 		for tap := range d.taps {
 			var sum T

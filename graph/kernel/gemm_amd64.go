@@ -794,15 +794,25 @@ func direct_dot_f32_4x2_avx2(rows int, cols int, offsets []int32, x []float32, x
 //go:noescape
 func direct_dot_f32_4x3_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
 
+// Sums up links for places > 0 places and 64 images; see linkedFunc.
+//
+//go:noescape
+func linked64_f32_avx512(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
+
+// Adds the products of links for taps > 0 taps and 64 images; see linkedDotFunc.
+//
+//go:noescape
+func linked_dot64_f32_avx512(taps int, links []int32, x []float32, y []float32, dst []float32)
+
 // Sums up links for places > 0 places and 16 images; see linkedFunc.
 //
 //go:noescape
-func linked_f32_avx512(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
+func linked16_f32_avx512(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
 
 // Adds the products of links for taps > 0 taps and 16 images; see linkedDotFunc.
 //
 //go:noescape
-func linked_dot_f32_avx512(taps int, links []int32, x []float32, y []float32, dst []float32)
+func linked_dot16_f32_avx512(taps int, links []int32, x []float32, y []float32, dst []float32)
 
 // Sums up links for channels > 0 channels and 16 images; see besideTapsFunc.
 //
@@ -812,12 +822,12 @@ func beside_taps_f32_avx512(channels int, links []int32, w []float32, taps int, 
 // Sums up links for places > 0 places and 16 images; see linkedFunc.
 //
 //go:noescape
-func linked_f32_avx2(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
+func linked16_f32_avx2(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
 
 // Adds the products of links for taps > 0 taps and 16 images; see linkedDotFunc.
 //
 //go:noescape
-func linked_dot_f32_avx2(taps int, links []int32, x []float32, y []float32, dst []float32)
+func linked_dot16_f32_avx2(taps int, links []int32, x []float32, y []float32, dst []float32)
 
 // Sums up links for channels > 0 channels and 16 images; see besideTapsFunc.
 //

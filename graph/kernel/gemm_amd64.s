@@ -32088,9 +32088,104 @@ place:
 	VZEROUPPER
 	RET
 
-// func linked_f32_avx512(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
+// func linked64_f32_avx512(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
 // Requires: AVX, AVX512F
-TEXT ·linked_f32_avx512(SB), NOSPLIT, $0-120
+TEXT ·linked64_f32_avx512(SB), NOSPLIT, $0-120
+	MOVQ         places+0(FP), AX
+	MOVQ         links_base+8(FP), CX
+	MOVQ         w_base+32(FP), DX
+	MOVQ         src_base+56(FP), BX
+	MOVQ         dst_base+80(FP), SI
+	MOVQ         dstNext+104(FP), DI
+	SHLQ         $0x02, DI
+	VBROADCASTSS start+112(FP), Z0
+	VBROADCASTSS floor+116(FP), Z1
+
+place:
+	VMOVUPS Z0, Z2
+	VMOVUPS Z0, Z3
+	VMOVUPS Z0, Z4
+	VMOVUPS Z0, Z5
+	MOVLQSX (CX), R8
+	ADDQ    $0x04, CX
+	TESTQ   R8, R8
+	JZ      summed
+
+link:
+	MOVLQSX      (CX), R9
+	MOVLQSX      4(CX), R10
+	VBROADCASTSS (DX)(R9*4), Z6
+	VFMADD231PS  (BX)(R10*4), Z6, Z2
+	VFMADD231PS  64(BX)(R10*4), Z6, Z3
+	VFMADD231PS  128(BX)(R10*4), Z6, Z4
+	VFMADD231PS  192(BX)(R10*4), Z6, Z5
+	ADDQ         $0x08, CX
+	DECQ         R8
+	JNZ          link
+
+summed:
+	VMAXPS  Z2, Z1, Z2
+	VMOVUPS Z2, (SI)
+	VMAXPS  Z3, Z1, Z3
+	VMOVUPS Z3, 64(SI)
+	VMAXPS  Z4, Z1, Z4
+	VMOVUPS Z4, 128(SI)
+	VMAXPS  Z5, Z1, Z5
+	VMOVUPS Z5, 192(SI)
+	ADDQ    DI, SI
+	DECQ    AX
+	JNZ     place
+	VZEROUPPER
+	RET
+
+// func linked_dot64_f32_avx512(taps int, links []int32, x []float32, y []float32, dst []float32)
+// Requires: AVX, AVX512F
+TEXT ·linked_dot64_f32_avx512(SB), NOSPLIT, $0-104
+	MOVQ taps+0(FP), AX
+	MOVQ links_base+8(FP), CX
+	MOVQ x_base+32(FP), DX
+	MOVQ y_base+56(FP), BX
+	MOVQ dst_base+80(FP), SI
+
+tap:
+	VMOVUPS (SI), Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVLQSX (CX), DI
+	ADDQ    $0x04, CX
+	TESTQ   DI, DI
+	JZ      summed
+
+link:
+	MOVLQSX     (CX), R8
+	MOVLQSX     4(CX), R9
+	VMOVUPS     (DX)(R8*4), Z4
+	VFMADD231PS (BX)(R9*4), Z4, Z0
+	VMOVUPS     64(DX)(R8*4), Z4
+	VFMADD231PS 64(BX)(R9*4), Z4, Z1
+	VMOVUPS     128(DX)(R8*4), Z4
+	VFMADD231PS 128(BX)(R9*4), Z4, Z2
+	VMOVUPS     192(DX)(R8*4), Z4
+	VFMADD231PS 192(BX)(R9*4), Z4, Z3
+	ADDQ        $0x08, CX
+	DECQ        DI
+	JNZ         link
+
+summed:
+	VADDPS  Z1, Z0, Z1
+	VADDPS  Z2, Z1, Z2
+	VADDPS  Z3, Z2, Z3
+	VMOVUPS Z3, (SI)
+	ADDQ    $0x40, SI
+	DECQ    AX
+	JNZ     tap
+	VZEROUPPER
+	RET
+
+// func linked16_f32_avx512(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
+// Requires: AVX, AVX512F
+TEXT ·linked16_f32_avx512(SB), NOSPLIT, $0-120
 	MOVQ         places+0(FP), AX
 	MOVQ         links_base+8(FP), CX
 	MOVQ         w_base+32(FP), DX
@@ -32126,9 +32221,9 @@ summed:
 	VZEROUPPER
 	RET
 
-// func linked_dot_f32_avx512(taps int, links []int32, x []float32, y []float32, dst []float32)
+// func linked_dot16_f32_avx512(taps int, links []int32, x []float32, y []float32, dst []float32)
 // Requires: AVX, AVX512F
-TEXT ·linked_dot_f32_avx512(SB), NOSPLIT, $0-104
+TEXT ·linked_dot16_f32_avx512(SB), NOSPLIT, $0-104
 	MOVQ taps+0(FP), AX
 	MOVQ links_base+8(FP), CX
 	MOVQ x_base+32(FP), DX
@@ -32175,6 +32270,59 @@ TEXT ·beside_taps_f32_avx512(SB), NOSPLIT, $0-144
 	VBROADCASTSS low+136(FP), Z0
 	VBROADCASTSS high+140(FP), Z1
 
+together:
+	CMPQ         AX, $0x04
+	JL           rest
+	VBROADCASTSS (R8), Z2
+	VBROADCASTSS 4(R8), Z3
+	LEAQ         (BX)(SI*1), R10
+	VBROADCASTSS 8(R8), Z4
+	LEAQ         (R10)(SI*1), R11
+	VBROADCASTSS 12(R8), Z5
+	LEAQ         (R11)(SI*1), R12
+	MOVQ         CX, R13
+	CMPQ         R13, DX
+	JE           summed_together
+
+link_together:
+	MOVLQSX      (R13), R14
+	MOVLQSX      4(R13), R15
+	VBROADCASTSS (BX)(R14*4), Z6
+	VFMADD231PS  (DI)(R15*4), Z6, Z2
+	VBROADCASTSS (R10)(R14*4), Z6
+	VFMADD231PS  64(DI)(R15*4), Z6, Z3
+	VBROADCASTSS (R11)(R14*4), Z6
+	VFMADD231PS  128(DI)(R15*4), Z6, Z4
+	VBROADCASTSS (R12)(R14*4), Z6
+	VFMADD231PS  192(DI)(R15*4), Z6, Z5
+	ADDQ         $0x08, R13
+	CMPQ         R13, DX
+	JNE          link_together
+
+summed_together:
+	VMAXPS  Z2, Z0, Z2
+	VMINPS  Z2, Z1, Z2
+	VMOVUPS Z2, (R9)
+	VMAXPS  Z3, Z0, Z3
+	VMINPS  Z3, Z1, Z3
+	VMOVUPS Z3, 64(R9)
+	VMAXPS  Z4, Z0, Z4
+	VMINPS  Z4, Z1, Z4
+	VMOVUPS Z4, 128(R9)
+	VMAXPS  Z5, Z0, Z5
+	VMINPS  Z5, Z1, Z5
+	VMOVUPS Z5, 192(R9)
+	LEAQ    (R12)(SI*1), BX
+	ADDQ    $0x00000100, DI
+	ADDQ    $0x10, R8
+	ADDQ    $0x00000100, R9
+	SUBQ    $0x04, AX
+	JMP     together
+
+rest:
+	TESTQ AX, AX
+	JZ    done
+
 channel:
 	VBROADCASTSS (R8), Z2
 	MOVQ         CX, R10
@@ -32194,18 +32342,20 @@ summed:
 	VMAXPS  Z2, Z0, Z2
 	VMINPS  Z2, Z1, Z2
 	VMOVUPS Z2, (R9)
-	ADDQ    SI, BX
-	ADDQ    $0x40, DI
+	LEAQ    (BX)(SI*1), BX
+	ADDQ    $0x00000040, DI
 	ADDQ    $0x04, R8
-	ADDQ    $0x40, R9
+	ADDQ    $0x00000040, R9
 	DECQ    AX
 	JNZ     channel
+
+done:
 	VZEROUPPER
 	RET
 
-// func linked_f32_avx2(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
+// func linked16_f32_avx2(places int, links []int32, w []float32, src []float32, dst []float32, dstNext int, start float32, floor float32)
 // Requires: AVX, FMA3
-TEXT ·linked_f32_avx2(SB), NOSPLIT, $0-120
+TEXT ·linked16_f32_avx2(SB), NOSPLIT, $0-120
 	MOVQ         places+0(FP), AX
 	MOVQ         links_base+8(FP), CX
 	MOVQ         w_base+32(FP), DX
@@ -32245,9 +32395,9 @@ summed:
 	VZEROUPPER
 	RET
 
-// func linked_dot_f32_avx2(taps int, links []int32, x []float32, y []float32, dst []float32)
+// func linked_dot16_f32_avx2(taps int, links []int32, x []float32, y []float32, dst []float32)
 // Requires: AVX, FMA3
-TEXT ·linked_dot_f32_avx2(SB), NOSPLIT, $0-104
+TEXT ·linked_dot16_f32_avx2(SB), NOSPLIT, $0-104
 	MOVQ taps+0(FP), AX
 	MOVQ links_base+8(FP), CX
 	MOVQ x_base+32(FP), DX
@@ -32322,10 +32472,10 @@ summed:
 	VMAXPS  Y3, Y0, Y3
 	VMINPS  Y3, Y1, Y3
 	VMOVUPS Y3, 32(R9)
-	ADDQ    SI, BX
-	ADDQ    $0x40, DI
+	LEAQ    (BX)(SI*1), BX
+	ADDQ    $0x00000040, DI
 	ADDQ    $0x04, R8
-	ADDQ    $0x40, R9
+	ADDQ    $0x00000040, R9
 	DECQ    AX
 	JNZ     channel
 	VZEROUPPER

@@ -77,8 +77,7 @@ type tiling[T Float] struct {
 	direct     *directLoops[T]
 	scattered  *scatteredLoops[T]
 	squares    *squaresLoops[T]
-	linked     linkedFunc[T]
-	linkedDot  linkedDotFunc[T]
+	linked     []linkedLoops[T] // those over more images first
 	besideTaps besideTapsFunc[T]
 }
 
@@ -130,7 +129,8 @@ func newGoTiling[T Float]() *tiling[T] {
 	t := &tiling[T]{
 		name: "4x16_go", rows: 4, cols: 16, lanes: 16,
 		copyRows: copyRows[T], transpose: transpose[T], transposeLines: transposeLines[T], copyWhole: copyRows[T], transposeWhole: transpose[T], window: window[T],
-		winograd: newGoWinograd[T](), strided: newGoStrided[T](), direct: newGoDirect[T](), scattered: newGoScattered[T](), squares: newGoSquares[T](), linked: linked[T], linkedDot: linkedDot[T],
+		winograd: newGoWinograd[T](), strided: newGoStrided[T](), direct: newGoDirect[T](), scattered: newGoScattered[T](), squares: newGoSquares[T](),
+		linked:     []linkedLoops[T]{{pickLanes, linked[T], linkedDot[T]}},
 		besideTaps: besideTaps[T],
 	}
 	for rows := 1; rows <= t.rows; rows++ {

@@ -11,7 +11,7 @@ func availableTilings() []*tiling[float32] {
 			name: "8x48_avx512", rows: 8, cols: 48, lanes: 8, tiles: avx512Tiles, strips: gemm_strips_f32_8x48_avx512, momentum: gemm_momentum_f32_8x48_avx512,
 			copyRows: copyRowsAVX512, transpose: avx512Transposes.transpose, transposeLines: transposeLinesAVX2, window: window_f32_avx512,
 			copyWhole: copyRowsAVX512, transposeWhole: avx512Transposes.transpose,
-			winograd: &avx512Winograd, strided: &avx512Strided, direct: &avx512Direct, scattered: &avx2Scattered, squares: &avx512Squares, linked: linked_f32_avx512, linkedDot: linked_dot_f32_avx512,
+			winograd: &avx512Winograd, strided: &avx512Strided, direct: &avx512Direct, scattered: &avx2Scattered, squares: &avx512Squares, linked: avx512Linked,
 			besideTaps: beside_taps_f32_avx512,
 		})
 	}
@@ -20,7 +20,7 @@ func availableTilings() []*tiling[float32] {
 			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles, strips: gemm_strips_f32_6x16_avx2, column: gemm_column_f32_6x16_avx2, momentum: gemm_momentum_f32_6x16_avx2,
 			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, transposeLines: transposeLinesAVX2, window: window_f32_avx2,
 			copyWhole: copyWholeAVX2, transposeWhole: avx2Wholes.transpose,
-			winograd: &avx2Winograd, strided: &avx2Strided, direct: &avx2Direct, scattered: &avx2Scattered, squares: &avx2Squares, linked: linked_f32_avx2, linkedDot: linked_dot_f32_avx2,
+			winograd: &avx2Winograd, strided: &avx2Strided, direct: &avx2Direct, scattered: &avx2Scattered, squares: &avx2Squares, linked: avx2Linked,
 			besideTaps: beside_taps_f32_avx2,
 		})
 	}
@@ -168,6 +168,13 @@ func transposeLinesAVX2(lines, rows, cols int, src []float32, srcRow, srcLine in
 		}
 	}
 }
+
+var avx512Linked = []linkedLoops[float32]{
+	{64, linked64_f32_avx512, linked_dot64_f32_avx512},
+	{16, linked16_f32_avx512, linked_dot16_f32_avx512},
+}
+
+var avx2Linked = []linkedLoops[float32]{{16, linked16_f32_avx2, linked_dot16_f32_avx2}}
 
 var avx512Direct = directLoops[float32]{
 	images: 32, lanes: 16, most: 32,
