@@ -77,6 +77,13 @@ func combine(s set) {
 	at, values, x, y := Load(Param("at"), GP64()), Load(Param("values"), GP64()), Load(Param("x"), GP64()), Load(Param("y"), GP64())
 	pitch, bias := Load(Param("pitch"), GP64()), Load(Param("bias"), GP64())
 	sums, w, from := s.vectors(), s.vec(), GP64()
+	element := func(i reg.Register, number int, sums []reg.VecVirtual) {
+		MOVLQSX(Mem{Base: at, Index: i, Scale: 4, Disp: 4 * number}, from)
+		VBROADCASTSS(Mem{Base: values, Index: i, Scale: 4, Disp: 4 * number}, w)
+		for k, v := range sums {
+			VFMADD231PS(s.at(Mem{Base: x, Index: from, Scale: 4}, k), w, v)
+		}
+	}
 	lists(y, pitch, func(row, i, end reg.Register) {
 		TESTQ(bias, bias)
 		JZ(LabelRef("add"))
@@ -89,15 +96,32 @@ func combine(s set) {
 			VMOVUPS(s.at(Mem{Base: y}, k), v)
 		}
 		Label("loop")
+		if s.lanes == 16 {
+			// Four chains of additions would wait for each other: eight of them.
+			others, next := s.vectors(), GP64()
+			for _, v := range others {
+				VPXORD(v, v, v)
+			}
+			Label("pair")
+			LEAQ(Mem{Base: i, Disp: 2}, next)
+			CMPQ(next, end)
+			JGT(LabelRef("single"))
+			element(i, 0, sums)
+			element(i, 1, others)
+			MOVQ(next, i)
+			JMP(LabelRef("pair"))
+			Label("single")
+			for k, v := range others {
+				VADDPS(v, sums[k], sums[k])
+			}
+		}
 		CMPQ(i, end)
 		JGE(LabelRef("done"))
-		MOVLQSX(Mem{Base: at, Index: i, Scale: 4}, from)
-		VBROADCASTSS(Mem{Base: values, Index: i, Scale: 4}, w)
-		for k, v := range sums {
-			VFMADD231PS(s.at(Mem{Base: x, Index: from, Scale: 4}, k), w, v)
-		}
+		element(i, 0, sums)
 		INCQ(i)
-		JMP(LabelRef("loop"))
+		if s.lanes == 8 {
+			JMP(LabelRef("loop"))
+		}
 		Label("done")
 		for k, v := range sums {
 			VMOVUPS(v, s.at(Mem{Base: y}, k))
@@ -117,6 +141,19 @@ func dots(s set) {
 		JGE(LabelRef("done"))
 		for k, v := range ys {
 			VMOVUPS(s.at(Mem{Base: y}, k), v)
+		}
+		if s.lanes == 16 {
+			next := GP64()
+			Label("four")
+			LEAQ(Mem{Base: i, Disp: 4}, next)
+			CMPQ(next, end)
+			JGT(LabelRef("rest"))
+			fourDots(at, x, i, out, ys)
+			MOVQ(next, i)
+			JMP(LabelRef("four"))
+			Label("rest")
+			CMPQ(i, end)
+			JGE(LabelRef("done"))
 		}
 		Label("loop")
 		MOVLQSX(Mem{Base: at, Index: i, Scale: 4}, from)
@@ -148,4 +185,38 @@ func dots(s set) {
 		JLT(LabelRef("loop"))
 		Label("done")
 	})
+}
+
+// fourDots adds four products at once with AVX-512: their lanes are added up
+// together, which takes 9 instructions less for each than one by one.
+func fourDots(at, x, i, out reg.Register, ys []reg.VecVirtual) {
+	var sums [4]reg.VecVirtual
+	for n := range sums {
+		from, sum, half := GP64(), ZMM(), YMM()
+		element := func(k int) Mem { return Mem{Base: x, Index: from, Scale: 4, Disp: 64 * k} }
+		MOVLQSX(Mem{Base: at, Index: i, Scale: 4, Disp: 4 * n}, from)
+		VMULPS(element(0), ys[0], sum)
+		for k := 1; k < len(ys); k++ {
+			VFMADD231PS(element(k), ys[k], sum)
+		}
+		VEXTRACTF64X4(Imm(1), sum, half)
+		sums[n] = YMM()
+		VADDPS(half, sum.AsY(), sums[n])
+	}
+	var pairs [2]reg.VecVirtual // of lanes 0 and 2, 1 and 3 of two sums by turns
+	for p := range pairs {
+		even, odd := YMM(), YMM()
+		VUNPCKLPS(sums[2*p+1], sums[2*p], even)
+		VUNPCKHPS(sums[2*p+1], sums[2*p], odd)
+		pairs[p] = YMM()
+		VADDPS(odd, even, pairs[p])
+	}
+	low, high, upper := YMM(), YMM(), XMM()
+	VSHUFPS(Imm(0x44), pairs[1], pairs[0], low)
+	VSHUFPS(Imm(0xee), pairs[1], pairs[0], high)
+	VADDPS(high, low, low)
+	VEXTRACTF128(Imm(1), low, upper)
+	VADDPS(upper, low.AsX(), upper)
+	VADDPS(Mem{Base: out, Index: i, Scale: 4}, upper, upper)
+	VMOVUPS(upper, Mem{Base: out, Index: i, Scale: 4})
 }
