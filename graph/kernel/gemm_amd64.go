@@ -179,6 +179,11 @@ func gemm_strips_f32_6x16_avx2(n int, k int, a []float32, b []float32, next []fl
 //go:noescape
 func gemm_momentum_f32_8x48_avx512(n int, k int, a []float32, b []float32, bRow int, bNext int, w []float32, v []float32, row int, coef *float32)
 
+// A tile of 8 rows and cols > 0 up to 16 columns, k > 0; see momentumRestFunc.
+//
+//go:noescape
+func gemm_momentum_rest_f32_8x16_avx512(cols int, k int, a []float32, b []float32, bRow int, w []float32, v []float32, row int, coef *float32)
+
 // n > 0 tiles of 6 rows and 16 columns, k > 0; see momentumFunc.
 //
 //go:noescape

@@ -11538,6 +11538,144 @@ epilogue:
 	VZEROUPPER
 	RET
 
+// func gemm_momentum_rest_f32_8x16_avx512(cols int, k int, a []float32, b []float32, bRow int, w []float32, v []float32, row int, coef *float32)
+// Requires: AVX, AVX512F
+TEXT ·gemm_momentum_rest_f32_8x16_avx512(SB), NOSPLIT, $0-136
+	MOVQ   k+8(FP), AX
+	MOVQ   a_base+16(FP), DX
+	MOVQ   b_base+40(FP), BX
+	MOVQ   bRow+64(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   w_base+72(FP), DI
+	MOVQ   v_base+96(FP), R8
+	MOVQ   row+120(FP), R9
+	SHLQ   $0x02, R9
+	LEAQ   (R9)(R9*2), R10
+	LEAQ   (R10)(R9*2), R11
+	LEAQ   (R11)(R9*2), R12
+	MOVQ   cols+0(FP), CX
+	SUBQ   $0x00, CX
+	MOVQ   $0x00000001, R13
+	SHLQ   CL, R13
+	DECQ   R13
+	KMOVW  R13, K1
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+loop:
+	VMOVUPS.Z        (BX), K1, Z8
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST 4(DX), Z8, Z1
+	VFMADD231PS.BCST 8(DX), Z8, Z2
+	VFMADD231PS.BCST 12(DX), Z8, Z3
+	VFMADD231PS.BCST 16(DX), Z8, Z4
+	VFMADD231PS.BCST 20(DX), Z8, Z5
+	VFMADD231PS.BCST 24(DX), Z8, Z6
+	VFMADD231PS.BCST 28(DX), Z8, Z7
+	ADDQ             $0x20, DX
+	ADDQ             SI, BX
+	DECQ             AX
+	JNZ              loop
+	MOVQ             coef+128(FP), AX
+	VBROADCASTSS     4(AX), Z8
+	VBROADCASTSS     8(AX), Z9
+	VMOVUPS.Z        (DI), K1, Z10
+	VMULPS           Z10, Z8, Z11
+	VADDPS           Z11, Z0, Z0
+	VMOVUPS.Z        (R8), K1, Z11
+	VMULPS           Z9, Z11, Z11
+	VADDPS           Z11, Z0, Z0
+	VMOVUPS          Z0, K1, (R8)
+	VBROADCASTSS     (AX), Z11
+	VMULPS           Z11, Z0, Z0
+	VSUBPS           Z0, Z10, Z10
+	VMOVUPS          Z10, K1, (DI)
+	VMOVUPS.Z        (DI)(R9*1), K1, Z0
+	VMULPS           Z0, Z8, Z10
+	VADDPS           Z10, Z1, Z1
+	VMOVUPS.Z        (R8)(R9*1), K1, Z10
+	VMULPS           Z9, Z10, Z10
+	VADDPS           Z10, Z1, Z1
+	VMOVUPS          Z1, K1, (R8)(R9*1)
+	VBROADCASTSS     (AX), Z10
+	VMULPS           Z10, Z1, Z1
+	VSUBPS           Z1, Z0, Z0
+	VMOVUPS          Z0, K1, (DI)(R9*1)
+	VMOVUPS.Z        (DI)(R9*2), K1, Z0
+	VMULPS           Z0, Z8, Z1
+	VADDPS           Z1, Z2, Z2
+	VMOVUPS.Z        (R8)(R9*2), K1, Z1
+	VMULPS           Z9, Z1, Z1
+	VADDPS           Z1, Z2, Z2
+	VMOVUPS          Z2, K1, (R8)(R9*2)
+	VBROADCASTSS     (AX), Z1
+	VMULPS           Z1, Z2, Z2
+	VSUBPS           Z2, Z0, Z0
+	VMOVUPS          Z0, K1, (DI)(R9*2)
+	VMOVUPS.Z        (DI)(R10*1), K1, Z0
+	VMULPS           Z0, Z8, Z1
+	VADDPS           Z1, Z3, Z3
+	VMOVUPS.Z        (R8)(R10*1), K1, Z1
+	VMULPS           Z9, Z1, Z1
+	VADDPS           Z1, Z3, Z3
+	VMOVUPS          Z3, K1, (R8)(R10*1)
+	VBROADCASTSS     (AX), Z1
+	VMULPS           Z1, Z3, Z3
+	VSUBPS           Z3, Z0, Z0
+	VMOVUPS          Z0, K1, (DI)(R10*1)
+	VMOVUPS.Z        (DI)(R9*4), K1, Z0
+	VMULPS           Z0, Z8, Z1
+	VADDPS           Z1, Z4, Z4
+	VMOVUPS.Z        (R8)(R9*4), K1, Z1
+	VMULPS           Z9, Z1, Z1
+	VADDPS           Z1, Z4, Z4
+	VMOVUPS          Z4, K1, (R8)(R9*4)
+	VBROADCASTSS     (AX), Z1
+	VMULPS           Z1, Z4, Z4
+	VSUBPS           Z4, Z0, Z0
+	VMOVUPS          Z0, K1, (DI)(R9*4)
+	VMOVUPS.Z        (DI)(R11*1), K1, Z0
+	VMULPS           Z0, Z8, Z1
+	VADDPS           Z1, Z5, Z5
+	VMOVUPS.Z        (R8)(R11*1), K1, Z1
+	VMULPS           Z9, Z1, Z1
+	VADDPS           Z1, Z5, Z5
+	VMOVUPS          Z5, K1, (R8)(R11*1)
+	VBROADCASTSS     (AX), Z1
+	VMULPS           Z1, Z5, Z5
+	VSUBPS           Z5, Z0, Z0
+	VMOVUPS          Z0, K1, (DI)(R11*1)
+	VMOVUPS.Z        (DI)(R10*2), K1, Z0
+	VMULPS           Z0, Z8, Z1
+	VADDPS           Z1, Z6, Z6
+	VMOVUPS.Z        (R8)(R10*2), K1, Z1
+	VMULPS           Z9, Z1, Z1
+	VADDPS           Z1, Z6, Z6
+	VMOVUPS          Z6, K1, (R8)(R10*2)
+	VBROADCASTSS     (AX), Z1
+	VMULPS           Z1, Z6, Z6
+	VSUBPS           Z6, Z0, Z0
+	VMOVUPS          Z0, K1, (DI)(R10*2)
+	VMOVUPS.Z        (DI)(R12*1), K1, Z0
+	VMULPS           Z0, Z8, Z1
+	VADDPS           Z1, Z7, Z7
+	VMOVUPS.Z        (R8)(R12*1), K1, Z1
+	VMULPS           Z9, Z1, Z1
+	VADDPS           Z1, Z7, Z7
+	VMOVUPS          Z7, K1, (R8)(R12*1)
+	VBROADCASTSS     (AX), Z1
+	VMULPS           Z1, Z7, Z7
+	VSUBPS           Z7, Z0, Z0
+	VMOVUPS          Z0, K1, (DI)(R12*1)
+	VZEROUPPER
+	RET
+
 // func gemm_momentum_f32_6x16_avx2(n int, k int, a []float32, b []float32, bRow int, bNext int, w []float32, v []float32, row int, coef *float32)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·gemm_momentum_f32_6x16_avx2(SB), NOSPLIT, $0-144

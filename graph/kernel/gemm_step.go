@@ -73,6 +73,9 @@ func (s *GemmStep[T]) strip(w *Worker, strip int) {
 	a := scratchOf[T](w, slotA, packedRow*g.K)
 	g.tiling.pack(rows, g.K, from(g.a, i*g.aRow), g.aRow, g.aCol, a, packedRow, g.alpha)
 	whole := s.whole(i, a)
+	if whole == g.N {
+		return
+	}
 	gradient := scratchOf[T](w, slotC, rows*g.N)
 	flags := wholeRows
 	if s.direct {
@@ -91,8 +94,8 @@ func (s *GemmStep[T]) strip(w *Worker, strip int) {
 	}
 }
 
-// whole takes the step for as many columns of a strip, packed in a, as go in
-// one call without a gradient in memory, and returns how many.
+// whole takes the step for as many columns of a strip, packed in a, as go without
+// a gradient in memory, and returns how many.
 func (s *GemmStep[T]) whole(i int, a []T) int {
 	g, tl := s.gemm, s.gemm.tiling
 	n := g.N / tl.cols
@@ -101,5 +104,13 @@ func (s *GemmStep[T]) whole(i int, a []T) int {
 	}
 	at := i * g.N
 	tl.momentum(n, g.K, a, s.b, s.bRow, s.bNext, s.step.w[at:], s.step.s[at:], g.N, &s.step.coef[0])
-	return n * tl.cols
+	whole := n * tl.cols
+	if tl.momentumRest == nil {
+		return whole
+	}
+	for j := whole; j < g.N; j += pickLanes {
+		b := s.b[n*s.bNext+j-whole:]
+		tl.momentumRest(min(pickLanes, g.N-j), g.K, a, b, s.bRow, s.step.w[at+j:], s.step.s[at+j:], g.N, &s.step.coef[0])
+	}
+	return g.N
 }

@@ -13,7 +13,7 @@ func TestGemmStep(t *testing.T) {
 		for _, masked := range []bool{false, true} {
 			// B is read as it lies, with and without a rest, or packed: for a
 			// distance that falls onto few sets of the cache.
-			for _, size := range [][3]int{{1, 1, 1}, {5, 3, 0}, {12, 32, 3}, {13, 37, 5}, {100, 300, 64}, {20, 256, 64}} {
+			for _, size := range [][3]int{{1, 1, 1}, {5, 3, 0}, {12, 32, 3}, {13, 37, 5}, {16, 117, 9}, {100, 300, 64}, {20, 256, 64}} {
 				what := fmt.Sprintf("%v %+v, mask %v", size, rule, masked)
 				testGemmStep(t, what, rule, masked, size[0], size[1], size[2])
 			}

@@ -40,6 +40,10 @@ type columnFunc[T Float] func(n, k int, of [][2]int, a []T, aRow, aCol int, b []
 // v[i*row + j]. coef points to the step's coefficients.
 type momentumFunc[T Float] func(n, k int, a, b []T, bRow, bNext int, w, v []T, row int, coef *T)
 
+// momentumRestFunc is momentumFunc for one tile of cols columns, up to pickLanes, of
+// which w, v and the rows of B have no more.
+type momentumRestFunc[T Float] func(cols, k int, a, b []T, bRow int, w, v []T, row int, coef *T)
+
 // What a tileFunc does after summing, in this order. The generator has the
 // same constants.
 const (
@@ -61,6 +65,8 @@ type tiling[T Float] struct {
 	strips   stripsFunc[T]   // nil: tile by tile
 	column   columnFunc[T]   // likewise, product by product
 	momentum momentumFunc[T] // nil: step after summing
+
+	momentumRest momentumRestFunc[T] // likewise
 
 	// What brings matrices into the order that tiles read; see the twins of
 	// the same names.

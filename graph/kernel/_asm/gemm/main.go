@@ -24,6 +24,7 @@ func main() {
 	strips(avx512{}, 8, 3)
 	strips(&avx2{masks: masks}, 6, 2)
 	momentum(avx512{}, 8, 3)
+	momentumRest(avx512{}, 8)
 	momentum(&avx2{masks: masks}, 6, 2)
 	column(&avx2{masks: masks}, 6, 2)
 	for rows := 1; rows <= 6; rows++ {

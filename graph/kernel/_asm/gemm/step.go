@@ -91,6 +91,47 @@ func momentum(set vectorSet, rows, vectors int) {
 	JNZ(LabelRef("loop"))
 
 	Label("epilogue")
+	stepAlong(set, acc, w, v, row, false)
+	ADDQ(Imm(uint64(4*vectors*lanes)), w)
+	ADDQ(Imm(uint64(4*vectors*lanes)), v)
+	DECQ(n)
+	JNZ(LabelRef("tile"))
+	set.leave()
+	RET()
+}
+
+// momentumRest writes gemm_momentum_rest_f32_{rows}x{lanes}_{set}: one such tile of up
+// to lanes columns, of a B that has no more.
+func momentumRest(set vectorSet, rows int) {
+	lanes := set.lanes()
+	TEXT(fmt.Sprintf("gemm_momentum_rest_f32_%dx%d_%s", rows, lanes, set.name()), NOSPLIT,
+		"func(cols, k int, a, b []float32, bRow int, w, v []float32, row int, coef *float32)")
+	Doc(fmt.Sprintf("A tile of %d rows and cols > 0 up to %d columns, k > 0; see momentumRestFunc.", rows, lanes))
+	Pragma("noescape")
+	k, a, b, bRow := Load(Param("k"), GP64()), Load(Param("a").Base(), GP64()), Load(Param("b").Base(), GP64()), bytes("bRow")
+	w, v := Load(Param("w").Base(), GP64()), Load(Param("v").Base(), GP64())
+	row := newStride("row", rows)
+	set.mask("cols", 0)
+	acc := zeros(set, rows, 1)
+	clearAll(set, acc)
+	bv := set.vector()
+	Label("loop")
+	set.load(Mem{Base: b}, bv, true)
+	for i := range acc {
+		set.multiplyAdd(Mem{Base: a, Disp: 4 * i}, []VecVirtual{bv}, acc[i])
+	}
+	ADDQ(Imm(4*packedRow), a)
+	ADDQ(bRow, b)
+	DECQ(k)
+	JNZ(LabelRef("loop"))
+	stepAlong(set, acc, w, v, row, true)
+	set.leave()
+	RET()
+}
+
+// stepAlong takes the step along the gradients in registers; masked says that vectors
+// are cut short.
+func stepAlong(set vectorSet, acc [][]VecVirtual, w, v Register, row stride, masked bool) {
 	coef := Load(Param("coef"), GP64())
 	decay, mass := set.vector(), set.vector()
 	VBROADCASTSS(Mem{Base: coef, Disp: 4}, decay)
@@ -98,24 +139,23 @@ func momentum(set vectorSet, rows, vectors int) {
 	for i := range acc {
 		for j, g := range acc[i] {
 			weight, velocity := row.at(w, i), row.at(v, i)
-			weight.Disp, velocity.Disp = j*lanes*4, j*lanes*4
+			weight.Disp, velocity.Disp = j*set.lanes()*4, j*set.lanes()*4
 			x, t := set.vector(), set.vector()
-			set.load(weight, x, false)
+			set.load(weight, x, masked)
 			VMULPS(x, decay, t)
 			VADDPS(t, g, g)
-			VMULPS(velocity, mass, t)
+			if masked {
+				set.load(velocity, t, true)
+				VMULPS(mass, t, t)
+			} else {
+				VMULPS(velocity, mass, t)
+			}
 			VADDPS(t, g, g)
-			set.store(g, velocity, false)
+			set.store(g, velocity, masked)
 			VBROADCASTSS(Mem{Base: coef}, t)
 			VMULPS(t, g, g)
 			VSUBPS(g, x, x)
-			set.store(x, weight, false)
+			set.store(x, weight, masked)
 		}
 	}
-	ADDQ(Imm(uint64(4*vectors*lanes)), w)
-	ADDQ(Imm(uint64(4*vectors*lanes)), v)
-	DECQ(n)
-	JNZ(LabelRef("tile"))
-	set.leave()
-	RET()
 }
