@@ -22,6 +22,7 @@ type BesideConv[T Float] struct {
 	m, k       int         // rows of a group, and channels read at a tap
 	taps       int
 	together   []reached // so few channels that those of all taps are gathered, as of one
+	apart      int       // of what neighbouring pixels read, if each reads it as a whole; or 0
 	rows       int       // of a tile
 	deep       int       // channels summed at once
 	pixels     int       // of a unit
@@ -120,6 +121,9 @@ func newBesideConv[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *BesideC
 	}
 	if g.few() {
 		c.k, c.taps, c.together = c.k*c.taps, 1, []reached{{}}
+		c.apart = c.k * BesideImages
+	} else if g.pointwise() {
+		c.apart = g.C * BesideImages
 	}
 	c.rows = even(c.m, tl.rows)
 	c.deep = even(c.k, maxDepth)
@@ -276,7 +280,17 @@ func (c *BesideConv[T]) strip(list []besidePixel[T], y []T, s, d int) {
 	}
 	size := c.k * packedRow // of a tap's weights
 	weights, from := c.weights[s*c.taps*size+d*packedRow:], (group*c.k+d)*BesideImages
-	for at := range list {
+	paired := 0
+	if n := len(list) / 2; c.tiling.pairs != nil && c.apart > 0 && n > 0 && min(c.rows, c.m-i) == c.tiling.rows {
+		flags := last
+		if d > 0 {
+			flags |= addC
+		}
+		x := list[0].x[list[0].reach[0].place*g.C*BesideImages+from:]
+		c.tiling.pairs(n, depth, weights, x, c.apart, y, g.OutC*BesideImages, bias, flags)
+		paired = 2 * n
+	}
+	for at := paired; at < len(list); at++ {
 		p, y := &list[at], y[at*g.OutC*BesideImages:]
 		if len(p.reach) == 0 { // only padding
 			tile(0, nil, 0, 0, nil, 0, y, BesideImages, BesideImages, bias, last)

@@ -13,6 +13,8 @@ func TestBesideConv(t *testing.T) {
 	defer team.Close()
 	cases := append(convCases(),
 		ConvGeom{N: 64, C: 400, H: 1, W: 1, OutC: 50, KH: 1, KW: 1},
+		ConvGeom{N: 48, C: 20, H: 3, W: 1, OutC: 24, KH: 1, KW: 1},
+		ConvGeom{N: 48, C: 18, H: 3, W: 2, OutC: 48, KH: 1, KW: 1, Group: 2},
 		ConvGeom{N: 48, C: 30, H: 3, W: 2, OutC: 28, KH: 1, KW: 1, Group: 2},
 		ConvGeom{N: 16, C: 390, H: 2, W: 2, OutC: 13, KH: 3, KW: 3, PadT: 1, PadL: 1, PadB: 1, PadR: 1},
 	)

@@ -799,6 +799,11 @@ func direct_dot_f32_4x2_avx2(rows int, cols int, offsets []int32, x []float32, x
 //go:noescape
 func direct_dot_f32_4x3_avx2(rows int, cols int, offsets []int32, x []float32, xNext int, xSkip int, dy []float32, dyPlane int, sums []float32)
 
+// n > 0 pairs of tiles of 8 rows and 16 columns, k > 0; see pairsFunc.
+//
+//go:noescape
+func gemm_pairs_f32_8x16_avx512(n int, k int, a []float32, b []float32, bNext int, c []float32, cNext int, bias []float32, flags int)
+
 // Sums up links for places > 0 places and 64 images; see linkedFunc.
 //
 //go:noescape

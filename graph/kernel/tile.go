@@ -31,6 +31,14 @@ type stripsFunc[T Float] func(n, k int, a, b, next, c []T, cRow int, bias []T, f
 // Of the flags it minds addC. It fetches the columns of B that lie bNext further.
 type columnFunc[T Float] func(n, k int, of [][2]int, a []T, aRow, aCol int, b []T, bRow, bNext int, c []T, cRow, flags int)
 
+// pairsFunc computes n pairs of tiles of all rows of the tiling and pickLanes columns,
+// from a packed strip of A and one B after the other, bNext apart, like the tiles:
+//
+//	c[t*cNext + i*pickLanes + j] = sum over p < k of a[p*packedRow + i] * b[t*bNext + p*pickLanes + j]
+//
+// and does what the flags say but addColBias.
+type pairsFunc[T Float] func(n, k int, a, b []T, bNext int, c []T, cNext int, bias []T, flags int)
+
 // momentumFunc computes n whole tiles of a gradient, one beside the other, from a
 // packed strip of A and columns of B,
 //
@@ -64,6 +72,8 @@ type tiling[T Float] struct {
 
 	strips   stripsFunc[T]   // nil: tile by tile
 	column   columnFunc[T]   // likewise, product by product
+
+	pairs    pairsFunc[T]    // likewise
 	momentum momentumFunc[T] // nil: step after summing
 
 	momentumRest momentumRestFunc[T] // likewise

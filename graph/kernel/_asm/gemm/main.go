@@ -54,6 +54,7 @@ func main() {
 	strided(&avx2{})
 	direct(avx512{}, 8, 8, 3)
 	direct(&avx2{}, 6, 4, 3)
+	pairs(avx512{}, 8)
 	depthwise(avx512{}, []int{64}, 4)
 	depthwise(&avx2{}, nil, 1)
 	squares(avx512{}, 4, 8, 3)
@@ -212,11 +213,12 @@ type target struct {
 	cRow  stride
 	flags Register
 	bias  Register
+	at    func(i, j int) Mem // of a vector; nil: those of a row lie one beside the other
 }
 
 // tileEnd loads the target of a tile function.
 func tileEnd(set vectorSet, rows int) *target {
-	return &target{Load(Param("c").Base(), GP64()), newStride("cRow", rows), Load(Param("flags"), GP64()), Load(Param("bias").Base(), GP64())}
+	return &target{c: Load(Param("c").Base(), GP64()), cRow: newStride("cRow", rows), flags: Load(Param("flags"), GP64()), bias: Load(Param("bias").Base(), GP64())}
 }
 
 // epilogue adds to the tile what the flags ask for and stores it; masked says
@@ -234,10 +236,13 @@ func (t *target) epilogue(set vectorSet, acc [][]VecVirtual, masked bool, name s
 		body()
 		Label(name.of(label))
 	}
-	element := func(i, j int) Mem {
-		m := cRow.at(c, i)
-		m.Disp = j * lanes * 4
-		return m
+	element := t.at
+	if element == nil {
+		element = func(i, j int) Mem {
+			m := cRow.at(c, i)
+			m.Disp = j * lanes * 4
+			return m
+		}
 	}
 
 	when(addC, "rowBias", func() {
@@ -361,6 +366,58 @@ func strips(set vectorSet, rows, vectors int) {
 	ADDQ(step, t.c)
 	DECQ(n)
 	JNZ(LabelRef("strip"))
+	set.leave()
+	RET()
+}
+
+// pairs writes gemm_pairs_f32_{rows}x{lanes}_{set}: tiles of one vector of columns,
+// two at a time, of a packed strip of A and one B after the other, whose rows
+// follow each other like those of C: two vectors share what is read of A.
+func pairs(set vectorSet, rows int) {
+	lanes := set.lanes()
+	TEXT(fmt.Sprintf("gemm_pairs_f32_%dx%d_%s", rows, lanes, set.name()), NOSPLIT,
+		"func(n, k int, a, b []float32, bNext int, c []float32, cNext int, bias []float32, flags int)")
+	Doc(fmt.Sprintf("n > 0 pairs of tiles of %d rows and %d columns, k > 0; see pairsFunc.", rows, lanes))
+	Pragma("noescape")
+	n, tile, bNext := Load(Param("n"), GP64()), Load(Param("b").Base(), GP64()), bytes("bNext")
+	c, cNext := Load(Param("c").Base(), GP64()), bytes("cNext")
+	acc := zeros(set, rows, 2)
+	end := target{
+		flags: Load(Param("flags"), GP64()), bias: Load(Param("bias").Base(), GP64()),
+		at: func(i, j int) Mem {
+			m := Mem{Base: c, Disp: i * lanes * 4}
+			if j > 0 {
+				m.Index, m.Scale = cNext, 1
+			}
+			return m
+		},
+	}
+	bv := []VecVirtual{set.vector(), set.vector()}
+
+	Label("pair")
+	clearAll(set, acc)
+	a, b, k := Load(Param("a").Base(), GP64()), GP64(), Load(Param("k"), GP64())
+	MOVQ(tile, b)
+	term := func() {
+		set.load(Mem{Base: b}, bv[0], false)
+		set.load(Mem{Base: b, Index: bNext, Scale: 1}, bv[1], false)
+		for i := range acc {
+			set.multiplyAdd(Mem{Base: a, Disp: 4 * i}, bv, acc[i])
+		}
+		ADDQ(Imm(4*packedRow), a)
+		ADDQ(Imm(uint64(4*lanes)), b)
+	}
+	rounds(k, "", nil, term)
+	Label("loop")
+	term()
+	DECQ(k)
+	JNZ(LabelRef("loop"))
+	Label("epilogue")
+	end.epilogue(set, acc, false, "")
+	LEAQ(Mem{Base: tile, Index: bNext, Scale: 2}, tile)
+	LEAQ(Mem{Base: c, Index: cNext, Scale: 2}, c)
+	DECQ(n)
+	JNZ(LabelRef("pair"))
 	set.leave()
 	RET()
 }
