@@ -189,6 +189,21 @@ func gemm_momentum_rest_f32_8x16_avx512(cols int, k int, a []float32, b []float3
 //go:noescape
 func gemm_momentum_f32_6x16_avx2(n int, k int, a []float32, b []float32, bRow int, bNext int, w []float32, v []float32, row int, coef *float32)
 
+// n > 0 tiles of 8 rows and 16 columns; see columnFunc.
+//
+//go:noescape
+func gemm_column_f32_8x16_avx512(n int, k int, of [][2]int, a []float32, aRow int, aCol int, b []float32, bRow int, bNext int, c []float32, cRow int, flags int)
+
+// n > 0 tiles of 8 rows and 32 columns; see columnFunc.
+//
+//go:noescape
+func gemm_column_f32_8x32_avx512(n int, k int, of [][2]int, a []float32, aRow int, aCol int, b []float32, bRow int, bNext int, c []float32, cRow int, flags int)
+
+// n > 0 tiles of 8 rows and 48 columns; see columnFunc.
+//
+//go:noescape
+func gemm_column_f32_8x48_avx512(n int, k int, of [][2]int, a []float32, aRow int, aCol int, b []float32, bRow int, bNext int, c []float32, cRow int, flags int)
+
 // n > 0 tiles of 6 rows and 16 columns; see columnFunc.
 //
 //go:noescape

@@ -71,9 +71,8 @@ type tiling[T Float] struct {
 	tiles      [][]tileFunc[T] // [height-1][(width-1)/lanes]
 
 	strips   stripsFunc[T]   // nil: tile by tile
-	column   columnFunc[T]   // likewise, product by product
-
 	pairs    pairsFunc[T]    // likewise
+	columns  []columnFunc[T] // [columns/pickLanes-1]; where there is none, product by product
 	momentum momentumFunc[T] // nil: step after summing
 
 	momentumRest momentumRestFunc[T] // likewise
@@ -105,8 +104,8 @@ func (t *tiling[T]) tile(rows, cols int) tileFunc[T] {
 // sumColumn is a columnFunc for any number of rows and up to the tiling's columns.
 func (t *tiling[T]) sumColumn(rows, cols, k int, of [][2]int, a []T, aRow, aCol int, b []T, bRow, bNext int, c []T, cRow, flags int) {
 	height, i := even(rows, t.rows), 0
-	if n := rows / t.rows; t.column != nil && height == t.rows && cols == t.cols && n > 0 && k > 0 {
-		t.column(n, k, of, a, aRow, aCol, b, bRow, bNext, c, cRow, flags)
+	if n := rows / t.rows; cols%pickLanes == 0 && cols/pickLanes <= len(t.columns) && height == t.rows && n > 0 && k > 0 {
+		t.columns[cols/pickLanes-1](n, k, of, a, aRow, aCol, b, bRow, bNext, c, cRow, flags)
 		i = n * t.rows
 	}
 	for ; i < rows; i += height {

@@ -8,7 +8,9 @@ func availableTilings() []*tiling[float32] {
 	var list []*tiling[float32]
 	if HasAVX512 {
 		list = append(list, &tiling[float32]{
-			name: "8x48_avx512", rows: 8, cols: 48, lanes: 8, tiles: avx512Tiles, strips: gemm_strips_f32_8x48_avx512, pairs: gemm_pairs_f32_8x16_avx512, momentum: gemm_momentum_f32_8x48_avx512, momentumRest: gemm_momentum_rest_f32_8x16_avx512,
+			name: "8x48_avx512", rows: 8, cols: 48, lanes: 8, tiles: avx512Tiles, strips: gemm_strips_f32_8x48_avx512,
+			pairs: gemm_pairs_f32_8x16_avx512, momentum: gemm_momentum_f32_8x48_avx512, momentumRest: gemm_momentum_rest_f32_8x16_avx512,
+			columns:  []columnFunc[float32]{gemm_column_f32_8x16_avx512, gemm_column_f32_8x32_avx512, gemm_column_f32_8x48_avx512},
 			copyRows: copyRowsAVX512, transpose: avx512Transposes.transpose, transposeLines: transposeLinesAVX2, window: window_f32_avx512,
 			copyWhole: copyRowsAVX512, transposeWhole: avx512Transposes.transpose,
 			winograd: &avx512Winograd, strided: &avx512Strided, direct: &avx512Direct, scattered: &avx2Scattered, squares: &avx512Squares, linked: avx512Linked,
@@ -17,7 +19,7 @@ func availableTilings() []*tiling[float32] {
 	}
 	if HasAVX2 {
 		list = append(list, &tiling[float32]{
-			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles, strips: gemm_strips_f32_6x16_avx2, column: gemm_column_f32_6x16_avx2, momentum: gemm_momentum_f32_6x16_avx2,
+			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles, strips: gemm_strips_f32_6x16_avx2, columns: []columnFunc[float32]{gemm_column_f32_6x16_avx2}, momentum: gemm_momentum_f32_6x16_avx2,
 			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, transposeLines: transposeLinesAVX2, window: window_f32_avx2,
 			copyWhole: copyWholeAVX2, transposeWhole: avx2Wholes.transpose,
 			winograd: &avx2Winograd, strided: &avx2Strided, direct: &avx2Direct, scattered: &avx2Scattered, squares: &avx2Squares, linked: avx2Linked,

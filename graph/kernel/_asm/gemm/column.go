@@ -71,7 +71,9 @@ func column(set vectorSet, rows, vectors int) {
 	align()
 	Label("round")
 	for range 2 {
-		PREFETCHT0(Mem{Base: b, Index: next, Scale: 1})
+		for at := 0; at < vectors*lanes*4; at += 64 {
+			PREFETCHT0(Mem{Base: b, Index: next, Scale: 1, Disp: at})
+		}
 		for range fetchEvery {
 			term()
 		}

@@ -26,6 +26,9 @@ func main() {
 	momentum(avx512{}, 8, 3)
 	momentumRest(avx512{}, 8)
 	momentum(&avx2{masks: masks}, 6, 2)
+	for vectors := 1; vectors <= 3; vectors++ {
+		column(avx512{}, 8, vectors)
+	}
 	column(&avx2{masks: masks}, 6, 2)
 	for rows := 1; rows <= 6; rows++ {
 		for vectors := 1; vectors <= 2; vectors++ {
