@@ -187,22 +187,38 @@ func tileTransform(set vectorSet, name string, m matrix, finish bool) {
 		broadcastParam("floor", floor)
 	}
 	c := newCombiner(set, m, beside)
-	half := c.alignedHalf()
+	held := c.holdsLines()
+	var half Mem
+	if !held {
+		half = c.alignedHalf()
+	}
 
 	Label("tile")
-	c.columns(src, srcCol, srcRow, half)
+	if !held {
+		c.columns(src, srcCol, srcRow, half)
+	}
 	to := GP64()
 	MOVQ(dst, to)
 	dstRow := bytes("dstRow")
-	for i := range rows {
-		c.line(half, i, func(j int, y VecVirtual) {
-			if finish {
-				VADDPS(bias, y, y)
-				VMAXPS(y, floor, y) // this order keeps a NaN
+	take := func(j int, y VecVirtual) {
+		if finish {
+			VADDPS(bias, y, y)
+			VMAXPS(y, floor, y) // this order keeps a NaN
+		}
+		set.store(y, dstCol.at(to, j), false)
+	}
+	for i := 0; i < rows; {
+		if held {
+			for _, line := range c.lines(src, srcCol, srcRow, i) {
+				c.apply(func(j int) VecVirtual { return line[j] }, take)
+				if i++; i < rows {
+					ADDQ(dstRow, to)
+				}
 			}
-			set.store(y, dstCol.at(to, j), false)
-		})
-		if i < rows-1 {
+			continue
+		}
+		c.line(half, i, take)
+		if i++; i < rows {
 			ADDQ(dstRow, to)
 		}
 	}
@@ -315,7 +331,7 @@ func (c *combiner) columns(src, srcCol Register, srcRow stride, half Mem) {
 	from := GP64()
 	MOVQ(src, from)
 	for j := range cols {
-		c.apply(func(i int) Mem { return srcRow.at(from, i) }, func(i int, y VecVirtual) {
+		c.apply(func(i int) VecVirtual { return c.load(srcRow.at(from, i)) }, func(i int, y VecVirtual) {
 			c.set.store(y, half.Offset((i*cols+j)*size), false)
 		})
 		if j < cols-1 {
@@ -327,7 +343,60 @@ func (c *combiner) columns(src, srcCol Register, srcRow stride, half Mem) {
 // line transforms line i of what columns made.
 func (c *combiner) line(half Mem, i int, take func(j int, y VecVirtual)) {
 	cols, size := len(c.m[0]), c.set.lanes()*4
-	c.apply(func(j int) Mem { return half.Offset((i*cols + j) * size) }, take)
+	c.apply(func(j int) VecVirtual { return c.load(half.Offset((i*cols + j) * size)) }, take)
+}
+
+func (c *combiner) load(m Mem) VecVirtual {
+	v := c.set.vector()
+	c.set.load(m, v, false)
+	return v
+}
+
+// holdsLines tells whether there are enough registers for two lines of what
+// columns would make, so that nothing goes through memory: Zen 4 takes two cycles
+// to store 512 bits.
+func (c *combiner) holdsLines() bool {
+	for _, b := range c.blocks {
+		if b.wide() {
+			return false
+		}
+	}
+	return c.set.lanes() == 16 && len(c.m[0]) <= 6
+}
+
+// lines are line i of what columns would make of the tile at src, and with it the
+// next one if the two share what they read.
+func (c *combiner) lines(src, srcCol Register, srcRow stride, i int) [][]VecVirtual {
+	count, cols := 1, len(c.m[0])
+	if i+1 < len(c.m) && opposite(c.m[i], c.m[i+1]) {
+		count = 2
+	}
+	lines, m := make([][]VecVirtual, count), make(matrix, count)
+	var used []int
+	for k, v := range c.m[i] {
+		if v == 0 {
+			continue
+		}
+		used = append(used, k)
+		for l := range m {
+			m[l] = append(m[l], c.m[i+l][k])
+		}
+	}
+	from := GP64()
+	MOVQ(src, from)
+	for j := range cols {
+		var x []VecVirtual
+		for _, k := range used {
+			x = append(x, c.load(srcRow.at(from, k)))
+		}
+		for l, y := range c.pairedRows(m, x) {
+			lines[l] = append(lines[l], y)
+		}
+		if j < cols-1 {
+			ADDQ(srcCol, from)
+		}
+	}
+	return lines
 }
 
 // factors lists what vectors are multiplied with, the most frequent first.
@@ -364,14 +433,13 @@ func (c *combiner) factors() []float32 {
 // wide tells whether pairs are of columns.
 func (b block) wide() bool { return len(b.m) < len(b.m[0]) }
 
-// apply multiplies the matrix with a vector whose elements are loaded.
-func (c *combiner) apply(element func(j int) Mem, take func(i int, y VecVirtual)) {
+// apply multiplies the matrix with a vector whose elements are given, which it may
+// overwrite.
+func (c *combiner) apply(element func(j int) VecVirtual, take func(i int, y VecVirtual)) {
 	for _, b := range c.blocks {
 		var x []VecVirtual
 		for _, j := range b.cols {
-			v := c.set.vector()
-			c.set.load(element(j), v, false)
-			x = append(x, v)
+			x = append(x, element(j))
 		}
 		combine := c.pairedRows
 		if b.wide() {
