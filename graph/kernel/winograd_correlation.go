@@ -31,12 +31,12 @@ type winograd[T Float] struct {
 // kernel, or, for the gradient by the weights, with one of a tile of dy.
 type pair struct{ tile, other int }
 
-// placesOf turns pairs into where matrices begin, which lie apart by the given areas.
-func placesOf(pairs [][]pair, tileArea, otherArea int) [][][2]int {
+// placesOf turns pairs into where their matrices begin, which lie so far apart.
+func placesOf(pairs [][]pair, tiles, others int) [][][2]int {
 	places := make([][][2]int, len(pairs))
 	for e, list := range pairs {
 		for _, p := range list {
-			places[e] = append(places[e], [2]int{p.tile * tileArea, p.other * otherArea})
+			places[e] = append(places[e], [2]int{p.tile * tiles, p.other * others})
 		}
 	}
 	return places
@@ -251,7 +251,7 @@ func (wg *winograd[T]) ownUnit(w *Worker, group int) {
 func (wg *winograd[T]) product(v, m []T, e, panel, tiles, term int) {
 	u := wg.transformed(term)[panel*wg.width*wg.channels:]
 	cols := min(wg.width, wg.m-panel*wg.width)
-	next := 0
+	next := 0 // the next panel comes from afar where all units work on a group
 	if wg.shared {
 		next = wg.channels * wg.width
 	}

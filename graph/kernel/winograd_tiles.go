@@ -41,7 +41,7 @@ type planes[T Float] struct {
 	gridWidth, gridMax int // pixels of a line with its margins; lines laid out at once
 }
 
-// gridElements bounds the pixels that are laid out at once: half of the
+// gridElements bounds what is laid out at once of a vector of channels: half of the
 // first-level cache.
 const gridElements = 4 << 10
 
