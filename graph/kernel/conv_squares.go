@@ -51,7 +51,7 @@ const (
 	// partSums bounds the sums that all parts of the images have.
 	partSums = 1 << 20
 	// hotElements bounds what a tile reads of some images.
-	hotElements = 8 << 10
+	hotElements = 9 << 10
 	// blockStrips is how many strips of channels a unit owns.
 	blockStrips = 8
 )
@@ -90,7 +90,7 @@ func newConvSampleSquares[T Float](tl *tiling[T], g ConvGeom, opt ConvOptions) *
 		group, images = ownElements, ceilDiv(g.N, max(q.parts, 1))
 	}
 	q.images = even(images, max(group/(g.Group*(q.strips*q.xImage()+q.panels*q.dyImage())), 1))
-	q.hot = max(hotElements/(q.xImage()+q.dyImage()), 1)
+	q.hot = even(q.images, hotElements/(q.xImage()+q.dyImage()))
 	q.own, q.load, q.multiply, q.put = q.ownUnit, q.loadUnit, q.multiplyUnit, q.putUnit
 	return q
 }

@@ -1,5 +1,7 @@
 package kernel
 
+import "slices"
+
 // The sums of squared gradients of single samples add the square of a gradient
 // while it is in registers, a tile at a time: rows neighbouring channels of x
 // by some vectors of channels of dy.
@@ -28,7 +30,8 @@ type squaresProducts[T Float] func(pairs []squaresPair, blocks, k int, x []T, xN
 type squaresPair = [3]int
 
 // squaresSum is a tileTransform from 6x6 to 3x3, but adds the squares of the results
-// to sums that follow each other, as [tile][element][lane].
+// to sums that follow each other, as [tile][element][lane]. The rows of its matrix
+// are divided by their first elements, as unitRows does.
 type squaresSum[T Float] func(n int, src []T, srcNext, srcRow, srcCol int, sums []T)
 
 // squaresLoops are the loops of one tiling.
@@ -67,10 +70,32 @@ func newGoSquares[T Float]() *squaresLoops[T] {
 			}
 		})
 	}
-	_, powers := gradientMatrices[T]()
-	_, weight, _ := stridedMatrices[T]()
-	l.sum, l.stridedSum = goSquaresSum(powers), goSquaresSum(transposed(weight))
+	sum, stridedSum := squaresMatrices[T]()
+	sum, _ = unitRows(sum)
+	stridedSum, _ = unitRows(stridedSum)
+	l.sum, l.stridedSum = goSquaresSum(sum), goSquaresSum(stridedSum)
 	return l
+}
+
+// squaresMatrices are those of winogradLoops.sum and stridedLoops.sum.
+func squaresMatrices[T Float]() (sum, stridedSum [][]T) {
+	_, sum = gradientMatrices[T]()
+	_, weight, _ := stridedMatrices[T]()
+	return sum, transposed(weight)
+}
+
+// unitRows divides each row by its first element that is not zero, which it returns
+// too.
+func unitRows[T Float](m [][]T) (unit [][]T, first []T) {
+	for _, row := range m {
+		at := slices.IndexFunc(row, func(v T) bool { return v != 0 })
+		var u []T
+		for _, v := range row {
+			u = append(u, v/row[at])
+		}
+		unit, first = append(unit, u), append(first, row[at])
+	}
+	return unit, first
 }
 
 // goSquaresSum is a squaresSum for any matrix.

@@ -26,10 +26,9 @@ func testSquaresLoops[T Float](t *testing.T, l *squaresLoops[T]) {
 			testSquaresProducts(t, l, vectors, k)
 		}
 	}
-	_, sum := gradientMatrices[float64]()
+	sum, stridedSum := squaresMatrices[float64]()
 	testSquaresSum(t, "sum", l.lanes, l.sum, sum)
-	_, weight, _ := stridedMatrices[float64]()
-	testSquaresSum(t, "stridedSum", l.lanes, l.stridedSum, transposed(weight))
+	testSquaresSum(t, "stridedSum", l.lanes, l.stridedSum, stridedSum)
 }
 
 func testSquaresTile[T Float](t *testing.T, l *squaresLoops[T], vectors, images, height, width int) {
@@ -107,6 +106,7 @@ func testSquaresProducts[T Float](t *testing.T, l *squaresLoops[T], vectors, k i
 
 func testSquaresSum[T Float](t *testing.T, name string, lanes int, run squaresSum[T], m [][]float64) {
 	const n = 3
+	m, _ = unitRows(m)
 	col := lanes + 1
 	row, next := tileIn*col, tileIn*tileIn*col+2
 	src, sums := newGuarded[T](n*next), newGuarded[T](n*9*lanes)
@@ -136,7 +136,7 @@ func BenchmarkSquaresLoops(b *testing.B) {
 		vectors := len(l.tiles)
 		width := vectors * l.lanes
 		// Different places within a page, so that no store meets a load.
-		x, dy, sums := fill(make([]float32, 1<<15), 1)[16:], fill(make([]float32, 1<<15), 2)[400:], make([]float32, 1<<15)[700:]
+		x, dy, sums := fill(make([]float32, 1<<15), 1)[16:], fill(make([]float32, 1<<15), 2)[400:], make([]float32, 1<<15)[704:]
 		for _, size := range [][2]int{{3, 3}, {4, 4}, {8, 8}} {
 			h, w := size[0], size[1]
 			const images = 12

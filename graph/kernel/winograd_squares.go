@@ -14,6 +14,7 @@ type winogradSquares[T Float] struct {
 	input    tileTransform[T]
 	gradient tileTransform[T]
 	sum      squaresSum[T]
+	scales   []T           // what to multiply the sums of a vector of x's channels with
 	pairs    []squaresPair // of all elements of the sums
 	tiles    int           // of an image
 	parts    int           // that the images are cut into; 0: units share groups
@@ -60,12 +61,15 @@ func newWinogradSquares[T Float](tl *tiling[T], g *ConvGeom, s *sampling) *winog
 		x:  newPlanes(tl, t, g.C, g.C*g.H*g.W, g.H, g.W, inTile, s.originH, s.originW),
 		dy: newPlanes(tl, t, g.OutC, g.OutC*g.OH*g.OW, g.OH, g.OW, outTile, 0, 0),
 	}
-	q.init(diagonal)
+	sum, _ := squaresMatrices[T]()
+	q.init(diagonal, sum)
 	return q
 }
 
-// init chooses panels, groups and parts, and places the pairs.
-func (q *winogradSquares[T]) init(pairs [][]pair) {
+// init chooses panels, groups and parts, and places the pairs. The matrix of the sum
+// is m but for the factors of its rows, whose squares are left to the end.
+func (q *winogradSquares[T]) init(pairs [][]pair, m [][]T) {
+	_, first := unitRows(m)
 	t, lanes := &q.x.tiles, q.tiling.squares.lanes
 	q.tiles = t.rows * t.perLine
 	q.width = even(ceilDiv(q.dy.channels, lanes), len(q.tiling.squares.products)) * lanes
@@ -74,6 +78,14 @@ func (q *winogradSquares[T]) init(pairs [][]pair) {
 	for _, sum := range pairs {
 		for i, p := range sum {
 			q.pairs = append(q.pairs, squaresPair{p.tile * q.xArea(), p.other * q.dyArea(), len(sum) - 1 - i})
+		}
+	}
+	for range lanes {
+		for e := range 9 {
+			f := first[e/3] * first[e%3]
+			for range lanes {
+				q.scales = append(q.scales, f*f)
+			}
 		}
 	}
 	group, images := groupElements, t.images
@@ -85,11 +97,20 @@ func (q *winogradSquares[T]) init(pairs [][]pair) {
 	q.own, q.load, q.multiply, q.put = q.ownUnit, q.loadUnit, q.multiplyUnit, q.putUnit
 }
 
+// apart is the distance of matrices of size elements that begin at different sets of
+// the cache: if small, they do anyway.
+func apart(size int) int {
+	if size < 256 {
+		return size
+	}
+	return size + areaGap
+}
+
 // xArea and dyArea are the elements from one matrix of a strip or a panel to the
 // next, and strip and panel those of a strip of x and of a panel of dy of one
 // image, as [element][tile][channel].
-func (q *winogradSquares[T]) xArea() int  { return q.tiles*q.tiling.squares.lanes + areaGap }
-func (q *winogradSquares[T]) dyArea() int { return q.tiles*q.width + areaGap }
+func (q *winogradSquares[T]) xArea() int  { return apart(q.tiles * q.tiling.squares.lanes) }
+func (q *winogradSquares[T]) dyArea() int { return apart(q.tiles * q.width) }
 func (q *winogradSquares[T]) strip() int  { return q.x.area() * q.xArea() }
 func (q *winogradSquares[T]) panel() int  { return q.dy.area() * q.dyArea() }
 
@@ -199,17 +220,16 @@ func (q *winogradSquares[T]) add(w *Worker, v, d []T, count, strip, panel int, s
 	l := q.tiling.squares
 	c, o := strip*l.lanes, panel*q.width
 	width := min(q.width, q.vectors()*l.lanes-o)
-	multiply, area := l.products[width/l.lanes-1], l.productRows*width
+	multiply, block := l.products[width/l.lanes-1], l.productRows*width
 	blocks := ceilDiv(min(l.lanes, q.x.channels-c), l.productRows)
-	products := scratchOf[T](w, slotGrid, blocks*tileArea*area)
+	area := blocks * block
+	products := scratchOf[T](w, slotGrid, tileArea*area)
 	for image := range count {
 		v, d := v[(strip*q.images+image)*q.strip():], d[(panel*q.images+image)*q.panel():]
-		multiply(q.pairs, blocks, q.tiles, v, l.lanes, d, q.width, products, area, tileArea*area)
-		for block := range blocks {
-			for at := 0; at < width; at += l.lanes {
-				to := (o+at)/l.lanes*q.vectorSums() + (c+block*l.productRows)*9*l.lanes
-				q.sum(l.productRows, products[block*tileArea*area+at:], width, tileIn*area, area, sums[to:])
-			}
+		multiply(q.pairs, blocks, q.tiles, v, l.lanes, d, q.width, products, area, block)
+		for at := 0; at < width; at += l.lanes {
+			to := (o+at)/l.lanes*q.vectorSums() + c*9*l.lanes
+			q.sum(blocks*l.productRows, products[at:], width, tileIn*area, area, sums[to:])
 		}
 	}
 }
@@ -221,6 +241,10 @@ func (q *winogradSquares[T]) putUnit(_ *Worker, vector int) {
 	total := q.sums(0)[vector*size:][:size]
 	for part := 1; part < q.parts; part++ {
 		Add(total, total, q.sums(part)[vector*size:][:size])
+	}
+	for at := 0; at < size; at += len(q.scales) {
+		strip := total[at:][:len(q.scales)]
+		Mul(strip, strip, q.scales)
 	}
 	q.tiling.transpose(row, min(lanes, q.dy.channels-vector*lanes), total, lanes, q.squares[vector*lanes*row:], row)
 }

@@ -233,6 +233,7 @@ func newStridedSquares[T Float](tl *tiling[T], g *ConvGeom, s *sampling) *winogr
 		x:  newPlanes(tl, t, g.C, g.C*g.H*g.W, g.H, g.W, stridedX, s.originH, s.originW),
 		dy: newPlanes(tl, t, g.OutC, g.OutC*g.OH*g.OW, g.OH, g.OW, stridedY, 0, 0),
 	}
-	q.init(stridedByTaps)
+	_, sum := squaresMatrices[T]()
+	q.init(stridedByTaps, sum)
 	return q
 }

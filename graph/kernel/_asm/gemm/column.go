@@ -23,7 +23,7 @@ func column(set vectorSet, rows, vectors int) {
 	n := Load(Param("n"), GP64())
 	tile, c := Load(Param("a").Base(), GP64()), Load(Param("c").Base(), GP64())
 	aRow, aCol, bRow := newStride("aRow", rows), bytes("aCol"), bytes("bRow")
-	acc := zeros(set, rows, vectors)
+	acc := tileOf(set, rows, vectors)
 	bv := make([]VecVirtual, vectors)
 	for j := range bv {
 		bv[j] = set.vector()

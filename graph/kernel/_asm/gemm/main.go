@@ -384,7 +384,7 @@ func pairs(set vectorSet, rows int) {
 	Pragma("noescape")
 	n, tile, bNext := Load(Param("n"), GP64()), Load(Param("b").Base(), GP64()), bytes("bNext")
 	c, cNext := Load(Param("c").Base(), GP64()), bytes("cNext")
-	acc := zeros(set, rows, 2)
+	acc := tileOf(set, rows, 2)
 	end := target{
 		flags: Load(Param("flags"), GP64()), bias: Load(Param("bias").Base(), GP64()),
 		at: func(i, j int) Mem {

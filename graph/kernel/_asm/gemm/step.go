@@ -112,7 +112,7 @@ func momentumRest(set vectorSet, rows int) {
 	w, v := Load(Param("w").Base(), GP64()), Load(Param("v").Base(), GP64())
 	row := newStride("row", rows)
 	set.mask("cols", 0)
-	acc := zeros(set, rows, 1)
+	acc := tileOf(set, rows, 1)
 	clearAll(set, acc)
 	bv := set.vector()
 	Label("loop")

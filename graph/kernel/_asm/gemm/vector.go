@@ -27,6 +27,10 @@ type vectorSet interface {
 	// constants is how many vectors of equal lanes registers are left for beside
 	// a transform of tiles.
 	constants() int
+	// multiply sets each acc[j] to that.
+	multiply(a Mem, b, acc []VecVirtual)
+	// constant is a vector of equal lanes, in a register or in memory.
+	constant(f float32) Op
 	leave()
 }
 
@@ -98,6 +102,19 @@ func (s avx512) multiplyAdd(a Mem, b, acc []VecVirtual) {
 }
 
 func (avx512) constants() int { return 16 }
+func (s avx512) multiply(a Mem, b, acc []VecVirtual) {
+	t := s.vector()
+	VBROADCASTSS(a, t)
+	for j := range b {
+		VMULPS(b[j], t, acc[j])
+	}
+}
+
+func (s avx512) constant(f float32) Op {
+	v := s.vector()
+	VMOVUPS(equalLanes(f), v)
+	return v
+}
 
 type avx2 struct {
 	masks Mem // 8 lanes of ones, then 8 of zeros
@@ -148,6 +165,18 @@ func (*avx2) multiplyAdd(a Mem, b, acc []VecVirtual) {
 }
 
 func (*avx2) constants() int { return 8 }
+func (*avx2) multiply(a Mem, b, acc []VecVirtual) {
+	t := YMM()
+	VBROADCASTSS(a, t)
+	for j := range b {
+		VMULPS(b[j], t, acc[j])
+	}
+}
+
+// constant lies in memory: there are not enough registers.
+func (*avx2) constant(f float32) Op {
+	return equalLanes(f)
+}
 
 var equalLanesOf = map[uint32]Mem{}
 
