@@ -117,7 +117,7 @@ func testGemm[T Float](t *testing.T, team *Team, tl *tiling[T], gc gemmCase, see
 }
 
 func TestGemmSameBitsOnAnyTeam(t *testing.T) {
-	const m, n, k = 200, 333, 500
+	const m, n, k = 300, 333, 500
 	a, b := fill(make([]float32, m*k), 1), fill(make([]float32, k*n), 2)
 	g := NewGemm[float32](m, n, k, false, false, GemmOptions{})
 	want := make([]float32, m*n)
