@@ -384,7 +384,7 @@ func transpose8_f32_avx512(blocks int, src []float32, srcRow int, dst []float32,
 //go:noescape
 func transpose8_f32_avx2(blocks int, src []float32, srcRow int, dst []float32, dstRow int)
 
-// Transposes lines > 0 of blocks > 0; see transposeBlocks.
+// Transposes lines > 0 of blocks > 0; see transposeLinesAVX2.
 //
 //go:noescape
 func transpose_blocks_f32_avx2(lines int, blocks int, src []float32, srcRow int, srcBlock int, srcLine int, dst []float32, dstRow int, dstBlock int, dstLine int)

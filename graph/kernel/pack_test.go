@@ -76,8 +76,6 @@ func testTranspose(t *testing.T, tl *tiling[float32], rows, cols int) {
 	whole.check(t, "whole "+what)
 }
 
-// TestWindow compares every implementation with what sampling.read says, for
-// geometries that need one window and many.
 func testTransposeLines(t *testing.T, tl *tiling[float32], rows, cols int) {
 	const lines = 3
 	what := fmt.Sprintf("transpose %d by %d, %d times", rows, cols, lines)
@@ -95,6 +93,8 @@ func testTransposeLines(t *testing.T, tl *tiling[float32], rows, cols int) {
 	got.check(t, what)
 }
 
+// TestWindow compares every implementation with what sampling.read says, for
+// geometries that need one window and many.
 func TestWindow(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 300 {

@@ -89,7 +89,7 @@ func block8(set vectorSet, rows int, row func(i int) Mem, store func(j int, v Ve
 func transposeBlocks(set vectorSet) {
 	TEXT("transpose_blocks_f32_"+set.name(), NOSPLIT,
 		"func(lines, blocks int, src []float32, srcRow, srcBlock, srcLine int, dst []float32, dstRow, dstBlock, dstLine int)")
-	Doc("Transposes lines > 0 of blocks > 0; see transposeBlocks.")
+	Doc("Transposes lines > 0 of blocks > 0; see transposeLinesAVX2.")
 	Pragma("noescape")
 	lines, blocks := Load(Param("lines"), GP64()), GP64()
 	srcLine, dstLine := Load(Param("src").Base(), GP64()), Load(Param("dst").Base(), GP64())
