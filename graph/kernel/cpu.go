@@ -7,7 +7,7 @@ type Float interface{ float32 | float64 }
 // Instruction sets that the processor and the operating system both support.
 // Both are false under the build tag purego and on other architectures.
 var (
-	HasAVX2   = detected.avx2   // AVX2 and FMA3
+	HasAVX2   = detected.avx2   // AVX2, FMA3 and BMI1
 	HasAVX512 = detected.avx512 // AVX-512 F, VL, BW and DQ, and HasAVX2
 )
 

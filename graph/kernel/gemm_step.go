@@ -10,9 +10,10 @@ const MaxStepDepth = 256
 type GemmStep[T Float] struct {
 	gemm        *Gemm[T]
 	step        *Step[T]
-	direct      bool // B is read as it lies
-	b           []T  // panels of B
-	bRow, bNext int  // distance of neighbouring rows, of neighbouring panels
+	direct      bool     // B is read as it lies
+	b           []T      // panels of B
+	bRow, bNext int      // distance of neighbouring rows, of neighbouring panels
+	gaps        *gaps[T] // nil: zeros of A are multiplied like all else
 
 	packing, stepping func(*Worker, int)
 }
@@ -31,6 +32,7 @@ func NewGemmStep[T Float](m, n, k int, transA, transB bool, opt GemmOptions) *Ge
 	if s.direct = g.bCol == 1 && spread(g.bRow*4, g.K); s.direct {
 		s.bRow, s.bNext = g.bRow, g.width
 	}
+	s.leaveOut()
 	return s
 }
 
@@ -49,16 +51,25 @@ func (s *GemmStep[T]) SGD(t *Team, o SGD, w, a, b, mask, v []T) {
 	need(len(b), extent(g.K, g.N, g.bRow, g.bCol), "b")
 	s.step.prepareSGD(o, w, mask, v)
 	g.a, g.b = a, b
+	if !s.sparse(t) {
+		s.whole(t)
+	}
+	g.a, g.b = nil, nil
+	s.step.release()
+}
+
+// whole takes the step along all products, strip by strip.
+func (s *GemmStep[T]) whole(t *Team) {
+	g := s.gemm
 	memory := t.borrow()
-	s.b = b
+	s.b = g.b
 	if !s.direct {
 		s.b = scratchOf[T](memory, slotB, g.panels()*g.width*g.K)
 		t.For(g.panels(), s.packing)
 	}
 	t.For(g.strips(), s.stepping)
 	t.giveBack(memory)
-	g.a, g.b, s.b = nil, nil, nil
-	s.step.release()
+	s.b = nil
 }
 
 func (s *GemmStep[T]) pack(_ *Worker, panel int) {
@@ -72,7 +83,7 @@ func (s *GemmStep[T]) strip(w *Worker, strip int) {
 	rows := min(g.rows, g.M-i)
 	a := scratchOf[T](w, slotA, packedRow*g.K)
 	g.tiling.pack(rows, g.K, from(g.a, i*g.aRow), g.aRow, g.aCol, a, packedRow, g.alpha)
-	whole := s.whole(i, a)
+	whole := s.tiles(i, a)
 	if whole == g.N {
 		return
 	}
@@ -94,9 +105,9 @@ func (s *GemmStep[T]) strip(w *Worker, strip int) {
 	}
 }
 
-// whole takes the step for as many columns of a strip, packed in a, as go without
+// tiles takes the step for as many columns of a strip, packed in a, as go without
 // a gradient in memory, and returns how many.
-func (s *GemmStep[T]) whole(i int, a []T) int {
+func (s *GemmStep[T]) tiles(i int, a []T) int {
 	g, tl := s.gemm, s.gemm.tiling
 	n := g.N / tl.cols
 	if tl.momentum == nil || s.step.loop != stepMomentum || g.rows != tl.rows || g.M-i < g.rows || n == 0 || g.K == 0 {

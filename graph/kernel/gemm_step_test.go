@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math"
 	"testing"
 )
 
@@ -13,19 +14,26 @@ func TestGemmStep(t *testing.T) {
 		for _, masked := range []bool{false, true} {
 			// B is read as it lies, with and without a rest, or packed: for a
 			// distance that falls onto few sets of the cache.
-			for _, size := range [][3]int{{1, 1, 1}, {5, 3, 0}, {12, 32, 3}, {13, 37, 5}, {16, 117, 9}, {100, 300, 64}, {20, 256, 64}} {
-				what := fmt.Sprintf("%v %+v, mask %v", size, rule, masked)
-				testGemmStep(t, what, rule, masked, size[0], size[1], size[2])
+			for _, size := range [][3]int{{1, 1, 1}, {5, 3, 0}, {12, 32, 3}, {13, 37, 5}, {16, 117, 9}, {100, 300, 64}, {20, 256, 64}, {61, 123, 65}, {17, 131, 128}, {40, 7000, 1}} {
+				for zeros := range 4 {
+					what := fmt.Sprintf("%v %+v, mask %v, %d of 4 zero", size, rule, masked, zeros)
+					testGemmStep(t, what, rule, masked, zeros, size[0], size[1], size[2])
+				}
 			}
 		}
 	}
 }
 
-func testGemmStep(t *testing.T, what string, rule SGD, masked bool, m, n, k int) {
+func testGemmStep(t *testing.T, what string, rule SGD, masked bool, zeros, m, n, k int) {
 	t.Helper()
 	a, b := fill(make([]float32, m*k), 1), fill(newGuarded[float32](n*k).s, 2)
+	for i := range a {
+		if i*7%16/4 < zeros {
+			a[i] = special[i%2]
+		}
+	}
 	gradient := make([]float32, m*n)
-	opt := GemmOptions{Alpha: 0.5}
+	opt := GemmOptions{Alpha: []float64{0.5, 1}[zeros%2]}
 	NewGemm[float32](m, n, k, true, false, opt).Run(nil, a, b, gradient)
 	var mask []float32
 	if masked {
@@ -51,4 +59,29 @@ func testGemmStep(t *testing.T, what string, rule SGD, masked bool, m, n, k int)
 		return append(w.s, v.s...)
 	})
 	sameBits(t, what, got, want)
+}
+
+// TestGemmStepGaps multiplies rows of zeros with infinities: left out, they do no harm.
+func TestGemmStepGaps(t *testing.T) {
+	if tilings[float32]()[0].gaps == nil {
+		t.Skip("this processor, or this build, has no loops over elements that are not zero")
+	}
+	const m, n, k = 70, 95, 64
+	for zeros, left := range map[int]bool{k / 4: false, k / 2: true, k: true} {
+		a, b := fill(make([]float32, m*k), 1), fill(make([]float32, k*n), 2)
+		for i := range a {
+			a[i] += 2
+		}
+		clear(a[:zeros*m])
+		for i := range b[:zeros*n] {
+			b[i] = float32(math.Inf(1))
+		}
+		w, v := make([]float32, m*n), make([]float32, m*n)
+		NewGemmStep[float32](m, n, k, true, false, GemmOptions{}).SGD(nil, SGD{Rate: 1, Momentum: 0.5}, w, a, b, nil, v)
+		for i, x := range w {
+			if finite := x-x == 0; finite != left {
+				t.Fatalf("with %d of %d rows zero weight %d is %v", zeros, k, i, x)
+			}
+		}
+	}
 }

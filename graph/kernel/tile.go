@@ -76,6 +76,7 @@ type tiling[T Float] struct {
 	momentum momentumFunc[T] // nil: step after summing
 
 	momentumRest momentumRestFunc[T] // likewise
+	gaps         *gapsLoops[T]       // nil: zeros are multiplied like all else
 
 	// What brings matrices into the order that tiles read; see the twins of
 	// the same names.

@@ -9,7 +9,7 @@ func availableTilings() []*tiling[float32] {
 	if HasAVX512 {
 		list = append(list, &tiling[float32]{
 			name: "8x48_avx512", rows: 8, cols: 48, lanes: 8, tiles: avx512Tiles, strips: gemm_strips_f32_8x48_avx512,
-			pairs: gemm_pairs_f32_8x16_avx512, momentum: gemm_momentum_f32_8x48_avx512, momentumRest: gemm_momentum_rest_f32_8x16_avx512,
+			pairs: gemm_pairs_f32_8x16_avx512, momentum: gemm_momentum_f32_8x48_avx512, momentumRest: gemm_momentum_rest_f32_8x16_avx512, gaps: &avx512Gaps,
 			columns:  []columnFunc[float32]{gemm_column_f32_8x16_avx512, gemm_column_f32_8x32_avx512, gemm_column_f32_8x48_avx512},
 			copyRows: copyRowsAVX512, transpose: avx512Transposes.transpose, transposeLines: transposeLinesAVX2, window: window_f32_avx512,
 			copyWhole: copyRowsAVX512, transposeWhole: avx512Transposes.transpose,
@@ -19,7 +19,7 @@ func availableTilings() []*tiling[float32] {
 	}
 	if HasAVX2 {
 		list = append(list, &tiling[float32]{
-			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles, strips: gemm_strips_f32_6x16_avx2, columns: []columnFunc[float32]{gemm_column_f32_6x16_avx2}, momentum: gemm_momentum_f32_6x16_avx2,
+			name: "6x16_avx2", rows: 6, cols: 16, lanes: 8, tiles: avx2Tiles, strips: gemm_strips_f32_6x16_avx2, columns: []columnFunc[float32]{gemm_column_f32_6x16_avx2}, momentum: gemm_momentum_f32_6x16_avx2, gaps: &avx2Gaps,
 			copyRows: copyRows[float32], transpose: avx2Transposes.transpose, transposeLines: transposeLinesAVX2, window: window_f32_avx2,
 			copyWhole: copyWholeAVX2, transposeWhole: avx2Wholes.transpose,
 			winograd: &avx2Winograd, strided: &avx2Strided, direct: &avx2Direct, scattered: &avx2Scattered, squares: &avx2Squares, linked: avx2Linked,
@@ -48,6 +48,34 @@ var avx2Tiles = [][]tileFunc[float32]{
 	{gemm_f32_4x8_avx2, gemm_f32_4x16_avx2},
 	{gemm_f32_5x8_avx2, gemm_f32_5x16_avx2},
 	{gemm_f32_6x8_avx2, gemm_f32_6x16_avx2},
+}
+
+var avx512Gaps = gapsLoops[float32]{
+	lanes: 16, nonzero: nonzero_f32_avx2, copyLines: copy_lines_f32_avx2,
+	whole: []gapsFunc[float32]{
+		gemm_gaps_f32_16_avx512, gemm_gaps_f32_32_avx512, gemm_gaps_f32_48_avx512,
+		gemm_gaps_f32_64_avx512, gemm_gaps_f32_80_avx512, gemm_gaps_f32_96_avx512,
+	},
+	cut: []gapsFunc[float32]{
+		gemm_gaps_cut_f32_16_avx512, gemm_gaps_cut_f32_32_avx512, gemm_gaps_cut_f32_48_avx512,
+		gemm_gaps_cut_f32_64_avx512, gemm_gaps_cut_f32_80_avx512, gemm_gaps_cut_f32_96_avx512,
+	},
+}
+
+var avx2Gaps = gapsLoops[float32]{
+	lanes: 8, nonzero: nonzero_f32_avx2, copyLines: copy_lines_f32_avx2,
+	whole: []gapsFunc[float32]{
+		gemm_gaps_f32_8_avx2, gemm_gaps_f32_16_avx2, gemm_gaps_f32_24_avx2,
+		gemm_gaps_f32_32_avx2, gemm_gaps_f32_40_avx2, gemm_gaps_f32_48_avx2,
+		gemm_gaps_f32_56_avx2, gemm_gaps_f32_64_avx2, gemm_gaps_f32_72_avx2,
+		gemm_gaps_f32_80_avx2, gemm_gaps_f32_88_avx2, gemm_gaps_f32_96_avx2,
+	},
+	cut: []gapsFunc[float32]{
+		gemm_gaps_cut_f32_8_avx2, gemm_gaps_cut_f32_16_avx2, gemm_gaps_cut_f32_24_avx2,
+		gemm_gaps_cut_f32_32_avx2, gemm_gaps_cut_f32_40_avx2, gemm_gaps_cut_f32_48_avx2,
+		gemm_gaps_cut_f32_56_avx2, gemm_gaps_cut_f32_64_avx2, gemm_gaps_cut_f32_72_avx2,
+		gemm_gaps_cut_f32_80_avx2, gemm_gaps_cut_f32_88_avx2, gemm_gaps_cut_f32_96_avx2,
+	},
 }
 
 // avx512Winograd transforms weights by half vectors: those are packed so.

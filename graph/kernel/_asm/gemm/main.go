@@ -26,6 +26,16 @@ func main() {
 	momentum(avx512{}, 8, 3)
 	momentumRest(avx512{}, 8)
 	momentum(&avx2{masks: masks}, 6, 2)
+	nonzero()
+	copyLines()
+	for _, cut := range []bool{false, true} {
+		for vectors := 1; vectors <= 6; vectors++ {
+			gapsRows(avx512{}, vectors, cut)
+		}
+		for vectors := 1; vectors <= 12; vectors++ {
+			gapsRows(&avx2{masks: masks}, vectors, cut)
+		}
+	}
 	for vectors := 1; vectors <= 3; vectors++ {
 		column(avx512{}, 8, vectors)
 	}
