@@ -229,6 +229,16 @@ func gemm_gaps_f32_80_avx512(cols int, rows int, words int, bits []uint64, a []f
 //go:noescape
 func gemm_gaps_f32_96_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
 
+// rows > 0 rows of 112 columns; see gapsFunc.
+//
+//go:noescape
+func gemm_gaps_f32_112_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+
+// rows > 0 rows of 128 columns; see gapsFunc.
+//
+//go:noescape
+func gemm_gaps_f32_128_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+
 // rows > 0 rows of 8 columns; see gapsFunc.
 //
 //go:noescape
@@ -318,6 +328,16 @@ func gemm_gaps_cut_f32_80_avx512(cols int, rows int, words int, bits []uint64, a
 //
 //go:noescape
 func gemm_gaps_cut_f32_96_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+
+// rows > 0 rows of 97 to 112 columns; see gapsFunc.
+//
+//go:noescape
+func gemm_gaps_cut_f32_112_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+
+// rows > 0 rows of 113 to 128 columns; see gapsFunc.
+//
+//go:noescape
+func gemm_gaps_cut_f32_128_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 1 to 8 columns; see gapsFunc.
 //

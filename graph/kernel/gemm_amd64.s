@@ -12776,6 +12776,374 @@ empty:
 	VZEROUPPER
 	RET
 
+// func gemm_gaps_f32_112_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// Requires: AVX, AVX512F, BMI, MMX+
+TEXT ·gemm_gaps_f32_112_avx512(SB), NOSPLIT, $0-168
+	MOVQ rows+8(FP), AX
+	MOVQ bits_base+24(FP), CX
+	MOVQ a_base+48(FP), DX
+	MOVQ aCol+72(FP), BX
+	SHLQ $0x02, BX
+	MOVQ w_base+104(FP), SI
+	MOVQ v_base+128(FP), DI
+
+row:
+	PREFETCHT0 (SI)
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(SI)
+	PREFETCHT0 192(DI)
+	PREFETCHT0 256(SI)
+	PREFETCHT0 256(DI)
+	PREFETCHT0 320(SI)
+	PREFETCHT0 320(DI)
+	PREFETCHT0 384(SI)
+	PREFETCHT0 384(DI)
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	MOVQ       DX, R8
+	MOVQ       b_base+80(FP), R9
+	MOVQ       words+16(FP), R10
+
+word:
+	MOVQ    (CX), R11
+	ADDQ    $0x08, CX
+	TESTQ   R11, R11
+	JZ      empty
+	PCALIGN $0x40
+
+term:
+	TZCNTQ       R11, R12
+	IMUL3Q       $0x000001c0, R12, R13
+	IMULQ        BX, R12
+	VBROADCASTSS (R8)(R12*1), Z7
+	VFMADD231PS  (R9)(R13*1), Z7, Z0
+	VFMADD231PS  64(R9)(R13*1), Z7, Z1
+	VFMADD231PS  128(R9)(R13*1), Z7, Z2
+	VFMADD231PS  192(R9)(R13*1), Z7, Z3
+	VFMADD231PS  256(R9)(R13*1), Z7, Z4
+	VFMADD231PS  320(R9)(R13*1), Z7, Z5
+	VFMADD231PS  384(R9)(R13*1), Z7, Z6
+	BLSRQ        R11, R11
+	JNZ          term
+
+empty:
+	MOVQ         BX, R12
+	SHLQ         $0x06, R12
+	ADDQ         R12, R8
+	ADDQ         $0x00007000, R9
+	DECQ         R10
+	JNZ          word
+	MOVQ         coef+160(FP), R8
+	VMOVUPS      (SI), Z7
+	VBROADCASTSS 4(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z0, Z0
+	VMOVUPS      (DI), Z7
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z0, Z0
+	VMOVUPS      Z0, (DI)
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z0, Z0
+	VMOVUPS      (SI), Z7
+	VSUBPS       Z0, Z7, Z7
+	VMOVUPS      Z7, (SI)
+	VMOVUPS      64(SI), Z7
+	VBROADCASTSS 4(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z1, Z1
+	VMOVUPS      64(DI), Z7
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z1, Z1
+	VMOVUPS      Z1, 64(DI)
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z1, Z1
+	VMOVUPS      64(SI), Z7
+	VSUBPS       Z1, Z7, Z7
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      128(SI), Z7
+	VBROADCASTSS 4(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z2, Z2
+	VMOVUPS      128(DI), Z7
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z2, Z2
+	VMOVUPS      Z2, 128(DI)
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z2, Z2
+	VMOVUPS      128(SI), Z7
+	VSUBPS       Z2, Z7, Z7
+	VMOVUPS      Z7, 128(SI)
+	VMOVUPS      192(SI), Z7
+	VBROADCASTSS 4(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z3, Z3
+	VMOVUPS      192(DI), Z7
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z3, Z3
+	VMOVUPS      Z3, 192(DI)
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z3, Z3
+	VMOVUPS      192(SI), Z7
+	VSUBPS       Z3, Z7, Z7
+	VMOVUPS      Z7, 192(SI)
+	VMOVUPS      256(SI), Z7
+	VBROADCASTSS 4(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z4, Z4
+	VMOVUPS      256(DI), Z7
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z4, Z4
+	VMOVUPS      Z4, 256(DI)
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z4, Z4
+	VMOVUPS      256(SI), Z7
+	VSUBPS       Z4, Z7, Z7
+	VMOVUPS      Z7, 256(SI)
+	VMOVUPS      320(SI), Z7
+	VBROADCASTSS 4(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z5, Z5
+	VMOVUPS      320(DI), Z7
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z5, Z5
+	VMOVUPS      Z5, 320(DI)
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z5, Z5
+	VMOVUPS      320(SI), Z7
+	VSUBPS       Z5, Z7, Z7
+	VMOVUPS      Z7, 320(SI)
+	VMOVUPS      384(SI), Z7
+	VBROADCASTSS 4(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z6, Z6
+	VMOVUPS      384(DI), Z7
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z6, Z6
+	VMOVUPS      Z6, 384(DI)
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z6, Z6
+	VMOVUPS      384(SI), Z7
+	VSUBPS       Z6, Z7, Z7
+	VMOVUPS      Z7, 384(SI)
+	MOVQ         row+152(FP), R8
+	SHLQ         $0x02, R8
+	ADDQ         R8, SI
+	ADDQ         R8, DI
+	ADDQ         $0x04, DX
+	DECQ         AX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func gemm_gaps_f32_128_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// Requires: AVX, AVX512F, BMI, MMX+
+TEXT ·gemm_gaps_f32_128_avx512(SB), NOSPLIT, $0-168
+	MOVQ rows+8(FP), AX
+	MOVQ bits_base+24(FP), CX
+	MOVQ a_base+48(FP), DX
+	MOVQ aCol+72(FP), BX
+	SHLQ $0x02, BX
+	MOVQ w_base+104(FP), SI
+	MOVQ v_base+128(FP), DI
+
+row:
+	PREFETCHT0 (SI)
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(SI)
+	PREFETCHT0 192(DI)
+	PREFETCHT0 256(SI)
+	PREFETCHT0 256(DI)
+	PREFETCHT0 320(SI)
+	PREFETCHT0 320(DI)
+	PREFETCHT0 384(SI)
+	PREFETCHT0 384(DI)
+	PREFETCHT0 448(SI)
+	PREFETCHT0 448(DI)
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       DX, R8
+	MOVQ       b_base+80(FP), R9
+	MOVQ       words+16(FP), R10
+
+word:
+	MOVQ    (CX), R11
+	ADDQ    $0x08, CX
+	TESTQ   R11, R11
+	JZ      empty
+	PCALIGN $0x40
+
+term:
+	TZCNTQ       R11, R12
+	IMUL3Q       $0x00000200, R12, R13
+	IMULQ        BX, R12
+	VBROADCASTSS (R8)(R12*1), Z8
+	VFMADD231PS  (R9)(R13*1), Z8, Z0
+	VFMADD231PS  64(R9)(R13*1), Z8, Z1
+	VFMADD231PS  128(R9)(R13*1), Z8, Z2
+	VFMADD231PS  192(R9)(R13*1), Z8, Z3
+	VFMADD231PS  256(R9)(R13*1), Z8, Z4
+	VFMADD231PS  320(R9)(R13*1), Z8, Z5
+	VFMADD231PS  384(R9)(R13*1), Z8, Z6
+	VFMADD231PS  448(R9)(R13*1), Z8, Z7
+	BLSRQ        R11, R11
+	JNZ          term
+
+empty:
+	MOVQ         BX, R12
+	SHLQ         $0x06, R12
+	ADDQ         R12, R8
+	ADDQ         $0x00008000, R9
+	DECQ         R10
+	JNZ          word
+	MOVQ         coef+160(FP), R8
+	VMOVUPS      (SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z0, Z0
+	VMOVUPS      (DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z0, Z0
+	VMOVUPS      Z0, (DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z0, Z0
+	VMOVUPS      (SI), Z8
+	VSUBPS       Z0, Z8, Z8
+	VMOVUPS      Z8, (SI)
+	VMOVUPS      64(SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z1, Z1
+	VMOVUPS      64(DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z1, Z1
+	VMOVUPS      Z1, 64(DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z1, Z1
+	VMOVUPS      64(SI), Z8
+	VSUBPS       Z1, Z8, Z8
+	VMOVUPS      Z8, 64(SI)
+	VMOVUPS      128(SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z2, Z2
+	VMOVUPS      128(DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z2, Z2
+	VMOVUPS      Z2, 128(DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z2, Z2
+	VMOVUPS      128(SI), Z8
+	VSUBPS       Z2, Z8, Z8
+	VMOVUPS      Z8, 128(SI)
+	VMOVUPS      192(SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z3, Z3
+	VMOVUPS      192(DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z3, Z3
+	VMOVUPS      Z3, 192(DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z3, Z3
+	VMOVUPS      192(SI), Z8
+	VSUBPS       Z3, Z8, Z8
+	VMOVUPS      Z8, 192(SI)
+	VMOVUPS      256(SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z4, Z4
+	VMOVUPS      256(DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z4, Z4
+	VMOVUPS      Z4, 256(DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z4, Z4
+	VMOVUPS      256(SI), Z8
+	VSUBPS       Z4, Z8, Z8
+	VMOVUPS      Z8, 256(SI)
+	VMOVUPS      320(SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z5, Z5
+	VMOVUPS      320(DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z5, Z5
+	VMOVUPS      Z5, 320(DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z5, Z5
+	VMOVUPS      320(SI), Z8
+	VSUBPS       Z5, Z8, Z8
+	VMOVUPS      Z8, 320(SI)
+	VMOVUPS      384(SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z6, Z6
+	VMOVUPS      384(DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z6, Z6
+	VMOVUPS      Z6, 384(DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z6, Z6
+	VMOVUPS      384(SI), Z8
+	VSUBPS       Z6, Z8, Z8
+	VMOVUPS      Z8, 384(SI)
+	VMOVUPS      448(SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z7, Z7
+	VMOVUPS      448(DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z7, Z7
+	VMOVUPS      Z7, 448(DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z7, Z7
+	VMOVUPS      448(SI), Z8
+	VSUBPS       Z7, Z8, Z8
+	VMOVUPS      Z8, 448(SI)
+	MOVQ         row+152(FP), R8
+	SHLQ         $0x02, R8
+	ADDQ         R8, SI
+	ADDQ         R8, DI
+	ADDQ         $0x04, DX
+	DECQ         AX
+	JNZ          row
+	VZEROUPPER
+	RET
+
 // func gemm_gaps_f32_8_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
 TEXT ·gemm_gaps_f32_8_avx2(SB), NOSPLIT, $0-168
@@ -15394,6 +15762,386 @@ empty:
 	VMOVUPS.Z    320(SI), K1, Z6
 	VSUBPS       Z5, Z6, Z6
 	VMOVUPS      Z6, K1, 320(SI)
+	MOVQ         row+152(FP), R8
+	SHLQ         $0x02, R8
+	ADDQ         R8, SI
+	ADDQ         R8, DI
+	ADDQ         $0x04, DX
+	DECQ         AX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func gemm_gaps_cut_f32_112_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// Requires: AVX, AVX512F, BMI, MMX+
+TEXT ·gemm_gaps_cut_f32_112_avx512(SB), NOSPLIT, $0-168
+	MOVQ  cols+0(FP), CX
+	SUBQ  $0x60, CX
+	MOVQ  $0x00000001, AX
+	SHLQ  CL, AX
+	DECQ  AX
+	KMOVW AX, K1
+	MOVQ  rows+8(FP), AX
+	MOVQ  bits_base+24(FP), CX
+	MOVQ  a_base+48(FP), DX
+	MOVQ  aCol+72(FP), BX
+	SHLQ  $0x02, BX
+	MOVQ  w_base+104(FP), SI
+	MOVQ  v_base+128(FP), DI
+
+row:
+	PREFETCHT0 (SI)
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(SI)
+	PREFETCHT0 192(DI)
+	PREFETCHT0 256(SI)
+	PREFETCHT0 256(DI)
+	PREFETCHT0 320(SI)
+	PREFETCHT0 320(DI)
+	PREFETCHT0 384(SI)
+	PREFETCHT0 384(DI)
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	MOVQ       DX, R8
+	MOVQ       b_base+80(FP), R9
+	MOVQ       words+16(FP), R10
+
+word:
+	MOVQ    (CX), R11
+	ADDQ    $0x08, CX
+	TESTQ   R11, R11
+	JZ      empty
+	PCALIGN $0x40
+
+term:
+	TZCNTQ       R11, R12
+	IMUL3Q       $0x000001c0, R12, R13
+	IMULQ        BX, R12
+	VBROADCASTSS (R8)(R12*1), Z7
+	VFMADD231PS  (R9)(R13*1), Z7, Z0
+	VFMADD231PS  64(R9)(R13*1), Z7, Z1
+	VFMADD231PS  128(R9)(R13*1), Z7, Z2
+	VFMADD231PS  192(R9)(R13*1), Z7, Z3
+	VFMADD231PS  256(R9)(R13*1), Z7, Z4
+	VFMADD231PS  320(R9)(R13*1), Z7, Z5
+	VFMADD231PS  384(R9)(R13*1), Z7, Z6
+	BLSRQ        R11, R11
+	JNZ          term
+
+empty:
+	MOVQ         BX, R12
+	SHLQ         $0x06, R12
+	ADDQ         R12, R8
+	ADDQ         $0x00007000, R9
+	DECQ         R10
+	JNZ          word
+	MOVQ         coef+160(FP), R8
+	VMOVUPS      (SI), Z7
+	VBROADCASTSS 4(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z0, Z0
+	VMOVUPS      (DI), Z7
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z0, Z0
+	VMOVUPS      Z0, (DI)
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z0, Z0
+	VMOVUPS      (SI), Z7
+	VSUBPS       Z0, Z7, Z7
+	VMOVUPS      Z7, (SI)
+	VMOVUPS      64(SI), Z7
+	VBROADCASTSS 4(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z1, Z1
+	VMOVUPS      64(DI), Z7
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z1, Z1
+	VMOVUPS      Z1, 64(DI)
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z1, Z1
+	VMOVUPS      64(SI), Z7
+	VSUBPS       Z1, Z7, Z7
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      128(SI), Z7
+	VBROADCASTSS 4(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z2, Z2
+	VMOVUPS      128(DI), Z7
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z2, Z2
+	VMOVUPS      Z2, 128(DI)
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z2, Z2
+	VMOVUPS      128(SI), Z7
+	VSUBPS       Z2, Z7, Z7
+	VMOVUPS      Z7, 128(SI)
+	VMOVUPS      192(SI), Z7
+	VBROADCASTSS 4(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z3, Z3
+	VMOVUPS      192(DI), Z7
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z3, Z3
+	VMOVUPS      Z3, 192(DI)
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z3, Z3
+	VMOVUPS      192(SI), Z7
+	VSUBPS       Z3, Z7, Z7
+	VMOVUPS      Z7, 192(SI)
+	VMOVUPS      256(SI), Z7
+	VBROADCASTSS 4(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z4, Z4
+	VMOVUPS      256(DI), Z7
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z4, Z4
+	VMOVUPS      Z4, 256(DI)
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z4, Z4
+	VMOVUPS      256(SI), Z7
+	VSUBPS       Z4, Z7, Z7
+	VMOVUPS      Z7, 256(SI)
+	VMOVUPS      320(SI), Z7
+	VBROADCASTSS 4(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z5, Z5
+	VMOVUPS      320(DI), Z7
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z5, Z5
+	VMOVUPS      Z5, 320(DI)
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z5, Z5
+	VMOVUPS      320(SI), Z7
+	VSUBPS       Z5, Z7, Z7
+	VMOVUPS      Z7, 320(SI)
+	VMOVUPS.Z    384(SI), K1, Z7
+	VBROADCASTSS 4(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z6, Z6
+	VMOVUPS.Z    384(DI), K1, Z7
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z6, Z6
+	VMOVUPS      Z6, K1, 384(DI)
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z6, Z6
+	VMOVUPS.Z    384(SI), K1, Z7
+	VSUBPS       Z6, Z7, Z7
+	VMOVUPS      Z7, K1, 384(SI)
+	MOVQ         row+152(FP), R8
+	SHLQ         $0x02, R8
+	ADDQ         R8, SI
+	ADDQ         R8, DI
+	ADDQ         $0x04, DX
+	DECQ         AX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func gemm_gaps_cut_f32_128_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// Requires: AVX, AVX512F, BMI, MMX+
+TEXT ·gemm_gaps_cut_f32_128_avx512(SB), NOSPLIT, $0-168
+	MOVQ  cols+0(FP), CX
+	SUBQ  $0x70, CX
+	MOVQ  $0x00000001, AX
+	SHLQ  CL, AX
+	DECQ  AX
+	KMOVW AX, K1
+	MOVQ  rows+8(FP), AX
+	MOVQ  bits_base+24(FP), CX
+	MOVQ  a_base+48(FP), DX
+	MOVQ  aCol+72(FP), BX
+	SHLQ  $0x02, BX
+	MOVQ  w_base+104(FP), SI
+	MOVQ  v_base+128(FP), DI
+
+row:
+	PREFETCHT0 (SI)
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(SI)
+	PREFETCHT0 192(DI)
+	PREFETCHT0 256(SI)
+	PREFETCHT0 256(DI)
+	PREFETCHT0 320(SI)
+	PREFETCHT0 320(DI)
+	PREFETCHT0 384(SI)
+	PREFETCHT0 384(DI)
+	PREFETCHT0 448(SI)
+	PREFETCHT0 448(DI)
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       DX, R8
+	MOVQ       b_base+80(FP), R9
+	MOVQ       words+16(FP), R10
+
+word:
+	MOVQ    (CX), R11
+	ADDQ    $0x08, CX
+	TESTQ   R11, R11
+	JZ      empty
+	PCALIGN $0x40
+
+term:
+	TZCNTQ       R11, R12
+	IMUL3Q       $0x00000200, R12, R13
+	IMULQ        BX, R12
+	VBROADCASTSS (R8)(R12*1), Z8
+	VFMADD231PS  (R9)(R13*1), Z8, Z0
+	VFMADD231PS  64(R9)(R13*1), Z8, Z1
+	VFMADD231PS  128(R9)(R13*1), Z8, Z2
+	VFMADD231PS  192(R9)(R13*1), Z8, Z3
+	VFMADD231PS  256(R9)(R13*1), Z8, Z4
+	VFMADD231PS  320(R9)(R13*1), Z8, Z5
+	VFMADD231PS  384(R9)(R13*1), Z8, Z6
+	VFMADD231PS  448(R9)(R13*1), Z8, Z7
+	BLSRQ        R11, R11
+	JNZ          term
+
+empty:
+	MOVQ         BX, R12
+	SHLQ         $0x06, R12
+	ADDQ         R12, R8
+	ADDQ         $0x00008000, R9
+	DECQ         R10
+	JNZ          word
+	MOVQ         coef+160(FP), R8
+	VMOVUPS      (SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z0, Z0
+	VMOVUPS      (DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z0, Z0
+	VMOVUPS      Z0, (DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z0, Z0
+	VMOVUPS      (SI), Z8
+	VSUBPS       Z0, Z8, Z8
+	VMOVUPS      Z8, (SI)
+	VMOVUPS      64(SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z1, Z1
+	VMOVUPS      64(DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z1, Z1
+	VMOVUPS      Z1, 64(DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z1, Z1
+	VMOVUPS      64(SI), Z8
+	VSUBPS       Z1, Z8, Z8
+	VMOVUPS      Z8, 64(SI)
+	VMOVUPS      128(SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z2, Z2
+	VMOVUPS      128(DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z2, Z2
+	VMOVUPS      Z2, 128(DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z2, Z2
+	VMOVUPS      128(SI), Z8
+	VSUBPS       Z2, Z8, Z8
+	VMOVUPS      Z8, 128(SI)
+	VMOVUPS      192(SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z3, Z3
+	VMOVUPS      192(DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z3, Z3
+	VMOVUPS      Z3, 192(DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z3, Z3
+	VMOVUPS      192(SI), Z8
+	VSUBPS       Z3, Z8, Z8
+	VMOVUPS      Z8, 192(SI)
+	VMOVUPS      256(SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z4, Z4
+	VMOVUPS      256(DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z4, Z4
+	VMOVUPS      Z4, 256(DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z4, Z4
+	VMOVUPS      256(SI), Z8
+	VSUBPS       Z4, Z8, Z8
+	VMOVUPS      Z8, 256(SI)
+	VMOVUPS      320(SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z5, Z5
+	VMOVUPS      320(DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z5, Z5
+	VMOVUPS      Z5, 320(DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z5, Z5
+	VMOVUPS      320(SI), Z8
+	VSUBPS       Z5, Z8, Z8
+	VMOVUPS      Z8, 320(SI)
+	VMOVUPS      384(SI), Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z6, Z6
+	VMOVUPS      384(DI), Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z6, Z6
+	VMOVUPS      Z6, 384(DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z6, Z6
+	VMOVUPS      384(SI), Z8
+	VSUBPS       Z6, Z8, Z8
+	VMOVUPS      Z8, 384(SI)
+	VMOVUPS.Z    448(SI), K1, Z8
+	VBROADCASTSS 4(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z7, Z7
+	VMOVUPS.Z    448(DI), K1, Z8
+	VBROADCASTSS 8(R8), Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z7, Z7
+	VMOVUPS      Z7, K1, 448(DI)
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z7, Z7
+	VMOVUPS.Z    448(SI), K1, Z8
+	VSUBPS       Z7, Z8, Z8
+	VMOVUPS      Z8, K1, 448(SI)
 	MOVQ         row+152(FP), R8
 	SHLQ         $0x02, R8
 	ADDQ         R8, SI

@@ -55,10 +55,12 @@ var avx512Gaps = gapsLoops[float32]{
 	whole: []gapsFunc[float32]{
 		gemm_gaps_f32_16_avx512, gemm_gaps_f32_32_avx512, gemm_gaps_f32_48_avx512,
 		gemm_gaps_f32_64_avx512, gemm_gaps_f32_80_avx512, gemm_gaps_f32_96_avx512,
+		gemm_gaps_f32_112_avx512, gemm_gaps_f32_128_avx512,
 	},
 	cut: []gapsFunc[float32]{
 		gemm_gaps_cut_f32_16_avx512, gemm_gaps_cut_f32_32_avx512, gemm_gaps_cut_f32_48_avx512,
 		gemm_gaps_cut_f32_64_avx512, gemm_gaps_cut_f32_80_avx512, gemm_gaps_cut_f32_96_avx512,
+		gemm_gaps_cut_f32_112_avx512, gemm_gaps_cut_f32_128_avx512,
 	},
 }
 

@@ -29,7 +29,7 @@ func main() {
 	nonzero()
 	copyLines()
 	for _, cut := range []bool{false, true} {
-		for vectors := 1; vectors <= 6; vectors++ {
+		for vectors := 1; vectors <= 8; vectors++ {
 			gapsRows(avx512{}, vectors, cut)
 		}
 		for vectors := 1; vectors <= 12; vectors++ {
