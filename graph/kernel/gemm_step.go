@@ -6,7 +6,8 @@ const MaxStepDepth = 256
 
 // GemmStep takes an optimizer step along a gradient that is a matrix product,
 // g = Alpha·op(A)·op(B): a few rows of g at a time, which stay in the
-// first-level cache.
+// first-level cache. Products with zeros of A may be left out, also those with
+// infinities and NaNs of B.
 type GemmStep[T Float] struct {
 	gemm        *Gemm[T]
 	step        *Step[T]

@@ -11,7 +11,8 @@ import (
 
 // GemmSGD(rate, w, a, b, [v], [mask]) is SGD of a weight matrix whose gradient
 // is the product of a and b, with Gemm's attributes alpha, transA and transB:
-// the gradient itself is never stored.
+// the gradient itself is never stored. Products with zeros of a may be left out, also
+// those with infinities and NaNs of b.
 
 // product is the Gemm, and sgd the SGD, that a GemmSGD stands for.
 func gemmSGDParts(n *graph.Node) (product, sgd *graph.Node) {
