@@ -32,8 +32,8 @@ type GemmOptions struct {
 // Multiplication" (2008): a block of B is packed so that it stays in the
 // second-level cache, and tiles of C are summed in registers. Each unit of
 // work owns a block of C and packs the part of B that it needs; of large
-// products B is packed once for all units (gemm_shared.go), and some are computed
-// transposed (gemm_flip.go).
+// products B is packed once for all units (gemm_shared.go), some are computed
+// transposed (gemm_flip.go), and some without the zeros of A (gemm_gaps.go).
 type Gemm[T Float] struct {
 	M, N, K int
 
@@ -49,6 +49,7 @@ type Gemm[T Float] struct {
 	packB       bool
 	sharing     *sharing[T] // nil: every unit packs for itself
 	flipped     *flipped[T] // nil: C is computed as it lies
+	gaps        *gaps[T]    // nil: zeros of A are multiplied like all else
 
 	a, b, c, bias []T
 	body          func(w *Worker, unit int)
@@ -79,6 +80,9 @@ func newGemm[T Float](tl *tiling[T], m, n, k int, transA, transB bool, opt GemmO
 		g.share()
 		if g.sharing == nil {
 			g.flip()
+		}
+		if g.flipped == nil && g.beta == 0 && opt.Bias == NoBias && opt.Activation == (Activation{}) {
+			g.gaps = newGaps(g)
 		}
 	}
 	if m == 1 && !opt.oneThread && n > 0 && k > 0 && g.aCol == 1 && g.bRow == 1 {
@@ -118,6 +122,8 @@ func (g *Gemm[T]) RunBias(t *Team, a, b, c, bias []T) {
 	need(len(bias), [...]int{0, g.M, g.N}[g.opt.Bias], "bias")
 	g.a, g.b, g.c, g.bias = a, b, c, bias
 	switch {
+	case g.gaps.sparse(t, a):
+		g.gaps.run(t, b, c, c, g.opt.LDC, nil)
 	case g.sharing != nil:
 		g.runShared(t)
 	case g.flipped != nil:

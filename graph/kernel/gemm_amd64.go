@@ -194,210 +194,205 @@ func gemm_momentum_f32_6x16_avx2(n int, k int, a []float32, b []float32, bRow in
 //go:noescape
 func nonzero_f32_avx2(k int, a []float32, aCol int, bits []uint64, words int)
 
-// dst[i*8*vectors+j] = src[i*srcRow+j] for i < rows and j < 8*vectors, both above 0.
+// Of 0 < vectors <= 8 vectors of 8; see nonzeroRowFunc.
 //
 //go:noescape
-func copy_lines_f32_avx2(rows int, vectors int, src []float32, srcRow int, dst []float32)
+func nonzero_row_f32_avx2(vectors int, a []float32, bits []uint64)
+
+// Of rows and vectors > 0; see copyLinesFunc.
+//
+//go:noescape
+func copy_lines_f32_avx2(rows int, vectors int, src []float32, srcRow int, dst []float32) (sum float32)
 
 // rows > 0 rows of 16 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_16_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_16_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 32 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_32_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_32_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 48 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_48_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_48_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 64 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_64_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_64_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 80 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_80_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_80_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 96 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_96_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_96_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 112 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_112_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_112_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 128 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_128_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_128_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 8 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_8_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_8_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 16 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_16_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_16_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 24 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_24_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_24_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 32 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_32_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_32_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 40 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_40_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_40_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 48 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_48_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_48_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 56 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_56_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_56_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 64 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_64_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_64_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 72 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_72_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_72_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 80 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_80_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_80_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 88 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_f32_88_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
-
-// rows > 0 rows of 96 columns; see gapsFunc.
-//
-//go:noescape
-func gemm_gaps_f32_96_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_f32_88_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 1 to 16 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_16_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_16_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 17 to 32 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_32_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_32_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 33 to 48 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_48_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_48_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 49 to 64 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_64_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_64_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 65 to 80 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_80_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_80_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 81 to 96 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_96_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_96_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 97 to 112 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_112_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_112_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 113 to 128 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_128_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_128_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 1 to 8 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_8_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_8_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 9 to 16 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_16_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_16_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 17 to 24 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_24_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_24_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 25 to 32 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_32_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_32_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 33 to 40 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_40_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_40_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 41 to 48 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_48_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_48_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 49 to 56 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_56_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_56_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 57 to 64 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_64_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_64_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 65 to 72 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_72_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_72_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 73 to 80 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_80_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_80_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // rows > 0 rows of 81 to 88 columns; see gapsFunc.
 //
 //go:noescape
-func gemm_gaps_cut_f32_88_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
-
-// rows > 0 rows of 89 to 96 columns; see gapsFunc.
-//
-//go:noescape
-func gemm_gaps_cut_f32_96_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+func gemm_gaps_cut_f32_88_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 
 // n > 0 tiles of 8 rows and 16 columns; see columnFunc.
 //

@@ -12077,50 +12077,80 @@ loop:
 	VZEROUPPER
 	RET
 
-// func copy_lines_f32_avx2(rows int, vectors int, src []float32, srcRow int, dst []float32)
+// func nonzero_row_f32_avx2(vectors int, a []float32, bits []uint64)
 // Requires: AVX
-TEXT ·copy_lines_f32_avx2(SB), NOSPLIT, $0-72
-	MOVQ rows+0(FP), AX
-	MOVQ vectors+8(FP), CX
-	MOVQ src_base+16(FP), DX
-	MOVQ srcRow+40(FP), BX
-	SHLQ $0x02, BX
-	MOVQ dst_base+48(FP), SI
-	SHLQ $0x05, CX
+TEXT ·nonzero_row_f32_avx2(SB), NOSPLIT, $0-56
+	MOVQ   vectors+0(FP), AX
+	MOVQ   a_base+8(FP), CX
+	MOVQ   bits_base+32(FP), DX
+	VXORPS Y0, Y0, Y0
+
+loop:
+	VCMPPS    $0x04, (CX), Y0, Y1
+	VMOVMSKPS Y1, BX
+	MOVB      BL, (DX)
+	INCQ      DX
+	ADDQ      $0x20, CX
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func copy_lines_f32_avx2(rows int, vectors int, src []float32, srcRow int, dst []float32) (sum float32)
+// Requires: AVX, SSE
+TEXT ·copy_lines_f32_avx2(SB), NOSPLIT, $0-76
+	MOVQ   rows+0(FP), AX
+	MOVQ   vectors+8(FP), CX
+	MOVQ   src_base+16(FP), DX
+	MOVQ   srcRow+40(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   dst_base+48(FP), SI
+	SHLQ   $0x05, CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
 
 row:
 	XORQ DI, DI
 
 vector:
-	VMOVUPS (DX)(DI*1), Y0
-	VMOVUPS Y0, (SI)(DI*1)
-	ADDQ    $0x20, DI
-	CMPQ    DI, CX
-	JLT     vector
-	ADDQ    BX, DX
-	ADDQ    CX, SI
-	DECQ    AX
-	JNZ     row
+	VMOVUPS      (DX)(DI*1), Y2
+	VMOVUPS      Y2, (SI)(DI*1)
+	VMULPS       Y2, Y0, Y2
+	VORPS        Y2, Y1, Y1
+	ADDQ         $0x20, DI
+	CMPQ         DI, CX
+	JLT          vector
+	ADDQ         BX, DX
+	ADDQ         CX, SI
+	DECQ         AX
+	JNZ          row
+	VEXTRACTF128 $0x01, Y1, X0
+	VORPS        X0, X1, X0
+	VMOVHLPS     X0, X0, X1
+	VORPS        X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VORPS        X1, X0, X0
+	MOVSS        X0, sum+72(FP)
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_16_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_16_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_f32_16_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_16_avx512(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
 	PREFETCHT0 (DI)
 	VPXORD     Z0, Z0, Z0
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -12140,47 +12170,55 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00001000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z1
-	VBROADCASTSS 4(R8), Z2
-	VMULPS       Z1, Z2, Z2
-	VADDPS       Z2, Z0, Z0
-	VMOVUPS      (DI), Z1
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00001000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
-	VMULPS       Z1, Z2, Z2
-	VADDPS       Z2, Z0, Z0
+	VMOVUPS      (SI), Z3
+	VMULPS       Z3, Z1, Z1
+	VADDPS       Z1, Z0, Z0
+	VMULPS       (DI), Z2, Z1
+	VADDPS       Z1, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z2
-	VMULPS       Z2, Z0, Z0
-	VMOVUPS      (SI), Z1
-	VSUBPS       Z0, Z1, Z1
-	VMOVUPS      Z1, (SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z1
+	VMULPS       Z1, Z0, Z0
+	VSUBPS       Z0, Z3, Z3
+	VMOVUPS      Z3, (SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_32_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_32_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_f32_32_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_32_avx512(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -12190,7 +12228,7 @@ row:
 	VPXORD     Z0, Z0, Z0
 	VPXORD     Z1, Z1, Z1
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -12211,61 +12249,66 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00002000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z2
-	VBROADCASTSS 4(R8), Z3
-	VMULPS       Z2, Z3, Z3
-	VADDPS       Z3, Z0, Z0
-	VMOVUPS      (DI), Z2
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00002000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z2
 	VBROADCASTSS 8(R8), Z3
-	VMULPS       Z2, Z3, Z3
-	VADDPS       Z3, Z0, Z0
+	VMOVUPS      (SI), Z4
+	VMULPS       Z4, Z2, Z5
+	VADDPS       Z5, Z0, Z0
+	VMULPS       (DI), Z3, Z5
+	VADDPS       Z5, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z3
-	VMULPS       Z3, Z0, Z0
-	VMOVUPS      (SI), Z2
-	VSUBPS       Z0, Z2, Z2
-	VMOVUPS      Z2, (SI)
-	VMOVUPS      64(SI), Z2
-	VBROADCASTSS 4(R8), Z3
-	VMULPS       Z2, Z3, Z3
-	VADDPS       Z3, Z1, Z1
-	VMOVUPS      64(DI), Z2
-	VBROADCASTSS 8(R8), Z3
-	VMULPS       Z2, Z3, Z3
-	VADDPS       Z3, Z1, Z1
+	VBROADCASTSS (R8), Z5
+	VMULPS       Z5, Z0, Z0
+	VSUBPS       Z0, Z4, Z4
+	VMOVUPS      Z4, (SI)
+	VMOVUPS      64(SI), Z4
+	VMULPS       Z4, Z2, Z2
+	VADDPS       Z2, Z1, Z1
+	VMULPS       64(DI), Z3, Z2
+	VADDPS       Z2, Z1, Z1
 	VMOVUPS      Z1, 64(DI)
-	VBROADCASTSS (R8), Z3
-	VMULPS       Z3, Z1, Z1
-	VMOVUPS      64(SI), Z2
-	VSUBPS       Z1, Z2, Z2
-	VMOVUPS      Z2, 64(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z2
+	VMULPS       Z2, Z1, Z1
+	VSUBPS       Z1, Z4, Z4
+	VMOVUPS      Z4, 64(SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_48_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_48_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_f32_48_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_48_avx512(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -12278,7 +12321,7 @@ row:
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -12300,75 +12343,77 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00003000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z3
-	VBROADCASTSS 4(R8), Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z0, Z0
-	VMOVUPS      (DI), Z3
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00003000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z3
 	VBROADCASTSS 8(R8), Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z0, Z0
+	VMOVUPS      (SI), Z5
+	VMULPS       Z5, Z3, Z6
+	VADDPS       Z6, Z0, Z0
+	VMULPS       (DI), Z4, Z6
+	VADDPS       Z6, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z4
-	VMULPS       Z4, Z0, Z0
-	VMOVUPS      (SI), Z3
-	VSUBPS       Z0, Z3, Z3
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      64(SI), Z3
-	VBROADCASTSS 4(R8), Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z1, Z1
-	VMOVUPS      64(DI), Z3
-	VBROADCASTSS 8(R8), Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z1, Z1
+	VBROADCASTSS (R8), Z6
+	VMULPS       Z6, Z0, Z0
+	VSUBPS       Z0, Z5, Z5
+	VMOVUPS      Z5, (SI)
+	VMOVUPS      64(SI), Z5
+	VMULPS       Z5, Z3, Z6
+	VADDPS       Z6, Z1, Z1
+	VMULPS       64(DI), Z4, Z6
+	VADDPS       Z6, Z1, Z1
 	VMOVUPS      Z1, 64(DI)
-	VBROADCASTSS (R8), Z4
-	VMULPS       Z4, Z1, Z1
-	VMOVUPS      64(SI), Z3
-	VSUBPS       Z1, Z3, Z3
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS      128(SI), Z3
-	VBROADCASTSS 4(R8), Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z2, Z2
-	VMOVUPS      128(DI), Z3
-	VBROADCASTSS 8(R8), Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z2, Z2
+	VBROADCASTSS (R8), Z6
+	VMULPS       Z6, Z1, Z1
+	VSUBPS       Z1, Z5, Z5
+	VMOVUPS      Z5, 64(SI)
+	VMOVUPS      128(SI), Z5
+	VMULPS       Z5, Z3, Z3
+	VADDPS       Z3, Z2, Z2
+	VMULPS       128(DI), Z4, Z3
+	VADDPS       Z3, Z2, Z2
 	VMOVUPS      Z2, 128(DI)
-	VBROADCASTSS (R8), Z4
-	VMULPS       Z4, Z2, Z2
-	VMOVUPS      128(SI), Z3
-	VSUBPS       Z2, Z3, Z3
-	VMOVUPS      Z3, 128(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z3
+	VMULPS       Z3, Z2, Z2
+	VSUBPS       Z2, Z5, Z5
+	VMOVUPS      Z5, 128(SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_64_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_64_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_f32_64_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_64_avx512(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -12384,7 +12429,7 @@ row:
 	VPXORD     Z2, Z2, Z2
 	VPXORD     Z3, Z3, Z3
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -12407,89 +12452,88 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00004000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z4
-	VBROADCASTSS 4(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z0, Z0
-	VMOVUPS      (DI), Z4
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00004000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z4
 	VBROADCASTSS 8(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z0, Z0
+	VMOVUPS      (SI), Z6
+	VMULPS       Z6, Z4, Z7
+	VADDPS       Z7, Z0, Z0
+	VMULPS       (DI), Z5, Z7
+	VADDPS       Z7, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z5
-	VMULPS       Z5, Z0, Z0
-	VMOVUPS      (SI), Z4
-	VSUBPS       Z0, Z4, Z4
-	VMOVUPS      Z4, (SI)
-	VMOVUPS      64(SI), Z4
-	VBROADCASTSS 4(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z1, Z1
-	VMOVUPS      64(DI), Z4
-	VBROADCASTSS 8(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z1, Z1
+	VBROADCASTSS (R8), Z7
+	VMULPS       Z7, Z0, Z0
+	VSUBPS       Z0, Z6, Z6
+	VMOVUPS      Z6, (SI)
+	VMOVUPS      64(SI), Z6
+	VMULPS       Z6, Z4, Z7
+	VADDPS       Z7, Z1, Z1
+	VMULPS       64(DI), Z5, Z7
+	VADDPS       Z7, Z1, Z1
 	VMOVUPS      Z1, 64(DI)
-	VBROADCASTSS (R8), Z5
-	VMULPS       Z5, Z1, Z1
-	VMOVUPS      64(SI), Z4
-	VSUBPS       Z1, Z4, Z4
-	VMOVUPS      Z4, 64(SI)
-	VMOVUPS      128(SI), Z4
-	VBROADCASTSS 4(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z2, Z2
-	VMOVUPS      128(DI), Z4
-	VBROADCASTSS 8(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z2, Z2
+	VBROADCASTSS (R8), Z7
+	VMULPS       Z7, Z1, Z1
+	VSUBPS       Z1, Z6, Z6
+	VMOVUPS      Z6, 64(SI)
+	VMOVUPS      128(SI), Z6
+	VMULPS       Z6, Z4, Z7
+	VADDPS       Z7, Z2, Z2
+	VMULPS       128(DI), Z5, Z7
+	VADDPS       Z7, Z2, Z2
 	VMOVUPS      Z2, 128(DI)
-	VBROADCASTSS (R8), Z5
-	VMULPS       Z5, Z2, Z2
-	VMOVUPS      128(SI), Z4
-	VSUBPS       Z2, Z4, Z4
-	VMOVUPS      Z4, 128(SI)
-	VMOVUPS      192(SI), Z4
-	VBROADCASTSS 4(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z3, Z3
-	VMOVUPS      192(DI), Z4
-	VBROADCASTSS 8(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z3, Z3
+	VBROADCASTSS (R8), Z7
+	VMULPS       Z7, Z2, Z2
+	VSUBPS       Z2, Z6, Z6
+	VMOVUPS      Z6, 128(SI)
+	VMOVUPS      192(SI), Z6
+	VMULPS       Z6, Z4, Z4
+	VADDPS       Z4, Z3, Z3
+	VMULPS       192(DI), Z5, Z4
+	VADDPS       Z4, Z3, Z3
 	VMOVUPS      Z3, 192(DI)
-	VBROADCASTSS (R8), Z5
-	VMULPS       Z5, Z3, Z3
-	VMOVUPS      192(SI), Z4
-	VSUBPS       Z3, Z4, Z4
-	VMOVUPS      Z4, 192(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z4
+	VMULPS       Z4, Z3, Z3
+	VSUBPS       Z3, Z6, Z6
+	VMOVUPS      Z6, 192(SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_80_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_80_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_f32_80_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_80_avx512(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -12508,7 +12552,7 @@ row:
 	VPXORD     Z3, Z3, Z3
 	VPXORD     Z4, Z4, Z4
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -12532,103 +12576,99 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00005000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z5
-	VBROADCASTSS 4(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z0, Z0
-	VMOVUPS      (DI), Z5
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00005000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	VMOVUPS Z4, 256(SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z5
 	VBROADCASTSS 8(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z0, Z0
+	VMOVUPS      (SI), Z7
+	VMULPS       Z7, Z5, Z8
+	VADDPS       Z8, Z0, Z0
+	VMULPS       (DI), Z6, Z8
+	VADDPS       Z8, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z6
-	VMULPS       Z6, Z0, Z0
-	VMOVUPS      (SI), Z5
-	VSUBPS       Z0, Z5, Z5
-	VMOVUPS      Z5, (SI)
-	VMOVUPS      64(SI), Z5
-	VBROADCASTSS 4(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z1, Z1
-	VMOVUPS      64(DI), Z5
-	VBROADCASTSS 8(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z0, Z0
+	VSUBPS       Z0, Z7, Z7
+	VMOVUPS      Z7, (SI)
+	VMOVUPS      64(SI), Z7
+	VMULPS       Z7, Z5, Z8
+	VADDPS       Z8, Z1, Z1
+	VMULPS       64(DI), Z6, Z8
+	VADDPS       Z8, Z1, Z1
 	VMOVUPS      Z1, 64(DI)
-	VBROADCASTSS (R8), Z6
-	VMULPS       Z6, Z1, Z1
-	VMOVUPS      64(SI), Z5
-	VSUBPS       Z1, Z5, Z5
-	VMOVUPS      Z5, 64(SI)
-	VMOVUPS      128(SI), Z5
-	VBROADCASTSS 4(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z2, Z2
-	VMOVUPS      128(DI), Z5
-	VBROADCASTSS 8(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z2, Z2
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z1, Z1
+	VSUBPS       Z1, Z7, Z7
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      128(SI), Z7
+	VMULPS       Z7, Z5, Z8
+	VADDPS       Z8, Z2, Z2
+	VMULPS       128(DI), Z6, Z8
+	VADDPS       Z8, Z2, Z2
 	VMOVUPS      Z2, 128(DI)
-	VBROADCASTSS (R8), Z6
-	VMULPS       Z6, Z2, Z2
-	VMOVUPS      128(SI), Z5
-	VSUBPS       Z2, Z5, Z5
-	VMOVUPS      Z5, 128(SI)
-	VMOVUPS      192(SI), Z5
-	VBROADCASTSS 4(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z3, Z3
-	VMOVUPS      192(DI), Z5
-	VBROADCASTSS 8(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z3, Z3
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z2, Z2
+	VSUBPS       Z2, Z7, Z7
+	VMOVUPS      Z7, 128(SI)
+	VMOVUPS      192(SI), Z7
+	VMULPS       Z7, Z5, Z8
+	VADDPS       Z8, Z3, Z3
+	VMULPS       192(DI), Z6, Z8
+	VADDPS       Z8, Z3, Z3
 	VMOVUPS      Z3, 192(DI)
-	VBROADCASTSS (R8), Z6
-	VMULPS       Z6, Z3, Z3
-	VMOVUPS      192(SI), Z5
-	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, 192(SI)
-	VMOVUPS      256(SI), Z5
-	VBROADCASTSS 4(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z4, Z4
-	VMOVUPS      256(DI), Z5
-	VBROADCASTSS 8(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z4, Z4
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z3, Z3
+	VSUBPS       Z3, Z7, Z7
+	VMOVUPS      Z7, 192(SI)
+	VMOVUPS      256(SI), Z7
+	VMULPS       Z7, Z5, Z5
+	VADDPS       Z5, Z4, Z4
+	VMULPS       256(DI), Z6, Z5
+	VADDPS       Z5, Z4, Z4
 	VMOVUPS      Z4, 256(DI)
-	VBROADCASTSS (R8), Z6
-	VMULPS       Z6, Z4, Z4
-	VMOVUPS      256(SI), Z5
-	VSUBPS       Z4, Z5, Z5
-	VMOVUPS      Z5, 256(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z5
+	VMULPS       Z5, Z4, Z4
+	VSUBPS       Z4, Z7, Z7
+	VMOVUPS      Z7, 256(SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_96_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_96_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_f32_96_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_96_avx512(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -12650,7 +12690,7 @@ row:
 	VPXORD     Z4, Z4, Z4
 	VPXORD     Z5, Z5, Z5
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -12675,117 +12715,110 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00006000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z6
-	VBROADCASTSS 4(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z0, Z0
-	VMOVUPS      (DI), Z6
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00006000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	VMOVUPS Z4, 256(SI)
+	VMOVUPS Z5, 320(SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z6
 	VBROADCASTSS 8(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z0, Z0
+	VMOVUPS      (SI), Z8
+	VMULPS       Z8, Z6, Z9
+	VADDPS       Z9, Z0, Z0
+	VMULPS       (DI), Z7, Z9
+	VADDPS       Z9, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z7
-	VMULPS       Z7, Z0, Z0
-	VMOVUPS      (SI), Z6
-	VSUBPS       Z0, Z6, Z6
-	VMOVUPS      Z6, (SI)
-	VMOVUPS      64(SI), Z6
-	VBROADCASTSS 4(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z1, Z1
-	VMOVUPS      64(DI), Z6
-	VBROADCASTSS 8(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z1, Z1
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z0, Z0
+	VSUBPS       Z0, Z8, Z8
+	VMOVUPS      Z8, (SI)
+	VMOVUPS      64(SI), Z8
+	VMULPS       Z8, Z6, Z9
+	VADDPS       Z9, Z1, Z1
+	VMULPS       64(DI), Z7, Z9
+	VADDPS       Z9, Z1, Z1
 	VMOVUPS      Z1, 64(DI)
-	VBROADCASTSS (R8), Z7
-	VMULPS       Z7, Z1, Z1
-	VMOVUPS      64(SI), Z6
-	VSUBPS       Z1, Z6, Z6
-	VMOVUPS      Z6, 64(SI)
-	VMOVUPS      128(SI), Z6
-	VBROADCASTSS 4(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z2, Z2
-	VMOVUPS      128(DI), Z6
-	VBROADCASTSS 8(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z2, Z2
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z1, Z1
+	VSUBPS       Z1, Z8, Z8
+	VMOVUPS      Z8, 64(SI)
+	VMOVUPS      128(SI), Z8
+	VMULPS       Z8, Z6, Z9
+	VADDPS       Z9, Z2, Z2
+	VMULPS       128(DI), Z7, Z9
+	VADDPS       Z9, Z2, Z2
 	VMOVUPS      Z2, 128(DI)
-	VBROADCASTSS (R8), Z7
-	VMULPS       Z7, Z2, Z2
-	VMOVUPS      128(SI), Z6
-	VSUBPS       Z2, Z6, Z6
-	VMOVUPS      Z6, 128(SI)
-	VMOVUPS      192(SI), Z6
-	VBROADCASTSS 4(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z3, Z3
-	VMOVUPS      192(DI), Z6
-	VBROADCASTSS 8(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z3, Z3
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z2, Z2
+	VSUBPS       Z2, Z8, Z8
+	VMOVUPS      Z8, 128(SI)
+	VMOVUPS      192(SI), Z8
+	VMULPS       Z8, Z6, Z9
+	VADDPS       Z9, Z3, Z3
+	VMULPS       192(DI), Z7, Z9
+	VADDPS       Z9, Z3, Z3
 	VMOVUPS      Z3, 192(DI)
-	VBROADCASTSS (R8), Z7
-	VMULPS       Z7, Z3, Z3
-	VMOVUPS      192(SI), Z6
-	VSUBPS       Z3, Z6, Z6
-	VMOVUPS      Z6, 192(SI)
-	VMOVUPS      256(SI), Z6
-	VBROADCASTSS 4(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z4, Z4
-	VMOVUPS      256(DI), Z6
-	VBROADCASTSS 8(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z4, Z4
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z3, Z3
+	VSUBPS       Z3, Z8, Z8
+	VMOVUPS      Z8, 192(SI)
+	VMOVUPS      256(SI), Z8
+	VMULPS       Z8, Z6, Z9
+	VADDPS       Z9, Z4, Z4
+	VMULPS       256(DI), Z7, Z9
+	VADDPS       Z9, Z4, Z4
 	VMOVUPS      Z4, 256(DI)
-	VBROADCASTSS (R8), Z7
-	VMULPS       Z7, Z4, Z4
-	VMOVUPS      256(SI), Z6
-	VSUBPS       Z4, Z6, Z6
-	VMOVUPS      Z6, 256(SI)
-	VMOVUPS      320(SI), Z6
-	VBROADCASTSS 4(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z5, Z5
-	VMOVUPS      320(DI), Z6
-	VBROADCASTSS 8(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z5, Z5
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z4, Z4
+	VSUBPS       Z4, Z8, Z8
+	VMOVUPS      Z8, 256(SI)
+	VMOVUPS      320(SI), Z8
+	VMULPS       Z8, Z6, Z6
+	VADDPS       Z6, Z5, Z5
+	VMULPS       320(DI), Z7, Z6
+	VADDPS       Z6, Z5, Z5
 	VMOVUPS      Z5, 320(DI)
-	VBROADCASTSS (R8), Z7
-	VMULPS       Z7, Z5, Z5
-	VMOVUPS      320(SI), Z6
-	VSUBPS       Z5, Z6, Z6
-	VMOVUPS      Z6, 320(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z6
+	VMULPS       Z6, Z5, Z5
+	VSUBPS       Z5, Z8, Z8
+	VMOVUPS      Z8, 320(SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_112_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_112_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_f32_112_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_112_avx512(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -12810,7 +12843,7 @@ row:
 	VPXORD     Z5, Z5, Z5
 	VPXORD     Z6, Z6, Z6
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -12836,131 +12869,121 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00007000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z7
-	VBROADCASTSS 4(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z0, Z0
-	VMOVUPS      (DI), Z7
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00007000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	VMOVUPS Z4, 256(SI)
+	VMOVUPS Z5, 320(SI)
+	VMOVUPS Z6, 384(SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z7
 	VBROADCASTSS 8(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z0, Z0
+	VMOVUPS      (SI), Z9
+	VMULPS       Z9, Z7, Z10
+	VADDPS       Z10, Z0, Z0
+	VMULPS       (DI), Z8, Z10
+	VADDPS       Z10, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z8
-	VMULPS       Z8, Z0, Z0
-	VMOVUPS      (SI), Z7
-	VSUBPS       Z0, Z7, Z7
-	VMOVUPS      Z7, (SI)
-	VMOVUPS      64(SI), Z7
-	VBROADCASTSS 4(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z1, Z1
-	VMOVUPS      64(DI), Z7
-	VBROADCASTSS 8(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z1, Z1
+	VBROADCASTSS (R8), Z10
+	VMULPS       Z10, Z0, Z0
+	VSUBPS       Z0, Z9, Z9
+	VMOVUPS      Z9, (SI)
+	VMOVUPS      64(SI), Z9
+	VMULPS       Z9, Z7, Z10
+	VADDPS       Z10, Z1, Z1
+	VMULPS       64(DI), Z8, Z10
+	VADDPS       Z10, Z1, Z1
 	VMOVUPS      Z1, 64(DI)
-	VBROADCASTSS (R8), Z8
-	VMULPS       Z8, Z1, Z1
-	VMOVUPS      64(SI), Z7
-	VSUBPS       Z1, Z7, Z7
-	VMOVUPS      Z7, 64(SI)
-	VMOVUPS      128(SI), Z7
-	VBROADCASTSS 4(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z2, Z2
-	VMOVUPS      128(DI), Z7
-	VBROADCASTSS 8(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z2, Z2
+	VBROADCASTSS (R8), Z10
+	VMULPS       Z10, Z1, Z1
+	VSUBPS       Z1, Z9, Z9
+	VMOVUPS      Z9, 64(SI)
+	VMOVUPS      128(SI), Z9
+	VMULPS       Z9, Z7, Z10
+	VADDPS       Z10, Z2, Z2
+	VMULPS       128(DI), Z8, Z10
+	VADDPS       Z10, Z2, Z2
 	VMOVUPS      Z2, 128(DI)
-	VBROADCASTSS (R8), Z8
-	VMULPS       Z8, Z2, Z2
-	VMOVUPS      128(SI), Z7
-	VSUBPS       Z2, Z7, Z7
-	VMOVUPS      Z7, 128(SI)
-	VMOVUPS      192(SI), Z7
-	VBROADCASTSS 4(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z3, Z3
-	VMOVUPS      192(DI), Z7
-	VBROADCASTSS 8(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z3, Z3
+	VBROADCASTSS (R8), Z10
+	VMULPS       Z10, Z2, Z2
+	VSUBPS       Z2, Z9, Z9
+	VMOVUPS      Z9, 128(SI)
+	VMOVUPS      192(SI), Z9
+	VMULPS       Z9, Z7, Z10
+	VADDPS       Z10, Z3, Z3
+	VMULPS       192(DI), Z8, Z10
+	VADDPS       Z10, Z3, Z3
 	VMOVUPS      Z3, 192(DI)
-	VBROADCASTSS (R8), Z8
-	VMULPS       Z8, Z3, Z3
-	VMOVUPS      192(SI), Z7
-	VSUBPS       Z3, Z7, Z7
-	VMOVUPS      Z7, 192(SI)
-	VMOVUPS      256(SI), Z7
-	VBROADCASTSS 4(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z4, Z4
-	VMOVUPS      256(DI), Z7
-	VBROADCASTSS 8(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z4, Z4
+	VBROADCASTSS (R8), Z10
+	VMULPS       Z10, Z3, Z3
+	VSUBPS       Z3, Z9, Z9
+	VMOVUPS      Z9, 192(SI)
+	VMOVUPS      256(SI), Z9
+	VMULPS       Z9, Z7, Z10
+	VADDPS       Z10, Z4, Z4
+	VMULPS       256(DI), Z8, Z10
+	VADDPS       Z10, Z4, Z4
 	VMOVUPS      Z4, 256(DI)
-	VBROADCASTSS (R8), Z8
-	VMULPS       Z8, Z4, Z4
-	VMOVUPS      256(SI), Z7
-	VSUBPS       Z4, Z7, Z7
-	VMOVUPS      Z7, 256(SI)
-	VMOVUPS      320(SI), Z7
-	VBROADCASTSS 4(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z5, Z5
-	VMOVUPS      320(DI), Z7
-	VBROADCASTSS 8(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z5, Z5
+	VBROADCASTSS (R8), Z10
+	VMULPS       Z10, Z4, Z4
+	VSUBPS       Z4, Z9, Z9
+	VMOVUPS      Z9, 256(SI)
+	VMOVUPS      320(SI), Z9
+	VMULPS       Z9, Z7, Z10
+	VADDPS       Z10, Z5, Z5
+	VMULPS       320(DI), Z8, Z10
+	VADDPS       Z10, Z5, Z5
 	VMOVUPS      Z5, 320(DI)
-	VBROADCASTSS (R8), Z8
-	VMULPS       Z8, Z5, Z5
-	VMOVUPS      320(SI), Z7
-	VSUBPS       Z5, Z7, Z7
-	VMOVUPS      Z7, 320(SI)
-	VMOVUPS      384(SI), Z7
-	VBROADCASTSS 4(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z6, Z6
-	VMOVUPS      384(DI), Z7
-	VBROADCASTSS 8(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z6, Z6
+	VBROADCASTSS (R8), Z10
+	VMULPS       Z10, Z5, Z5
+	VSUBPS       Z5, Z9, Z9
+	VMOVUPS      Z9, 320(SI)
+	VMOVUPS      384(SI), Z9
+	VMULPS       Z9, Z7, Z7
+	VADDPS       Z7, Z6, Z6
+	VMULPS       384(DI), Z8, Z7
+	VADDPS       Z7, Z6, Z6
 	VMOVUPS      Z6, 384(DI)
-	VBROADCASTSS (R8), Z8
-	VMULPS       Z8, Z6, Z6
-	VMOVUPS      384(SI), Z7
-	VSUBPS       Z6, Z7, Z7
-	VMOVUPS      Z7, 384(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z7
+	VMULPS       Z7, Z6, Z6
+	VSUBPS       Z6, Z9, Z9
+	VMOVUPS      Z9, 384(SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_128_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_128_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_f32_128_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_128_avx512(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -12988,7 +13011,7 @@ row:
 	VPXORD     Z6, Z6, Z6
 	VPXORD     Z7, Z7, Z7
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -13015,152 +13038,139 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00008000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z0, Z0
-	VMOVUPS      (DI), Z8
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00008000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	VMOVUPS Z4, 256(SI)
+	VMOVUPS Z5, 320(SI)
+	VMOVUPS Z6, 384(SI)
+	VMOVUPS Z7, 448(SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z8
 	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z0, Z0
+	VMOVUPS      (SI), Z10
+	VMULPS       Z10, Z8, Z11
+	VADDPS       Z11, Z0, Z0
+	VMULPS       (DI), Z9, Z11
+	VADDPS       Z11, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z0, Z0
-	VMOVUPS      (SI), Z8
-	VSUBPS       Z0, Z8, Z8
-	VMOVUPS      Z8, (SI)
-	VMOVUPS      64(SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z1, Z1
-	VMOVUPS      64(DI), Z8
-	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z1, Z1
+	VBROADCASTSS (R8), Z11
+	VMULPS       Z11, Z0, Z0
+	VSUBPS       Z0, Z10, Z10
+	VMOVUPS      Z10, (SI)
+	VMOVUPS      64(SI), Z10
+	VMULPS       Z10, Z8, Z11
+	VADDPS       Z11, Z1, Z1
+	VMULPS       64(DI), Z9, Z11
+	VADDPS       Z11, Z1, Z1
 	VMOVUPS      Z1, 64(DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z1, Z1
-	VMOVUPS      64(SI), Z8
-	VSUBPS       Z1, Z8, Z8
-	VMOVUPS      Z8, 64(SI)
-	VMOVUPS      128(SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z2, Z2
-	VMOVUPS      128(DI), Z8
-	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z2, Z2
+	VBROADCASTSS (R8), Z11
+	VMULPS       Z11, Z1, Z1
+	VSUBPS       Z1, Z10, Z10
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      128(SI), Z10
+	VMULPS       Z10, Z8, Z11
+	VADDPS       Z11, Z2, Z2
+	VMULPS       128(DI), Z9, Z11
+	VADDPS       Z11, Z2, Z2
 	VMOVUPS      Z2, 128(DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z2, Z2
-	VMOVUPS      128(SI), Z8
-	VSUBPS       Z2, Z8, Z8
-	VMOVUPS      Z8, 128(SI)
-	VMOVUPS      192(SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z3, Z3
-	VMOVUPS      192(DI), Z8
-	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z3, Z3
+	VBROADCASTSS (R8), Z11
+	VMULPS       Z11, Z2, Z2
+	VSUBPS       Z2, Z10, Z10
+	VMOVUPS      Z10, 128(SI)
+	VMOVUPS      192(SI), Z10
+	VMULPS       Z10, Z8, Z11
+	VADDPS       Z11, Z3, Z3
+	VMULPS       192(DI), Z9, Z11
+	VADDPS       Z11, Z3, Z3
 	VMOVUPS      Z3, 192(DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z3, Z3
-	VMOVUPS      192(SI), Z8
-	VSUBPS       Z3, Z8, Z8
-	VMOVUPS      Z8, 192(SI)
-	VMOVUPS      256(SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z4, Z4
-	VMOVUPS      256(DI), Z8
-	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z4, Z4
+	VBROADCASTSS (R8), Z11
+	VMULPS       Z11, Z3, Z3
+	VSUBPS       Z3, Z10, Z10
+	VMOVUPS      Z10, 192(SI)
+	VMOVUPS      256(SI), Z10
+	VMULPS       Z10, Z8, Z11
+	VADDPS       Z11, Z4, Z4
+	VMULPS       256(DI), Z9, Z11
+	VADDPS       Z11, Z4, Z4
 	VMOVUPS      Z4, 256(DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z4, Z4
-	VMOVUPS      256(SI), Z8
-	VSUBPS       Z4, Z8, Z8
-	VMOVUPS      Z8, 256(SI)
-	VMOVUPS      320(SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z5, Z5
-	VMOVUPS      320(DI), Z8
-	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z5, Z5
+	VBROADCASTSS (R8), Z11
+	VMULPS       Z11, Z4, Z4
+	VSUBPS       Z4, Z10, Z10
+	VMOVUPS      Z10, 256(SI)
+	VMOVUPS      320(SI), Z10
+	VMULPS       Z10, Z8, Z11
+	VADDPS       Z11, Z5, Z5
+	VMULPS       320(DI), Z9, Z11
+	VADDPS       Z11, Z5, Z5
 	VMOVUPS      Z5, 320(DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z5, Z5
-	VMOVUPS      320(SI), Z8
-	VSUBPS       Z5, Z8, Z8
-	VMOVUPS      Z8, 320(SI)
-	VMOVUPS      384(SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z6, Z6
-	VMOVUPS      384(DI), Z8
-	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z6, Z6
+	VBROADCASTSS (R8), Z11
+	VMULPS       Z11, Z5, Z5
+	VSUBPS       Z5, Z10, Z10
+	VMOVUPS      Z10, 320(SI)
+	VMOVUPS      384(SI), Z10
+	VMULPS       Z10, Z8, Z11
+	VADDPS       Z11, Z6, Z6
+	VMULPS       384(DI), Z9, Z11
+	VADDPS       Z11, Z6, Z6
 	VMOVUPS      Z6, 384(DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z6, Z6
-	VMOVUPS      384(SI), Z8
-	VSUBPS       Z6, Z8, Z8
-	VMOVUPS      Z8, 384(SI)
-	VMOVUPS      448(SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z7, Z7
-	VMOVUPS      448(DI), Z8
-	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z7, Z7
+	VBROADCASTSS (R8), Z11
+	VMULPS       Z11, Z6, Z6
+	VSUBPS       Z6, Z10, Z10
+	VMOVUPS      Z10, 384(SI)
+	VMOVUPS      448(SI), Z10
+	VMULPS       Z10, Z8, Z8
+	VADDPS       Z8, Z7, Z7
+	VMULPS       448(DI), Z9, Z8
+	VADDPS       Z8, Z7, Z7
 	VMOVUPS      Z7, 448(DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z7, Z7
-	VMOVUPS      448(SI), Z8
-	VSUBPS       Z7, Z8, Z8
-	VMOVUPS      Z8, 448(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z7, Z7
+	VSUBPS       Z7, Z10, Z10
+	VMOVUPS      Z10, 448(SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_8_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_8_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_f32_8_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_8_avx2(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
 	PREFETCHT0 (DI)
 	VXORPS     Y0, Y0, Y0
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -13180,47 +13190,55 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00000800, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y0, Y0
-	VMOVUPS      (DI), Y1
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00000800, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Y0, (SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Y1
 	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y0, Y0
+	VMOVUPS      (SI), Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       (DI), Y2, Y1
+	VADDPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (DI)
-	VBROADCASTSS (R8), Y2
-	VMULPS       Y2, Y0, Y0
-	VMOVUPS      (SI), Y1
-	VSUBPS       Y0, Y1, Y1
-	VMOVUPS      Y1, (SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Y1
+	VMULPS       Y1, Y0, Y0
+	VSUBPS       Y0, Y3, Y3
+	VMOVUPS      Y3, (SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_16_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_16_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_f32_16_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_16_avx2(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -13228,7 +13246,7 @@ row:
 	VXORPS     Y0, Y0, Y0
 	VXORPS     Y1, Y1, Y1
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -13249,61 +13267,66 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00001000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y2
-	VBROADCASTSS 4(R8), Y3
-	VMULPS       Y2, Y3, Y3
-	VADDPS       Y3, Y0, Y0
-	VMOVUPS      (DI), Y2
-	VBROADCASTSS 8(R8), Y3
-	VMULPS       Y2, Y3, Y3
-	VADDPS       Y3, Y0, Y0
-	VMOVUPS      Y0, (DI)
-	VBROADCASTSS (R8), Y3
-	VMULPS       Y3, Y0, Y0
-	VMOVUPS      (SI), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, (SI)
-	VMOVUPS      32(SI), Y0
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00001000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	JMP     next
+
+step:
 	VBROADCASTSS 4(R8), Y2
+	VBROADCASTSS 8(R8), Y3
+	VMOVUPS      (SI), Y4
+	VMULPS       Y4, Y2, Y5
+	VADDPS       Y5, Y0, Y0
+	VMULPS       (DI), Y3, Y5
+	VADDPS       Y5, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	VBROADCASTSS (R8), Y5
+	VMULPS       Y5, Y0, Y0
+	VSUBPS       Y0, Y4, Y4
+	VMOVUPS      Y4, (SI)
+	VMOVUPS      32(SI), Y0
 	VMULPS       Y0, Y2, Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      32(DI), Y0
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y0, Y2, Y2
+	VMULPS       32(DI), Y3, Y2
 	VADDPS       Y2, Y1, Y1
 	VMOVUPS      Y1, 32(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y1, Y1
-	VMOVUPS      32(SI), Y0
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 32(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_24_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_24_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_f32_24_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_24_avx2(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -13314,7 +13337,7 @@ row:
 	VXORPS     Y1, Y1, Y1
 	VXORPS     Y2, Y2, Y2
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -13336,75 +13359,77 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00001800, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y3
-	VBROADCASTSS 4(R8), Y4
-	VMULPS       Y3, Y4, Y4
-	VADDPS       Y4, Y0, Y0
-	VMOVUPS      (DI), Y3
-	VBROADCASTSS 8(R8), Y4
-	VMULPS       Y3, Y4, Y4
-	VADDPS       Y4, Y0, Y0
-	VMOVUPS      Y0, (DI)
-	VBROADCASTSS (R8), Y4
-	VMULPS       Y4, Y0, Y0
-	VMOVUPS      (SI), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      Y3, (SI)
-	VMOVUPS      32(SI), Y0
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00001800, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	JMP     next
+
+step:
 	VBROADCASTSS 4(R8), Y3
-	VMULPS       Y0, Y3, Y3
-	VADDPS       Y3, Y1, Y1
-	VMOVUPS      32(DI), Y0
-	VBROADCASTSS 8(R8), Y3
-	VMULPS       Y0, Y3, Y3
-	VADDPS       Y3, Y1, Y1
-	VMOVUPS      Y1, 32(DI)
-	VBROADCASTSS (R8), Y3
-	VMULPS       Y3, Y1, Y1
+	VBROADCASTSS 8(R8), Y4
+	VMOVUPS      (SI), Y5
+	VMULPS       Y5, Y3, Y6
+	VADDPS       Y6, Y0, Y0
+	VMULPS       (DI), Y4, Y6
+	VADDPS       Y6, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	VBROADCASTSS (R8), Y6
+	VMULPS       Y6, Y0, Y0
+	VSUBPS       Y0, Y5, Y5
+	VMOVUPS      Y5, (SI)
 	VMOVUPS      32(SI), Y0
+	VMULPS       Y0, Y3, Y5
+	VADDPS       Y5, Y1, Y1
+	VMULPS       32(DI), Y4, Y5
+	VADDPS       Y5, Y1, Y1
+	VMOVUPS      Y1, 32(DI)
+	VBROADCASTSS (R8), Y5
+	VMULPS       Y5, Y1, Y1
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 32(SI)
 	VMOVUPS      64(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y3, Y1
 	VADDPS       Y1, Y2, Y2
-	VMOVUPS      64(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       64(DI), Y4, Y1
 	VADDPS       Y1, Y2, Y2
 	VMOVUPS      Y2, 64(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y2, Y2
-	VMOVUPS      64(SI), Y0
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, 64(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_32_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_32_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_f32_32_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_32_avx2(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -13416,7 +13441,7 @@ row:
 	VXORPS     Y2, Y2, Y2
 	VXORPS     Y3, Y3, Y3
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -13439,89 +13464,88 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00002000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y4
-	VBROADCASTSS 4(R8), Y5
-	VMULPS       Y4, Y5, Y5
-	VADDPS       Y5, Y0, Y0
-	VMOVUPS      (DI), Y4
-	VBROADCASTSS 8(R8), Y5
-	VMULPS       Y4, Y5, Y5
-	VADDPS       Y5, Y0, Y0
-	VMOVUPS      Y0, (DI)
-	VBROADCASTSS (R8), Y5
-	VMULPS       Y5, Y0, Y0
-	VMOVUPS      (SI), Y4
-	VSUBPS       Y0, Y4, Y4
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      32(SI), Y0
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00002000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	JMP     next
+
+step:
 	VBROADCASTSS 4(R8), Y4
-	VMULPS       Y0, Y4, Y4
-	VADDPS       Y4, Y1, Y1
-	VMOVUPS      32(DI), Y0
-	VBROADCASTSS 8(R8), Y4
-	VMULPS       Y0, Y4, Y4
-	VADDPS       Y4, Y1, Y1
-	VMOVUPS      Y1, 32(DI)
-	VBROADCASTSS (R8), Y4
-	VMULPS       Y4, Y1, Y1
+	VBROADCASTSS 8(R8), Y5
+	VMOVUPS      (SI), Y6
+	VMULPS       Y6, Y4, Y7
+	VADDPS       Y7, Y0, Y0
+	VMULPS       (DI), Y5, Y7
+	VADDPS       Y7, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	VBROADCASTSS (R8), Y7
+	VMULPS       Y7, Y0, Y0
+	VSUBPS       Y0, Y6, Y6
+	VMOVUPS      Y6, (SI)
 	VMOVUPS      32(SI), Y0
+	VMULPS       Y0, Y4, Y6
+	VADDPS       Y6, Y1, Y1
+	VMULPS       32(DI), Y5, Y6
+	VADDPS       Y6, Y1, Y1
+	VMOVUPS      Y1, 32(DI)
+	VBROADCASTSS (R8), Y6
+	VMULPS       Y6, Y1, Y1
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 32(SI)
 	VMOVUPS      64(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y4, Y1
 	VADDPS       Y1, Y2, Y2
-	VMOVUPS      64(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       64(DI), Y5, Y1
 	VADDPS       Y1, Y2, Y2
 	VMOVUPS      Y2, 64(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y2, Y2
-	VMOVUPS      64(SI), Y0
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, 64(SI)
 	VMOVUPS      96(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y4, Y1
 	VADDPS       Y1, Y3, Y3
-	VMOVUPS      96(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       96(DI), Y5, Y1
 	VADDPS       Y1, Y3, Y3
 	VMOVUPS      Y3, 96(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y3, Y3
-	VMOVUPS      96(SI), Y0
 	VSUBPS       Y3, Y0, Y0
 	VMOVUPS      Y0, 96(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_40_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_40_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_f32_40_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_40_avx2(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -13536,7 +13560,7 @@ row:
 	VXORPS     Y3, Y3, Y3
 	VXORPS     Y4, Y4, Y4
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -13560,103 +13584,99 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00002800, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y5
-	VBROADCASTSS 4(R8), Y6
-	VMULPS       Y5, Y6, Y6
-	VADDPS       Y6, Y0, Y0
-	VMOVUPS      (DI), Y5
-	VBROADCASTSS 8(R8), Y6
-	VMULPS       Y5, Y6, Y6
-	VADDPS       Y6, Y0, Y0
-	VMOVUPS      Y0, (DI)
-	VBROADCASTSS (R8), Y6
-	VMULPS       Y6, Y0, Y0
-	VMOVUPS      (SI), Y5
-	VSUBPS       Y0, Y5, Y5
-	VMOVUPS      Y5, (SI)
-	VMOVUPS      32(SI), Y0
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00002800, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	VMOVUPS Y4, 128(SI)
+	JMP     next
+
+step:
 	VBROADCASTSS 4(R8), Y5
-	VMULPS       Y0, Y5, Y5
-	VADDPS       Y5, Y1, Y1
-	VMOVUPS      32(DI), Y0
-	VBROADCASTSS 8(R8), Y5
-	VMULPS       Y0, Y5, Y5
-	VADDPS       Y5, Y1, Y1
-	VMOVUPS      Y1, 32(DI)
-	VBROADCASTSS (R8), Y5
-	VMULPS       Y5, Y1, Y1
+	VBROADCASTSS 8(R8), Y6
+	VMOVUPS      (SI), Y7
+	VMULPS       Y7, Y5, Y8
+	VADDPS       Y8, Y0, Y0
+	VMULPS       (DI), Y6, Y8
+	VADDPS       Y8, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	VBROADCASTSS (R8), Y8
+	VMULPS       Y8, Y0, Y0
+	VSUBPS       Y0, Y7, Y7
+	VMOVUPS      Y7, (SI)
 	VMOVUPS      32(SI), Y0
+	VMULPS       Y0, Y5, Y7
+	VADDPS       Y7, Y1, Y1
+	VMULPS       32(DI), Y6, Y7
+	VADDPS       Y7, Y1, Y1
+	VMOVUPS      Y1, 32(DI)
+	VBROADCASTSS (R8), Y7
+	VMULPS       Y7, Y1, Y1
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 32(SI)
 	VMOVUPS      64(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y5, Y1
 	VADDPS       Y1, Y2, Y2
-	VMOVUPS      64(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       64(DI), Y6, Y1
 	VADDPS       Y1, Y2, Y2
 	VMOVUPS      Y2, 64(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y2, Y2
-	VMOVUPS      64(SI), Y0
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, 64(SI)
 	VMOVUPS      96(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y5, Y1
 	VADDPS       Y1, Y3, Y3
-	VMOVUPS      96(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       96(DI), Y6, Y1
 	VADDPS       Y1, Y3, Y3
 	VMOVUPS      Y3, 96(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y3, Y3
-	VMOVUPS      96(SI), Y0
 	VSUBPS       Y3, Y0, Y0
 	VMOVUPS      Y0, 96(SI)
 	VMOVUPS      128(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y5, Y1
 	VADDPS       Y1, Y4, Y4
-	VMOVUPS      128(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       128(DI), Y6, Y1
 	VADDPS       Y1, Y4, Y4
 	VMOVUPS      Y4, 128(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y4, Y4
-	VMOVUPS      128(SI), Y0
 	VSUBPS       Y4, Y0, Y0
 	VMOVUPS      Y0, 128(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_48_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_48_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_f32_48_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_48_avx2(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -13672,7 +13692,7 @@ row:
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -13697,117 +13717,110 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00003000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y6
-	VBROADCASTSS 4(R8), Y7
-	VMULPS       Y6, Y7, Y7
-	VADDPS       Y7, Y0, Y0
-	VMOVUPS      (DI), Y6
-	VBROADCASTSS 8(R8), Y7
-	VMULPS       Y6, Y7, Y7
-	VADDPS       Y7, Y0, Y0
-	VMOVUPS      Y0, (DI)
-	VBROADCASTSS (R8), Y7
-	VMULPS       Y7, Y0, Y0
-	VMOVUPS      (SI), Y6
-	VSUBPS       Y0, Y6, Y6
-	VMOVUPS      Y6, (SI)
-	VMOVUPS      32(SI), Y0
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00003000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	VMOVUPS Y4, 128(SI)
+	VMOVUPS Y5, 160(SI)
+	JMP     next
+
+step:
 	VBROADCASTSS 4(R8), Y6
-	VMULPS       Y0, Y6, Y6
-	VADDPS       Y6, Y1, Y1
-	VMOVUPS      32(DI), Y0
-	VBROADCASTSS 8(R8), Y6
-	VMULPS       Y0, Y6, Y6
-	VADDPS       Y6, Y1, Y1
-	VMOVUPS      Y1, 32(DI)
-	VBROADCASTSS (R8), Y6
-	VMULPS       Y6, Y1, Y1
+	VBROADCASTSS 8(R8), Y7
+	VMOVUPS      (SI), Y8
+	VMULPS       Y8, Y6, Y9
+	VADDPS       Y9, Y0, Y0
+	VMULPS       (DI), Y7, Y9
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	VBROADCASTSS (R8), Y9
+	VMULPS       Y9, Y0, Y0
+	VSUBPS       Y0, Y8, Y8
+	VMOVUPS      Y8, (SI)
 	VMOVUPS      32(SI), Y0
+	VMULPS       Y0, Y6, Y8
+	VADDPS       Y8, Y1, Y1
+	VMULPS       32(DI), Y7, Y8
+	VADDPS       Y8, Y1, Y1
+	VMOVUPS      Y1, 32(DI)
+	VBROADCASTSS (R8), Y8
+	VMULPS       Y8, Y1, Y1
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 32(SI)
 	VMOVUPS      64(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y6, Y1
 	VADDPS       Y1, Y2, Y2
-	VMOVUPS      64(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       64(DI), Y7, Y1
 	VADDPS       Y1, Y2, Y2
 	VMOVUPS      Y2, 64(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y2, Y2
-	VMOVUPS      64(SI), Y0
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, 64(SI)
 	VMOVUPS      96(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y6, Y1
 	VADDPS       Y1, Y3, Y3
-	VMOVUPS      96(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       96(DI), Y7, Y1
 	VADDPS       Y1, Y3, Y3
 	VMOVUPS      Y3, 96(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y3, Y3
-	VMOVUPS      96(SI), Y0
 	VSUBPS       Y3, Y0, Y0
 	VMOVUPS      Y0, 96(SI)
 	VMOVUPS      128(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y6, Y1
 	VADDPS       Y1, Y4, Y4
-	VMOVUPS      128(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       128(DI), Y7, Y1
 	VADDPS       Y1, Y4, Y4
 	VMOVUPS      Y4, 128(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y4, Y4
-	VMOVUPS      128(SI), Y0
 	VSUBPS       Y4, Y0, Y0
 	VMOVUPS      Y0, 128(SI)
 	VMOVUPS      160(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y6, Y1
 	VADDPS       Y1, Y5, Y5
-	VMOVUPS      160(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       160(DI), Y7, Y1
 	VADDPS       Y1, Y5, Y5
 	VMOVUPS      Y5, 160(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y5, Y5
-	VMOVUPS      160(SI), Y0
 	VSUBPS       Y5, Y0, Y0
 	VMOVUPS      Y0, 160(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_56_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_56_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_f32_56_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_56_avx2(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -13826,7 +13839,7 @@ row:
 	VXORPS     Y5, Y5, Y5
 	VXORPS     Y6, Y6, Y6
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -13852,131 +13865,121 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00003800, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y7
-	VBROADCASTSS 4(R8), Y8
-	VMULPS       Y7, Y8, Y8
-	VADDPS       Y8, Y0, Y0
-	VMOVUPS      (DI), Y7
-	VBROADCASTSS 8(R8), Y8
-	VMULPS       Y7, Y8, Y8
-	VADDPS       Y8, Y0, Y0
-	VMOVUPS      Y0, (DI)
-	VBROADCASTSS (R8), Y8
-	VMULPS       Y8, Y0, Y0
-	VMOVUPS      (SI), Y7
-	VSUBPS       Y0, Y7, Y7
-	VMOVUPS      Y7, (SI)
-	VMOVUPS      32(SI), Y0
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00003800, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	VMOVUPS Y4, 128(SI)
+	VMOVUPS Y5, 160(SI)
+	VMOVUPS Y6, 192(SI)
+	JMP     next
+
+step:
 	VBROADCASTSS 4(R8), Y7
-	VMULPS       Y0, Y7, Y7
-	VADDPS       Y7, Y1, Y1
-	VMOVUPS      32(DI), Y0
-	VBROADCASTSS 8(R8), Y7
-	VMULPS       Y0, Y7, Y7
-	VADDPS       Y7, Y1, Y1
-	VMOVUPS      Y1, 32(DI)
-	VBROADCASTSS (R8), Y7
-	VMULPS       Y7, Y1, Y1
+	VBROADCASTSS 8(R8), Y8
+	VMOVUPS      (SI), Y9
+	VMULPS       Y9, Y7, Y10
+	VADDPS       Y10, Y0, Y0
+	VMULPS       (DI), Y8, Y10
+	VADDPS       Y10, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	VBROADCASTSS (R8), Y10
+	VMULPS       Y10, Y0, Y0
+	VSUBPS       Y0, Y9, Y9
+	VMOVUPS      Y9, (SI)
 	VMOVUPS      32(SI), Y0
+	VMULPS       Y0, Y7, Y9
+	VADDPS       Y9, Y1, Y1
+	VMULPS       32(DI), Y8, Y9
+	VADDPS       Y9, Y1, Y1
+	VMOVUPS      Y1, 32(DI)
+	VBROADCASTSS (R8), Y9
+	VMULPS       Y9, Y1, Y1
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 32(SI)
 	VMOVUPS      64(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y7, Y1
 	VADDPS       Y1, Y2, Y2
-	VMOVUPS      64(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       64(DI), Y8, Y1
 	VADDPS       Y1, Y2, Y2
 	VMOVUPS      Y2, 64(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y2, Y2
-	VMOVUPS      64(SI), Y0
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, 64(SI)
 	VMOVUPS      96(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y7, Y1
 	VADDPS       Y1, Y3, Y3
-	VMOVUPS      96(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       96(DI), Y8, Y1
 	VADDPS       Y1, Y3, Y3
 	VMOVUPS      Y3, 96(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y3, Y3
-	VMOVUPS      96(SI), Y0
 	VSUBPS       Y3, Y0, Y0
 	VMOVUPS      Y0, 96(SI)
 	VMOVUPS      128(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y7, Y1
 	VADDPS       Y1, Y4, Y4
-	VMOVUPS      128(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       128(DI), Y8, Y1
 	VADDPS       Y1, Y4, Y4
 	VMOVUPS      Y4, 128(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y4, Y4
-	VMOVUPS      128(SI), Y0
 	VSUBPS       Y4, Y0, Y0
 	VMOVUPS      Y0, 128(SI)
 	VMOVUPS      160(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y7, Y1
 	VADDPS       Y1, Y5, Y5
-	VMOVUPS      160(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       160(DI), Y8, Y1
 	VADDPS       Y1, Y5, Y5
 	VMOVUPS      Y5, 160(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y5, Y5
-	VMOVUPS      160(SI), Y0
 	VSUBPS       Y5, Y0, Y0
 	VMOVUPS      Y0, 160(SI)
 	VMOVUPS      192(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y7, Y1
 	VADDPS       Y1, Y6, Y6
-	VMOVUPS      192(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       192(DI), Y8, Y1
 	VADDPS       Y1, Y6, Y6
 	VMOVUPS      Y6, 192(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y6, Y6
-	VMOVUPS      192(SI), Y0
 	VSUBPS       Y6, Y0, Y0
 	VMOVUPS      Y0, 192(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_64_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_64_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_f32_64_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_64_avx2(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -13996,7 +13999,7 @@ row:
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -14023,145 +14026,132 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00004000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y8
-	VBROADCASTSS 4(R8), Y9
-	VMULPS       Y8, Y9, Y9
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      (DI), Y8
-	VBROADCASTSS 8(R8), Y9
-	VMULPS       Y8, Y9, Y9
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      Y0, (DI)
-	VBROADCASTSS (R8), Y9
-	VMULPS       Y9, Y0, Y0
-	VMOVUPS      (SI), Y8
-	VSUBPS       Y0, Y8, Y8
-	VMOVUPS      Y8, (SI)
-	VMOVUPS      32(SI), Y0
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00004000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	VMOVUPS Y4, 128(SI)
+	VMOVUPS Y5, 160(SI)
+	VMOVUPS Y6, 192(SI)
+	VMOVUPS Y7, 224(SI)
+	JMP     next
+
+step:
 	VBROADCASTSS 4(R8), Y8
-	VMULPS       Y0, Y8, Y8
-	VADDPS       Y8, Y1, Y1
-	VMOVUPS      32(DI), Y0
-	VBROADCASTSS 8(R8), Y8
-	VMULPS       Y0, Y8, Y8
-	VADDPS       Y8, Y1, Y1
-	VMOVUPS      Y1, 32(DI)
-	VBROADCASTSS (R8), Y8
-	VMULPS       Y8, Y1, Y1
+	VBROADCASTSS 8(R8), Y9
+	VMOVUPS      (SI), Y10
+	VMULPS       Y10, Y8, Y11
+	VADDPS       Y11, Y0, Y0
+	VMULPS       (DI), Y9, Y11
+	VADDPS       Y11, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	VBROADCASTSS (R8), Y11
+	VMULPS       Y11, Y0, Y0
+	VSUBPS       Y0, Y10, Y10
+	VMOVUPS      Y10, (SI)
 	VMOVUPS      32(SI), Y0
+	VMULPS       Y0, Y8, Y10
+	VADDPS       Y10, Y1, Y1
+	VMULPS       32(DI), Y9, Y10
+	VADDPS       Y10, Y1, Y1
+	VMOVUPS      Y1, 32(DI)
+	VBROADCASTSS (R8), Y10
+	VMULPS       Y10, Y1, Y1
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 32(SI)
 	VMOVUPS      64(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y8, Y1
 	VADDPS       Y1, Y2, Y2
-	VMOVUPS      64(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       64(DI), Y9, Y1
 	VADDPS       Y1, Y2, Y2
 	VMOVUPS      Y2, 64(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y2, Y2
-	VMOVUPS      64(SI), Y0
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, 64(SI)
 	VMOVUPS      96(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y8, Y1
 	VADDPS       Y1, Y3, Y3
-	VMOVUPS      96(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       96(DI), Y9, Y1
 	VADDPS       Y1, Y3, Y3
 	VMOVUPS      Y3, 96(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y3, Y3
-	VMOVUPS      96(SI), Y0
 	VSUBPS       Y3, Y0, Y0
 	VMOVUPS      Y0, 96(SI)
 	VMOVUPS      128(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y8, Y1
 	VADDPS       Y1, Y4, Y4
-	VMOVUPS      128(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       128(DI), Y9, Y1
 	VADDPS       Y1, Y4, Y4
 	VMOVUPS      Y4, 128(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y4, Y4
-	VMOVUPS      128(SI), Y0
 	VSUBPS       Y4, Y0, Y0
 	VMOVUPS      Y0, 128(SI)
 	VMOVUPS      160(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y8, Y1
 	VADDPS       Y1, Y5, Y5
-	VMOVUPS      160(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       160(DI), Y9, Y1
 	VADDPS       Y1, Y5, Y5
 	VMOVUPS      Y5, 160(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y5, Y5
-	VMOVUPS      160(SI), Y0
 	VSUBPS       Y5, Y0, Y0
 	VMOVUPS      Y0, 160(SI)
 	VMOVUPS      192(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y8, Y1
 	VADDPS       Y1, Y6, Y6
-	VMOVUPS      192(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       192(DI), Y9, Y1
 	VADDPS       Y1, Y6, Y6
 	VMOVUPS      Y6, 192(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y6, Y6
-	VMOVUPS      192(SI), Y0
 	VSUBPS       Y6, Y0, Y0
 	VMOVUPS      Y0, 192(SI)
 	VMOVUPS      224(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y8, Y1
 	VADDPS       Y1, Y7, Y7
-	VMOVUPS      224(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       224(DI), Y9, Y1
 	VADDPS       Y1, Y7, Y7
 	VMOVUPS      Y7, 224(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y7, Y7
-	VMOVUPS      224(SI), Y0
 	VSUBPS       Y7, Y0, Y0
 	VMOVUPS      Y0, 224(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_72_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_72_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_f32_72_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_72_avx2(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -14184,7 +14174,7 @@ row:
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -14212,159 +14202,143 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00004800, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y9
-	VBROADCASTSS 4(R8), Y10
-	VMULPS       Y9, Y10, Y10
-	VADDPS       Y10, Y0, Y0
-	VMOVUPS      (DI), Y9
-	VBROADCASTSS 8(R8), Y10
-	VMULPS       Y9, Y10, Y10
-	VADDPS       Y10, Y0, Y0
-	VMOVUPS      Y0, (DI)
-	VBROADCASTSS (R8), Y10
-	VMULPS       Y10, Y0, Y0
-	VMOVUPS      (SI), Y9
-	VSUBPS       Y0, Y9, Y9
-	VMOVUPS      Y9, (SI)
-	VMOVUPS      32(SI), Y0
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00004800, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	VMOVUPS Y4, 128(SI)
+	VMOVUPS Y5, 160(SI)
+	VMOVUPS Y6, 192(SI)
+	VMOVUPS Y7, 224(SI)
+	VMOVUPS Y8, 256(SI)
+	JMP     next
+
+step:
 	VBROADCASTSS 4(R8), Y9
-	VMULPS       Y0, Y9, Y9
-	VADDPS       Y9, Y1, Y1
-	VMOVUPS      32(DI), Y0
-	VBROADCASTSS 8(R8), Y9
-	VMULPS       Y0, Y9, Y9
-	VADDPS       Y9, Y1, Y1
-	VMOVUPS      Y1, 32(DI)
-	VBROADCASTSS (R8), Y9
-	VMULPS       Y9, Y1, Y1
+	VBROADCASTSS 8(R8), Y10
+	VMOVUPS      (SI), Y11
+	VMULPS       Y11, Y9, Y12
+	VADDPS       Y12, Y0, Y0
+	VMULPS       (DI), Y10, Y12
+	VADDPS       Y12, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	VBROADCASTSS (R8), Y12
+	VMULPS       Y12, Y0, Y0
+	VSUBPS       Y0, Y11, Y11
+	VMOVUPS      Y11, (SI)
 	VMOVUPS      32(SI), Y0
+	VMULPS       Y0, Y9, Y11
+	VADDPS       Y11, Y1, Y1
+	VMULPS       32(DI), Y10, Y11
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, 32(DI)
+	VBROADCASTSS (R8), Y11
+	VMULPS       Y11, Y1, Y1
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 32(SI)
 	VMOVUPS      64(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y9, Y1
 	VADDPS       Y1, Y2, Y2
-	VMOVUPS      64(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       64(DI), Y10, Y1
 	VADDPS       Y1, Y2, Y2
 	VMOVUPS      Y2, 64(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y2, Y2
-	VMOVUPS      64(SI), Y0
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, 64(SI)
 	VMOVUPS      96(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y9, Y1
 	VADDPS       Y1, Y3, Y3
-	VMOVUPS      96(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       96(DI), Y10, Y1
 	VADDPS       Y1, Y3, Y3
 	VMOVUPS      Y3, 96(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y3, Y3
-	VMOVUPS      96(SI), Y0
 	VSUBPS       Y3, Y0, Y0
 	VMOVUPS      Y0, 96(SI)
 	VMOVUPS      128(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y9, Y1
 	VADDPS       Y1, Y4, Y4
-	VMOVUPS      128(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       128(DI), Y10, Y1
 	VADDPS       Y1, Y4, Y4
 	VMOVUPS      Y4, 128(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y4, Y4
-	VMOVUPS      128(SI), Y0
 	VSUBPS       Y4, Y0, Y0
 	VMOVUPS      Y0, 128(SI)
 	VMOVUPS      160(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y9, Y1
 	VADDPS       Y1, Y5, Y5
-	VMOVUPS      160(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       160(DI), Y10, Y1
 	VADDPS       Y1, Y5, Y5
 	VMOVUPS      Y5, 160(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y5, Y5
-	VMOVUPS      160(SI), Y0
 	VSUBPS       Y5, Y0, Y0
 	VMOVUPS      Y0, 160(SI)
 	VMOVUPS      192(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y9, Y1
 	VADDPS       Y1, Y6, Y6
-	VMOVUPS      192(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       192(DI), Y10, Y1
 	VADDPS       Y1, Y6, Y6
 	VMOVUPS      Y6, 192(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y6, Y6
-	VMOVUPS      192(SI), Y0
 	VSUBPS       Y6, Y0, Y0
 	VMOVUPS      Y0, 192(SI)
 	VMOVUPS      224(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y9, Y1
 	VADDPS       Y1, Y7, Y7
-	VMOVUPS      224(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       224(DI), Y10, Y1
 	VADDPS       Y1, Y7, Y7
 	VMOVUPS      Y7, 224(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y7, Y7
-	VMOVUPS      224(SI), Y0
 	VSUBPS       Y7, Y0, Y0
 	VMOVUPS      Y0, 224(SI)
 	VMOVUPS      256(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y9, Y1
 	VADDPS       Y1, Y8, Y8
-	VMOVUPS      256(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       256(DI), Y10, Y1
 	VADDPS       Y1, Y8, Y8
 	VMOVUPS      Y8, 256(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y8, Y8
-	VMOVUPS      256(SI), Y0
 	VSUBPS       Y8, Y0, Y0
 	VMOVUPS      Y0, 256(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_80_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_80_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_f32_80_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_80_avx2(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -14388,7 +14362,7 @@ row:
 	VXORPS     Y8, Y8, Y8
 	VXORPS     Y9, Y9, Y9
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -14417,173 +14391,154 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00005000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y10
-	VBROADCASTSS 4(R8), Y11
-	VMULPS       Y10, Y11, Y11
-	VADDPS       Y11, Y0, Y0
-	VMOVUPS      (DI), Y10
-	VBROADCASTSS 8(R8), Y11
-	VMULPS       Y10, Y11, Y11
-	VADDPS       Y11, Y0, Y0
-	VMOVUPS      Y0, (DI)
-	VBROADCASTSS (R8), Y11
-	VMULPS       Y11, Y0, Y0
-	VMOVUPS      (SI), Y10
-	VSUBPS       Y0, Y10, Y10
-	VMOVUPS      Y10, (SI)
-	VMOVUPS      32(SI), Y0
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00005000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	VMOVUPS Y4, 128(SI)
+	VMOVUPS Y5, 160(SI)
+	VMOVUPS Y6, 192(SI)
+	VMOVUPS Y7, 224(SI)
+	VMOVUPS Y8, 256(SI)
+	VMOVUPS Y9, 288(SI)
+	JMP     next
+
+step:
 	VBROADCASTSS 4(R8), Y10
-	VMULPS       Y0, Y10, Y10
-	VADDPS       Y10, Y1, Y1
-	VMOVUPS      32(DI), Y0
-	VBROADCASTSS 8(R8), Y10
-	VMULPS       Y0, Y10, Y10
-	VADDPS       Y10, Y1, Y1
-	VMOVUPS      Y1, 32(DI)
-	VBROADCASTSS (R8), Y10
-	VMULPS       Y10, Y1, Y1
+	VBROADCASTSS 8(R8), Y11
+	VMOVUPS      (SI), Y12
+	VMULPS       Y12, Y10, Y13
+	VADDPS       Y13, Y0, Y0
+	VMULPS       (DI), Y11, Y13
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	VBROADCASTSS (R8), Y13
+	VMULPS       Y13, Y0, Y0
+	VSUBPS       Y0, Y12, Y12
+	VMOVUPS      Y12, (SI)
 	VMOVUPS      32(SI), Y0
+	VMULPS       Y0, Y10, Y12
+	VADDPS       Y12, Y1, Y1
+	VMULPS       32(DI), Y11, Y12
+	VADDPS       Y12, Y1, Y1
+	VMOVUPS      Y1, 32(DI)
+	VBROADCASTSS (R8), Y12
+	VMULPS       Y12, Y1, Y1
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 32(SI)
 	VMOVUPS      64(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y10, Y1
 	VADDPS       Y1, Y2, Y2
-	VMOVUPS      64(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       64(DI), Y11, Y1
 	VADDPS       Y1, Y2, Y2
 	VMOVUPS      Y2, 64(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y2, Y2
-	VMOVUPS      64(SI), Y0
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, 64(SI)
 	VMOVUPS      96(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y10, Y1
 	VADDPS       Y1, Y3, Y3
-	VMOVUPS      96(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       96(DI), Y11, Y1
 	VADDPS       Y1, Y3, Y3
 	VMOVUPS      Y3, 96(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y3, Y3
-	VMOVUPS      96(SI), Y0
 	VSUBPS       Y3, Y0, Y0
 	VMOVUPS      Y0, 96(SI)
 	VMOVUPS      128(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y10, Y1
 	VADDPS       Y1, Y4, Y4
-	VMOVUPS      128(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       128(DI), Y11, Y1
 	VADDPS       Y1, Y4, Y4
 	VMOVUPS      Y4, 128(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y4, Y4
-	VMOVUPS      128(SI), Y0
 	VSUBPS       Y4, Y0, Y0
 	VMOVUPS      Y0, 128(SI)
 	VMOVUPS      160(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y10, Y1
 	VADDPS       Y1, Y5, Y5
-	VMOVUPS      160(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       160(DI), Y11, Y1
 	VADDPS       Y1, Y5, Y5
 	VMOVUPS      Y5, 160(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y5, Y5
-	VMOVUPS      160(SI), Y0
 	VSUBPS       Y5, Y0, Y0
 	VMOVUPS      Y0, 160(SI)
 	VMOVUPS      192(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y10, Y1
 	VADDPS       Y1, Y6, Y6
-	VMOVUPS      192(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       192(DI), Y11, Y1
 	VADDPS       Y1, Y6, Y6
 	VMOVUPS      Y6, 192(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y6, Y6
-	VMOVUPS      192(SI), Y0
 	VSUBPS       Y6, Y0, Y0
 	VMOVUPS      Y0, 192(SI)
 	VMOVUPS      224(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y10, Y1
 	VADDPS       Y1, Y7, Y7
-	VMOVUPS      224(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       224(DI), Y11, Y1
 	VADDPS       Y1, Y7, Y7
 	VMOVUPS      Y7, 224(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y7, Y7
-	VMOVUPS      224(SI), Y0
 	VSUBPS       Y7, Y0, Y0
 	VMOVUPS      Y0, 224(SI)
 	VMOVUPS      256(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y10, Y1
 	VADDPS       Y1, Y8, Y8
-	VMOVUPS      256(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       256(DI), Y11, Y1
 	VADDPS       Y1, Y8, Y8
 	VMOVUPS      Y8, 256(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y8, Y8
-	VMOVUPS      256(SI), Y0
 	VSUBPS       Y8, Y0, Y0
 	VMOVUPS      Y0, 256(SI)
 	VMOVUPS      288(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y10, Y1
 	VADDPS       Y1, Y9, Y9
-	VMOVUPS      288(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       288(DI), Y11, Y1
 	VADDPS       Y1, Y9, Y9
 	VMOVUPS      Y9, 288(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y9, Y9
-	VMOVUPS      288(SI), Y0
 	VSUBPS       Y9, Y0, Y0
 	VMOVUPS      Y0, 288(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_f32_88_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_f32_88_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_f32_88_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_f32_88_avx2(SB), NOSPLIT, $0-176
 	MOVQ rows+8(FP), AX
 	MOVQ bits_base+24(FP), CX
 	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
+	MOVQ aCol+80(FP), BX
 	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
+	MOVQ c_base+112(FP), SI
+	MOVQ v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -14610,7 +14565,7 @@ row:
 	VXORPS     Y9, Y9, Y9
 	VXORPS     Y10, Y10, Y10
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -14640,433 +14595,158 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00005800, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y11
-	VBROADCASTSS 4(R8), Y12
-	VMULPS       Y11, Y12, Y12
-	VADDPS       Y12, Y0, Y0
-	VMOVUPS      (DI), Y11
-	VBROADCASTSS 8(R8), Y12
-	VMULPS       Y11, Y12, Y12
-	VADDPS       Y12, Y0, Y0
-	VMOVUPS      Y0, (DI)
-	VBROADCASTSS (R8), Y12
-	VMULPS       Y12, Y0, Y0
-	VMOVUPS      (SI), Y11
-	VSUBPS       Y0, Y11, Y11
-	VMOVUPS      Y11, (SI)
-	VMOVUPS      32(SI), Y0
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00005800, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	VMOVUPS Y4, 128(SI)
+	VMOVUPS Y5, 160(SI)
+	VMOVUPS Y6, 192(SI)
+	VMOVUPS Y7, 224(SI)
+	VMOVUPS Y8, 256(SI)
+	VMOVUPS Y9, 288(SI)
+	VMOVUPS Y10, 320(SI)
+	JMP     next
+
+step:
 	VBROADCASTSS 4(R8), Y11
-	VMULPS       Y0, Y11, Y11
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      32(DI), Y0
-	VBROADCASTSS 8(R8), Y11
-	VMULPS       Y0, Y11, Y11
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      Y1, 32(DI)
-	VBROADCASTSS (R8), Y11
-	VMULPS       Y11, Y1, Y1
-	VMOVUPS      32(SI), Y0
-	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 32(SI)
-	VMOVUPS      64(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y2, Y2
-	VMOVUPS      64(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y2, Y2
-	VMOVUPS      Y2, 64(DI)
-	VBROADCASTSS (R8), Y1
-	VMULPS       Y1, Y2, Y2
-	VMOVUPS      64(SI), Y0
-	VSUBPS       Y2, Y0, Y0
-	VMOVUPS      Y0, 64(SI)
-	VMOVUPS      96(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y3, Y3
-	VMOVUPS      96(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y3, Y3
-	VMOVUPS      Y3, 96(DI)
-	VBROADCASTSS (R8), Y1
-	VMULPS       Y1, Y3, Y3
-	VMOVUPS      96(SI), Y0
-	VSUBPS       Y3, Y0, Y0
-	VMOVUPS      Y0, 96(SI)
-	VMOVUPS      128(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y4, Y4
-	VMOVUPS      128(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y4, Y4
-	VMOVUPS      Y4, 128(DI)
-	VBROADCASTSS (R8), Y1
-	VMULPS       Y1, Y4, Y4
-	VMOVUPS      128(SI), Y0
-	VSUBPS       Y4, Y0, Y0
-	VMOVUPS      Y0, 128(SI)
-	VMOVUPS      160(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y5, Y5
-	VMOVUPS      160(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y5, Y5
-	VMOVUPS      Y5, 160(DI)
-	VBROADCASTSS (R8), Y1
-	VMULPS       Y1, Y5, Y5
-	VMOVUPS      160(SI), Y0
-	VSUBPS       Y5, Y0, Y0
-	VMOVUPS      Y0, 160(SI)
-	VMOVUPS      192(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y6, Y6
-	VMOVUPS      192(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y6, Y6
-	VMOVUPS      Y6, 192(DI)
-	VBROADCASTSS (R8), Y1
-	VMULPS       Y1, Y6, Y6
-	VMOVUPS      192(SI), Y0
-	VSUBPS       Y6, Y0, Y0
-	VMOVUPS      Y0, 192(SI)
-	VMOVUPS      224(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y7, Y7
-	VMOVUPS      224(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y7, Y7
-	VMOVUPS      Y7, 224(DI)
-	VBROADCASTSS (R8), Y1
-	VMULPS       Y1, Y7, Y7
-	VMOVUPS      224(SI), Y0
-	VSUBPS       Y7, Y0, Y0
-	VMOVUPS      Y0, 224(SI)
-	VMOVUPS      256(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y8, Y8
-	VMOVUPS      256(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y8, Y8
-	VMOVUPS      Y8, 256(DI)
-	VBROADCASTSS (R8), Y1
-	VMULPS       Y1, Y8, Y8
-	VMOVUPS      256(SI), Y0
-	VSUBPS       Y8, Y0, Y0
-	VMOVUPS      Y0, 256(SI)
-	VMOVUPS      288(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y9, Y9
-	VMOVUPS      288(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y9, Y9
-	VMOVUPS      Y9, 288(DI)
-	VBROADCASTSS (R8), Y1
-	VMULPS       Y1, Y9, Y9
-	VMOVUPS      288(SI), Y0
-	VSUBPS       Y9, Y0, Y0
-	VMOVUPS      Y0, 288(SI)
-	VMOVUPS      320(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y10, Y10
-	VMOVUPS      320(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y10, Y10
-	VMOVUPS      Y10, 320(DI)
-	VBROADCASTSS (R8), Y1
-	VMULPS       Y1, Y10, Y10
-	VMOVUPS      320(SI), Y0
-	VSUBPS       Y10, Y0, Y0
-	VMOVUPS      Y0, 320(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
-	VZEROUPPER
-	RET
-
-// func gemm_gaps_f32_96_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
-// Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_f32_96_avx2(SB), NOSPLIT, $0-168
-	MOVQ rows+8(FP), AX
-	MOVQ bits_base+24(FP), CX
-	MOVQ a_base+48(FP), DX
-	MOVQ aCol+72(FP), BX
-	SHLQ $0x02, BX
-	MOVQ w_base+104(FP), SI
-	MOVQ v_base+128(FP), DI
-
-row:
-	PREFETCHT0 (SI)
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(SI)
-	PREFETCHT0 192(DI)
-	PREFETCHT0 256(SI)
-	PREFETCHT0 256(DI)
-	PREFETCHT0 320(SI)
-	PREFETCHT0 320(DI)
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	VXORPS     Y10, Y10, Y10
-	VXORPS     Y11, Y11, Y11
-	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
-	MOVQ       words+16(FP), R10
-
-word:
-	MOVQ    (CX), R11
-	ADDQ    $0x08, CX
-	TESTQ   R11, R11
-	JZ      empty
-	PCALIGN $0x40
-
-term:
-	TZCNTQ       R11, R12
-	IMUL3Q       $0x00000180, R12, R13
-	IMULQ        BX, R12
-	VBROADCASTSS (R8)(R12*1), Y12
-	VFMADD231PS  (R9)(R13*1), Y12, Y0
-	VFMADD231PS  32(R9)(R13*1), Y12, Y1
-	VFMADD231PS  64(R9)(R13*1), Y12, Y2
-	VFMADD231PS  96(R9)(R13*1), Y12, Y3
-	VFMADD231PS  128(R9)(R13*1), Y12, Y4
-	VFMADD231PS  160(R9)(R13*1), Y12, Y5
-	VFMADD231PS  192(R9)(R13*1), Y12, Y6
-	VFMADD231PS  224(R9)(R13*1), Y12, Y7
-	VFMADD231PS  256(R9)(R13*1), Y12, Y8
-	VFMADD231PS  288(R9)(R13*1), Y12, Y9
-	VFMADD231PS  320(R9)(R13*1), Y12, Y10
-	VFMADD231PS  352(R9)(R13*1), Y12, Y11
-	BLSRQ        R11, R11
-	JNZ          term
-
-empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00006000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y12
-	VBROADCASTSS 4(R8), Y13
-	VMULPS       Y12, Y13, Y13
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      (DI), Y12
-	VBROADCASTSS 8(R8), Y13
-	VMULPS       Y12, Y13, Y13
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (DI)
-	VBROADCASTSS (R8), Y13
-	VMULPS       Y13, Y0, Y0
-	VMOVUPS      (SI), Y12
-	VSUBPS       Y0, Y12, Y12
-	VMOVUPS      Y12, (SI)
-	VMOVUPS      32(SI), Y0
-	VBROADCASTSS 4(R8), Y12
-	VMULPS       Y0, Y12, Y12
-	VADDPS       Y12, Y1, Y1
-	VMOVUPS      32(DI), Y0
 	VBROADCASTSS 8(R8), Y12
-	VMULPS       Y0, Y12, Y12
-	VADDPS       Y12, Y1, Y1
-	VMOVUPS      Y1, 32(DI)
-	VBROADCASTSS (R8), Y12
-	VMULPS       Y12, Y1, Y1
+	VMOVUPS      (SI), Y13
+	VMULPS       Y13, Y11, Y14
+	VADDPS       Y14, Y0, Y0
+	VMULPS       (DI), Y12, Y14
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	VBROADCASTSS (R8), Y14
+	VMULPS       Y14, Y0, Y0
+	VSUBPS       Y0, Y13, Y13
+	VMOVUPS      Y13, (SI)
 	VMOVUPS      32(SI), Y0
+	VMULPS       Y0, Y11, Y13
+	VADDPS       Y13, Y1, Y1
+	VMULPS       32(DI), Y12, Y13
+	VADDPS       Y13, Y1, Y1
+	VMOVUPS      Y1, 32(DI)
+	VBROADCASTSS (R8), Y13
+	VMULPS       Y13, Y1, Y1
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 32(SI)
 	VMOVUPS      64(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y11, Y1
 	VADDPS       Y1, Y2, Y2
-	VMOVUPS      64(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       64(DI), Y12, Y1
 	VADDPS       Y1, Y2, Y2
 	VMOVUPS      Y2, 64(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y2, Y2
-	VMOVUPS      64(SI), Y0
 	VSUBPS       Y2, Y0, Y0
 	VMOVUPS      Y0, 64(SI)
 	VMOVUPS      96(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y11, Y1
 	VADDPS       Y1, Y3, Y3
-	VMOVUPS      96(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       96(DI), Y12, Y1
 	VADDPS       Y1, Y3, Y3
 	VMOVUPS      Y3, 96(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y3, Y3
-	VMOVUPS      96(SI), Y0
 	VSUBPS       Y3, Y0, Y0
 	VMOVUPS      Y0, 96(SI)
 	VMOVUPS      128(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y11, Y1
 	VADDPS       Y1, Y4, Y4
-	VMOVUPS      128(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       128(DI), Y12, Y1
 	VADDPS       Y1, Y4, Y4
 	VMOVUPS      Y4, 128(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y4, Y4
-	VMOVUPS      128(SI), Y0
 	VSUBPS       Y4, Y0, Y0
 	VMOVUPS      Y0, 128(SI)
 	VMOVUPS      160(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y11, Y1
 	VADDPS       Y1, Y5, Y5
-	VMOVUPS      160(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       160(DI), Y12, Y1
 	VADDPS       Y1, Y5, Y5
 	VMOVUPS      Y5, 160(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y5, Y5
-	VMOVUPS      160(SI), Y0
 	VSUBPS       Y5, Y0, Y0
 	VMOVUPS      Y0, 160(SI)
 	VMOVUPS      192(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y11, Y1
 	VADDPS       Y1, Y6, Y6
-	VMOVUPS      192(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       192(DI), Y12, Y1
 	VADDPS       Y1, Y6, Y6
 	VMOVUPS      Y6, 192(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y6, Y6
-	VMOVUPS      192(SI), Y0
 	VSUBPS       Y6, Y0, Y0
 	VMOVUPS      Y0, 192(SI)
 	VMOVUPS      224(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y11, Y1
 	VADDPS       Y1, Y7, Y7
-	VMOVUPS      224(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       224(DI), Y12, Y1
 	VADDPS       Y1, Y7, Y7
 	VMOVUPS      Y7, 224(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y7, Y7
-	VMOVUPS      224(SI), Y0
 	VSUBPS       Y7, Y0, Y0
 	VMOVUPS      Y0, 224(SI)
 	VMOVUPS      256(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y11, Y1
 	VADDPS       Y1, Y8, Y8
-	VMOVUPS      256(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       256(DI), Y12, Y1
 	VADDPS       Y1, Y8, Y8
 	VMOVUPS      Y8, 256(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y8, Y8
-	VMOVUPS      256(SI), Y0
 	VSUBPS       Y8, Y0, Y0
 	VMOVUPS      Y0, 256(SI)
 	VMOVUPS      288(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y11, Y1
 	VADDPS       Y1, Y9, Y9
-	VMOVUPS      288(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       288(DI), Y12, Y1
 	VADDPS       Y1, Y9, Y9
 	VMOVUPS      Y9, 288(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y9, Y9
-	VMOVUPS      288(SI), Y0
 	VSUBPS       Y9, Y0, Y0
 	VMOVUPS      Y0, 288(SI)
 	VMOVUPS      320(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       Y0, Y11, Y1
 	VADDPS       Y1, Y10, Y10
-	VMOVUPS      320(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
+	VMULPS       320(DI), Y12, Y1
 	VADDPS       Y1, Y10, Y10
 	VMOVUPS      Y10, 320(DI)
 	VBROADCASTSS (R8), Y1
 	VMULPS       Y1, Y10, Y10
-	VMOVUPS      320(SI), Y0
 	VSUBPS       Y10, Y0, Y0
 	VMOVUPS      Y0, 320(SI)
-	VMOVUPS      352(SI), Y0
-	VBROADCASTSS 4(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y11, Y11
-	VMOVUPS      352(DI), Y0
-	VBROADCASTSS 8(R8), Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y11, Y11
-	VMOVUPS      Y11, 352(DI)
-	VBROADCASTSS (R8), Y1
-	VMULPS       Y1, Y11, Y11
-	VMOVUPS      352(SI), Y0
-	VSUBPS       Y11, Y0, Y0
-	VMOVUPS      Y0, 352(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_16_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_16_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_cut_f32_16_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_16_avx512(SB), NOSPLIT, $0-176
 	MOVQ  cols+0(FP), CX
 	SUBQ  $0x00, CX
 	MOVQ  $0x00000001, AX
@@ -15076,17 +14756,17 @@ TEXT ·gemm_gaps_cut_f32_16_avx512(SB), NOSPLIT, $0-168
 	MOVQ  rows+8(FP), AX
 	MOVQ  bits_base+24(FP), CX
 	MOVQ  a_base+48(FP), DX
-	MOVQ  aCol+72(FP), BX
+	MOVQ  aCol+80(FP), BX
 	SHLQ  $0x02, BX
-	MOVQ  w_base+104(FP), SI
-	MOVQ  v_base+128(FP), DI
+	MOVQ  c_base+112(FP), SI
+	MOVQ  v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
 	PREFETCHT0 (DI)
 	VPXORD     Z0, Z0, Z0
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -15106,40 +14786,49 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00001000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS.Z    (SI), K1, Z1
-	VBROADCASTSS 4(R8), Z2
-	VMULPS       Z1, Z2, Z2
-	VADDPS       Z2, Z0, Z0
-	VMOVUPS.Z    (DI), K1, Z1
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00001000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, K1, (SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z1
 	VBROADCASTSS 8(R8), Z2
-	VMULPS       Z1, Z2, Z2
-	VADDPS       Z2, Z0, Z0
+	VMOVUPS.Z    (SI), K1, Z3
+	VMULPS       Z3, Z1, Z1
+	VADDPS       Z1, Z0, Z0
+	VMOVUPS.Z    (DI), K1, Z1
+	VMULPS       Z2, Z1, Z1
+	VADDPS       Z1, Z0, Z0
 	VMOVUPS      Z0, K1, (DI)
-	VBROADCASTSS (R8), Z2
-	VMULPS       Z2, Z0, Z0
-	VMOVUPS.Z    (SI), K1, Z1
-	VSUBPS       Z0, Z1, Z1
-	VMOVUPS      Z1, K1, (SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z1
+	VMULPS       Z1, Z0, Z0
+	VSUBPS       Z0, Z3, Z3
+	VMOVUPS      Z3, K1, (SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_32_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_32_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_cut_f32_32_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_32_avx512(SB), NOSPLIT, $0-176
 	MOVQ  cols+0(FP), CX
 	SUBQ  $0x10, CX
 	MOVQ  $0x00000001, AX
@@ -15149,10 +14838,10 @@ TEXT ·gemm_gaps_cut_f32_32_avx512(SB), NOSPLIT, $0-168
 	MOVQ  rows+8(FP), AX
 	MOVQ  bits_base+24(FP), CX
 	MOVQ  a_base+48(FP), DX
-	MOVQ  aCol+72(FP), BX
+	MOVQ  aCol+80(FP), BX
 	SHLQ  $0x02, BX
-	MOVQ  w_base+104(FP), SI
-	MOVQ  v_base+128(FP), DI
+	MOVQ  c_base+112(FP), SI
+	MOVQ  v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -15162,7 +14851,7 @@ row:
 	VPXORD     Z0, Z0, Z0
 	VPXORD     Z1, Z1, Z1
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -15183,54 +14872,60 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00002000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z2
-	VBROADCASTSS 4(R8), Z3
-	VMULPS       Z2, Z3, Z3
-	VADDPS       Z3, Z0, Z0
-	VMOVUPS      (DI), Z2
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00002000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, K1, 64(SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z2
 	VBROADCASTSS 8(R8), Z3
-	VMULPS       Z2, Z3, Z3
-	VADDPS       Z3, Z0, Z0
+	VMOVUPS      (SI), Z4
+	VMULPS       Z4, Z2, Z5
+	VADDPS       Z5, Z0, Z0
+	VMULPS       (DI), Z3, Z5
+	VADDPS       Z5, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z3
-	VMULPS       Z3, Z0, Z0
-	VMOVUPS      (SI), Z2
-	VSUBPS       Z0, Z2, Z2
-	VMOVUPS      Z2, (SI)
-	VMOVUPS.Z    64(SI), K1, Z2
-	VBROADCASTSS 4(R8), Z3
-	VMULPS       Z2, Z3, Z3
-	VADDPS       Z3, Z1, Z1
+	VBROADCASTSS (R8), Z5
+	VMULPS       Z5, Z0, Z0
+	VSUBPS       Z0, Z4, Z4
+	VMOVUPS      Z4, (SI)
+	VMOVUPS.Z    64(SI), K1, Z4
+	VMULPS       Z4, Z2, Z2
+	VADDPS       Z2, Z1, Z1
 	VMOVUPS.Z    64(DI), K1, Z2
-	VBROADCASTSS 8(R8), Z3
-	VMULPS       Z2, Z3, Z3
-	VADDPS       Z3, Z1, Z1
+	VMULPS       Z3, Z2, Z2
+	VADDPS       Z2, Z1, Z1
 	VMOVUPS      Z1, K1, 64(DI)
-	VBROADCASTSS (R8), Z3
-	VMULPS       Z3, Z1, Z1
-	VMOVUPS.Z    64(SI), K1, Z2
-	VSUBPS       Z1, Z2, Z2
-	VMOVUPS      Z2, K1, 64(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z2
+	VMULPS       Z2, Z1, Z1
+	VSUBPS       Z1, Z4, Z4
+	VMOVUPS      Z4, K1, 64(SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_48_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_48_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_cut_f32_48_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_48_avx512(SB), NOSPLIT, $0-176
 	MOVQ  cols+0(FP), CX
 	SUBQ  $0x20, CX
 	MOVQ  $0x00000001, AX
@@ -15240,10 +14935,10 @@ TEXT ·gemm_gaps_cut_f32_48_avx512(SB), NOSPLIT, $0-168
 	MOVQ  rows+8(FP), AX
 	MOVQ  bits_base+24(FP), CX
 	MOVQ  a_base+48(FP), DX
-	MOVQ  aCol+72(FP), BX
+	MOVQ  aCol+80(FP), BX
 	SHLQ  $0x02, BX
-	MOVQ  w_base+104(FP), SI
-	MOVQ  v_base+128(FP), DI
+	MOVQ  c_base+112(FP), SI
+	MOVQ  v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -15256,7 +14951,7 @@ row:
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -15278,68 +14973,71 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00003000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z3
-	VBROADCASTSS 4(R8), Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z0, Z0
-	VMOVUPS      (DI), Z3
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00003000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, K1, 128(SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z3
 	VBROADCASTSS 8(R8), Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z0, Z0
+	VMOVUPS      (SI), Z5
+	VMULPS       Z5, Z3, Z6
+	VADDPS       Z6, Z0, Z0
+	VMULPS       (DI), Z4, Z6
+	VADDPS       Z6, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z4
-	VMULPS       Z4, Z0, Z0
-	VMOVUPS      (SI), Z3
-	VSUBPS       Z0, Z3, Z3
-	VMOVUPS      Z3, (SI)
-	VMOVUPS      64(SI), Z3
-	VBROADCASTSS 4(R8), Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z1, Z1
-	VMOVUPS      64(DI), Z3
-	VBROADCASTSS 8(R8), Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z1, Z1
+	VBROADCASTSS (R8), Z6
+	VMULPS       Z6, Z0, Z0
+	VSUBPS       Z0, Z5, Z5
+	VMOVUPS      Z5, (SI)
+	VMOVUPS      64(SI), Z5
+	VMULPS       Z5, Z3, Z6
+	VADDPS       Z6, Z1, Z1
+	VMULPS       64(DI), Z4, Z6
+	VADDPS       Z6, Z1, Z1
 	VMOVUPS      Z1, 64(DI)
-	VBROADCASTSS (R8), Z4
-	VMULPS       Z4, Z1, Z1
-	VMOVUPS      64(SI), Z3
-	VSUBPS       Z1, Z3, Z3
-	VMOVUPS      Z3, 64(SI)
-	VMOVUPS.Z    128(SI), K1, Z3
-	VBROADCASTSS 4(R8), Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z2, Z2
+	VBROADCASTSS (R8), Z6
+	VMULPS       Z6, Z1, Z1
+	VSUBPS       Z1, Z5, Z5
+	VMOVUPS      Z5, 64(SI)
+	VMOVUPS.Z    128(SI), K1, Z5
+	VMULPS       Z5, Z3, Z3
+	VADDPS       Z3, Z2, Z2
 	VMOVUPS.Z    128(DI), K1, Z3
-	VBROADCASTSS 8(R8), Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z2, Z2
+	VMULPS       Z4, Z3, Z3
+	VADDPS       Z3, Z2, Z2
 	VMOVUPS      Z2, K1, 128(DI)
-	VBROADCASTSS (R8), Z4
-	VMULPS       Z4, Z2, Z2
-	VMOVUPS.Z    128(SI), K1, Z3
-	VSUBPS       Z2, Z3, Z3
-	VMOVUPS      Z3, K1, 128(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z3
+	VMULPS       Z3, Z2, Z2
+	VSUBPS       Z2, Z5, Z5
+	VMOVUPS      Z5, K1, 128(SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_64_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_64_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_cut_f32_64_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_64_avx512(SB), NOSPLIT, $0-176
 	MOVQ  cols+0(FP), CX
 	SUBQ  $0x30, CX
 	MOVQ  $0x00000001, AX
@@ -15349,10 +15047,10 @@ TEXT ·gemm_gaps_cut_f32_64_avx512(SB), NOSPLIT, $0-168
 	MOVQ  rows+8(FP), AX
 	MOVQ  bits_base+24(FP), CX
 	MOVQ  a_base+48(FP), DX
-	MOVQ  aCol+72(FP), BX
+	MOVQ  aCol+80(FP), BX
 	SHLQ  $0x02, BX
-	MOVQ  w_base+104(FP), SI
-	MOVQ  v_base+128(FP), DI
+	MOVQ  c_base+112(FP), SI
+	MOVQ  v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -15368,7 +15066,7 @@ row:
 	VPXORD     Z2, Z2, Z2
 	VPXORD     Z3, Z3, Z3
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -15391,82 +15089,82 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00004000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z4
-	VBROADCASTSS 4(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z0, Z0
-	VMOVUPS      (DI), Z4
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00004000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, K1, 192(SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z4
 	VBROADCASTSS 8(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z0, Z0
+	VMOVUPS      (SI), Z6
+	VMULPS       Z6, Z4, Z7
+	VADDPS       Z7, Z0, Z0
+	VMULPS       (DI), Z5, Z7
+	VADDPS       Z7, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z5
-	VMULPS       Z5, Z0, Z0
-	VMOVUPS      (SI), Z4
-	VSUBPS       Z0, Z4, Z4
-	VMOVUPS      Z4, (SI)
-	VMOVUPS      64(SI), Z4
-	VBROADCASTSS 4(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z1, Z1
-	VMOVUPS      64(DI), Z4
-	VBROADCASTSS 8(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z1, Z1
+	VBROADCASTSS (R8), Z7
+	VMULPS       Z7, Z0, Z0
+	VSUBPS       Z0, Z6, Z6
+	VMOVUPS      Z6, (SI)
+	VMOVUPS      64(SI), Z6
+	VMULPS       Z6, Z4, Z7
+	VADDPS       Z7, Z1, Z1
+	VMULPS       64(DI), Z5, Z7
+	VADDPS       Z7, Z1, Z1
 	VMOVUPS      Z1, 64(DI)
-	VBROADCASTSS (R8), Z5
-	VMULPS       Z5, Z1, Z1
-	VMOVUPS      64(SI), Z4
-	VSUBPS       Z1, Z4, Z4
-	VMOVUPS      Z4, 64(SI)
-	VMOVUPS      128(SI), Z4
-	VBROADCASTSS 4(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z2, Z2
-	VMOVUPS      128(DI), Z4
-	VBROADCASTSS 8(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z2, Z2
+	VBROADCASTSS (R8), Z7
+	VMULPS       Z7, Z1, Z1
+	VSUBPS       Z1, Z6, Z6
+	VMOVUPS      Z6, 64(SI)
+	VMOVUPS      128(SI), Z6
+	VMULPS       Z6, Z4, Z7
+	VADDPS       Z7, Z2, Z2
+	VMULPS       128(DI), Z5, Z7
+	VADDPS       Z7, Z2, Z2
 	VMOVUPS      Z2, 128(DI)
-	VBROADCASTSS (R8), Z5
-	VMULPS       Z5, Z2, Z2
-	VMOVUPS      128(SI), Z4
-	VSUBPS       Z2, Z4, Z4
-	VMOVUPS      Z4, 128(SI)
-	VMOVUPS.Z    192(SI), K1, Z4
-	VBROADCASTSS 4(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z3, Z3
+	VBROADCASTSS (R8), Z7
+	VMULPS       Z7, Z2, Z2
+	VSUBPS       Z2, Z6, Z6
+	VMOVUPS      Z6, 128(SI)
+	VMOVUPS.Z    192(SI), K1, Z6
+	VMULPS       Z6, Z4, Z4
+	VADDPS       Z4, Z3, Z3
 	VMOVUPS.Z    192(DI), K1, Z4
-	VBROADCASTSS 8(R8), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z3, Z3
+	VMULPS       Z5, Z4, Z4
+	VADDPS       Z4, Z3, Z3
 	VMOVUPS      Z3, K1, 192(DI)
-	VBROADCASTSS (R8), Z5
-	VMULPS       Z5, Z3, Z3
-	VMOVUPS.Z    192(SI), K1, Z4
-	VSUBPS       Z3, Z4, Z4
-	VMOVUPS      Z4, K1, 192(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z4
+	VMULPS       Z4, Z3, Z3
+	VSUBPS       Z3, Z6, Z6
+	VMOVUPS      Z6, K1, 192(SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_80_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_80_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_cut_f32_80_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_80_avx512(SB), NOSPLIT, $0-176
 	MOVQ  cols+0(FP), CX
 	SUBQ  $0x40, CX
 	MOVQ  $0x00000001, AX
@@ -15476,10 +15174,10 @@ TEXT ·gemm_gaps_cut_f32_80_avx512(SB), NOSPLIT, $0-168
 	MOVQ  rows+8(FP), AX
 	MOVQ  bits_base+24(FP), CX
 	MOVQ  a_base+48(FP), DX
-	MOVQ  aCol+72(FP), BX
+	MOVQ  aCol+80(FP), BX
 	SHLQ  $0x02, BX
-	MOVQ  w_base+104(FP), SI
-	MOVQ  v_base+128(FP), DI
+	MOVQ  c_base+112(FP), SI
+	MOVQ  v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -15498,7 +15196,7 @@ row:
 	VPXORD     Z3, Z3, Z3
 	VPXORD     Z4, Z4, Z4
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -15522,96 +15220,93 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00005000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z5
-	VBROADCASTSS 4(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z0, Z0
-	VMOVUPS      (DI), Z5
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00005000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	VMOVUPS Z4, K1, 256(SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z5
 	VBROADCASTSS 8(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z0, Z0
+	VMOVUPS      (SI), Z7
+	VMULPS       Z7, Z5, Z8
+	VADDPS       Z8, Z0, Z0
+	VMULPS       (DI), Z6, Z8
+	VADDPS       Z8, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z6
-	VMULPS       Z6, Z0, Z0
-	VMOVUPS      (SI), Z5
-	VSUBPS       Z0, Z5, Z5
-	VMOVUPS      Z5, (SI)
-	VMOVUPS      64(SI), Z5
-	VBROADCASTSS 4(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z1, Z1
-	VMOVUPS      64(DI), Z5
-	VBROADCASTSS 8(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z0, Z0
+	VSUBPS       Z0, Z7, Z7
+	VMOVUPS      Z7, (SI)
+	VMOVUPS      64(SI), Z7
+	VMULPS       Z7, Z5, Z8
+	VADDPS       Z8, Z1, Z1
+	VMULPS       64(DI), Z6, Z8
+	VADDPS       Z8, Z1, Z1
 	VMOVUPS      Z1, 64(DI)
-	VBROADCASTSS (R8), Z6
-	VMULPS       Z6, Z1, Z1
-	VMOVUPS      64(SI), Z5
-	VSUBPS       Z1, Z5, Z5
-	VMOVUPS      Z5, 64(SI)
-	VMOVUPS      128(SI), Z5
-	VBROADCASTSS 4(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z2, Z2
-	VMOVUPS      128(DI), Z5
-	VBROADCASTSS 8(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z2, Z2
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z1, Z1
+	VSUBPS       Z1, Z7, Z7
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      128(SI), Z7
+	VMULPS       Z7, Z5, Z8
+	VADDPS       Z8, Z2, Z2
+	VMULPS       128(DI), Z6, Z8
+	VADDPS       Z8, Z2, Z2
 	VMOVUPS      Z2, 128(DI)
-	VBROADCASTSS (R8), Z6
-	VMULPS       Z6, Z2, Z2
-	VMOVUPS      128(SI), Z5
-	VSUBPS       Z2, Z5, Z5
-	VMOVUPS      Z5, 128(SI)
-	VMOVUPS      192(SI), Z5
-	VBROADCASTSS 4(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z3, Z3
-	VMOVUPS      192(DI), Z5
-	VBROADCASTSS 8(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z3, Z3
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z2, Z2
+	VSUBPS       Z2, Z7, Z7
+	VMOVUPS      Z7, 128(SI)
+	VMOVUPS      192(SI), Z7
+	VMULPS       Z7, Z5, Z8
+	VADDPS       Z8, Z3, Z3
+	VMULPS       192(DI), Z6, Z8
+	VADDPS       Z8, Z3, Z3
 	VMOVUPS      Z3, 192(DI)
-	VBROADCASTSS (R8), Z6
-	VMULPS       Z6, Z3, Z3
-	VMOVUPS      192(SI), Z5
-	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, 192(SI)
-	VMOVUPS.Z    256(SI), K1, Z5
-	VBROADCASTSS 4(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z4, Z4
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z3, Z3
+	VSUBPS       Z3, Z7, Z7
+	VMOVUPS      Z7, 192(SI)
+	VMOVUPS.Z    256(SI), K1, Z7
+	VMULPS       Z7, Z5, Z5
+	VADDPS       Z5, Z4, Z4
 	VMOVUPS.Z    256(DI), K1, Z5
-	VBROADCASTSS 8(R8), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z4, Z4
+	VMULPS       Z6, Z5, Z5
+	VADDPS       Z5, Z4, Z4
 	VMOVUPS      Z4, K1, 256(DI)
-	VBROADCASTSS (R8), Z6
-	VMULPS       Z6, Z4, Z4
-	VMOVUPS.Z    256(SI), K1, Z5
-	VSUBPS       Z4, Z5, Z5
-	VMOVUPS      Z5, K1, 256(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z5
+	VMULPS       Z5, Z4, Z4
+	VSUBPS       Z4, Z7, Z7
+	VMOVUPS      Z7, K1, 256(SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_96_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_96_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_cut_f32_96_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_96_avx512(SB), NOSPLIT, $0-176
 	MOVQ  cols+0(FP), CX
 	SUBQ  $0x50, CX
 	MOVQ  $0x00000001, AX
@@ -15621,10 +15316,10 @@ TEXT ·gemm_gaps_cut_f32_96_avx512(SB), NOSPLIT, $0-168
 	MOVQ  rows+8(FP), AX
 	MOVQ  bits_base+24(FP), CX
 	MOVQ  a_base+48(FP), DX
-	MOVQ  aCol+72(FP), BX
+	MOVQ  aCol+80(FP), BX
 	SHLQ  $0x02, BX
-	MOVQ  w_base+104(FP), SI
-	MOVQ  v_base+128(FP), DI
+	MOVQ  c_base+112(FP), SI
+	MOVQ  v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -15646,7 +15341,7 @@ row:
 	VPXORD     Z4, Z4, Z4
 	VPXORD     Z5, Z5, Z5
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -15671,110 +15366,104 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00006000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z6
-	VBROADCASTSS 4(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z0, Z0
-	VMOVUPS      (DI), Z6
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00006000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	VMOVUPS Z4, 256(SI)
+	VMOVUPS Z5, K1, 320(SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z6
 	VBROADCASTSS 8(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z0, Z0
+	VMOVUPS      (SI), Z8
+	VMULPS       Z8, Z6, Z9
+	VADDPS       Z9, Z0, Z0
+	VMULPS       (DI), Z7, Z9
+	VADDPS       Z9, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z7
-	VMULPS       Z7, Z0, Z0
-	VMOVUPS      (SI), Z6
-	VSUBPS       Z0, Z6, Z6
-	VMOVUPS      Z6, (SI)
-	VMOVUPS      64(SI), Z6
-	VBROADCASTSS 4(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z1, Z1
-	VMOVUPS      64(DI), Z6
-	VBROADCASTSS 8(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z1, Z1
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z0, Z0
+	VSUBPS       Z0, Z8, Z8
+	VMOVUPS      Z8, (SI)
+	VMOVUPS      64(SI), Z8
+	VMULPS       Z8, Z6, Z9
+	VADDPS       Z9, Z1, Z1
+	VMULPS       64(DI), Z7, Z9
+	VADDPS       Z9, Z1, Z1
 	VMOVUPS      Z1, 64(DI)
-	VBROADCASTSS (R8), Z7
-	VMULPS       Z7, Z1, Z1
-	VMOVUPS      64(SI), Z6
-	VSUBPS       Z1, Z6, Z6
-	VMOVUPS      Z6, 64(SI)
-	VMOVUPS      128(SI), Z6
-	VBROADCASTSS 4(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z2, Z2
-	VMOVUPS      128(DI), Z6
-	VBROADCASTSS 8(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z2, Z2
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z1, Z1
+	VSUBPS       Z1, Z8, Z8
+	VMOVUPS      Z8, 64(SI)
+	VMOVUPS      128(SI), Z8
+	VMULPS       Z8, Z6, Z9
+	VADDPS       Z9, Z2, Z2
+	VMULPS       128(DI), Z7, Z9
+	VADDPS       Z9, Z2, Z2
 	VMOVUPS      Z2, 128(DI)
-	VBROADCASTSS (R8), Z7
-	VMULPS       Z7, Z2, Z2
-	VMOVUPS      128(SI), Z6
-	VSUBPS       Z2, Z6, Z6
-	VMOVUPS      Z6, 128(SI)
-	VMOVUPS      192(SI), Z6
-	VBROADCASTSS 4(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z3, Z3
-	VMOVUPS      192(DI), Z6
-	VBROADCASTSS 8(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z3, Z3
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z2, Z2
+	VSUBPS       Z2, Z8, Z8
+	VMOVUPS      Z8, 128(SI)
+	VMOVUPS      192(SI), Z8
+	VMULPS       Z8, Z6, Z9
+	VADDPS       Z9, Z3, Z3
+	VMULPS       192(DI), Z7, Z9
+	VADDPS       Z9, Z3, Z3
 	VMOVUPS      Z3, 192(DI)
-	VBROADCASTSS (R8), Z7
-	VMULPS       Z7, Z3, Z3
-	VMOVUPS      192(SI), Z6
-	VSUBPS       Z3, Z6, Z6
-	VMOVUPS      Z6, 192(SI)
-	VMOVUPS      256(SI), Z6
-	VBROADCASTSS 4(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z4, Z4
-	VMOVUPS      256(DI), Z6
-	VBROADCASTSS 8(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z4, Z4
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z3, Z3
+	VSUBPS       Z3, Z8, Z8
+	VMOVUPS      Z8, 192(SI)
+	VMOVUPS      256(SI), Z8
+	VMULPS       Z8, Z6, Z9
+	VADDPS       Z9, Z4, Z4
+	VMULPS       256(DI), Z7, Z9
+	VADDPS       Z9, Z4, Z4
 	VMOVUPS      Z4, 256(DI)
-	VBROADCASTSS (R8), Z7
-	VMULPS       Z7, Z4, Z4
-	VMOVUPS      256(SI), Z6
-	VSUBPS       Z4, Z6, Z6
-	VMOVUPS      Z6, 256(SI)
-	VMOVUPS.Z    320(SI), K1, Z6
-	VBROADCASTSS 4(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z5, Z5
+	VBROADCASTSS (R8), Z9
+	VMULPS       Z9, Z4, Z4
+	VSUBPS       Z4, Z8, Z8
+	VMOVUPS      Z8, 256(SI)
+	VMOVUPS.Z    320(SI), K1, Z8
+	VMULPS       Z8, Z6, Z6
+	VADDPS       Z6, Z5, Z5
 	VMOVUPS.Z    320(DI), K1, Z6
-	VBROADCASTSS 8(R8), Z7
-	VMULPS       Z6, Z7, Z7
-	VADDPS       Z7, Z5, Z5
+	VMULPS       Z7, Z6, Z6
+	VADDPS       Z6, Z5, Z5
 	VMOVUPS      Z5, K1, 320(DI)
-	VBROADCASTSS (R8), Z7
-	VMULPS       Z7, Z5, Z5
-	VMOVUPS.Z    320(SI), K1, Z6
-	VSUBPS       Z5, Z6, Z6
-	VMOVUPS      Z6, K1, 320(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z6
+	VMULPS       Z6, Z5, Z5
+	VSUBPS       Z5, Z8, Z8
+	VMOVUPS      Z8, K1, 320(SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_112_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_112_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_cut_f32_112_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_112_avx512(SB), NOSPLIT, $0-176
 	MOVQ  cols+0(FP), CX
 	SUBQ  $0x60, CX
 	MOVQ  $0x00000001, AX
@@ -15784,10 +15473,10 @@ TEXT ·gemm_gaps_cut_f32_112_avx512(SB), NOSPLIT, $0-168
 	MOVQ  rows+8(FP), AX
 	MOVQ  bits_base+24(FP), CX
 	MOVQ  a_base+48(FP), DX
-	MOVQ  aCol+72(FP), BX
+	MOVQ  aCol+80(FP), BX
 	SHLQ  $0x02, BX
-	MOVQ  w_base+104(FP), SI
-	MOVQ  v_base+128(FP), DI
+	MOVQ  c_base+112(FP), SI
+	MOVQ  v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -15812,7 +15501,7 @@ row:
 	VPXORD     Z5, Z5, Z5
 	VPXORD     Z6, Z6, Z6
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -15838,124 +15527,115 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00007000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z7
-	VBROADCASTSS 4(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z0, Z0
-	VMOVUPS      (DI), Z7
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00007000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	VMOVUPS Z4, 256(SI)
+	VMOVUPS Z5, 320(SI)
+	VMOVUPS Z6, K1, 384(SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z7
 	VBROADCASTSS 8(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z0, Z0
+	VMOVUPS      (SI), Z9
+	VMULPS       Z9, Z7, Z10
+	VADDPS       Z10, Z0, Z0
+	VMULPS       (DI), Z8, Z10
+	VADDPS       Z10, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z8
-	VMULPS       Z8, Z0, Z0
-	VMOVUPS      (SI), Z7
-	VSUBPS       Z0, Z7, Z7
-	VMOVUPS      Z7, (SI)
-	VMOVUPS      64(SI), Z7
-	VBROADCASTSS 4(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z1, Z1
-	VMOVUPS      64(DI), Z7
-	VBROADCASTSS 8(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z1, Z1
+	VBROADCASTSS (R8), Z10
+	VMULPS       Z10, Z0, Z0
+	VSUBPS       Z0, Z9, Z9
+	VMOVUPS      Z9, (SI)
+	VMOVUPS      64(SI), Z9
+	VMULPS       Z9, Z7, Z10
+	VADDPS       Z10, Z1, Z1
+	VMULPS       64(DI), Z8, Z10
+	VADDPS       Z10, Z1, Z1
 	VMOVUPS      Z1, 64(DI)
-	VBROADCASTSS (R8), Z8
-	VMULPS       Z8, Z1, Z1
-	VMOVUPS      64(SI), Z7
-	VSUBPS       Z1, Z7, Z7
-	VMOVUPS      Z7, 64(SI)
-	VMOVUPS      128(SI), Z7
-	VBROADCASTSS 4(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z2, Z2
-	VMOVUPS      128(DI), Z7
-	VBROADCASTSS 8(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z2, Z2
+	VBROADCASTSS (R8), Z10
+	VMULPS       Z10, Z1, Z1
+	VSUBPS       Z1, Z9, Z9
+	VMOVUPS      Z9, 64(SI)
+	VMOVUPS      128(SI), Z9
+	VMULPS       Z9, Z7, Z10
+	VADDPS       Z10, Z2, Z2
+	VMULPS       128(DI), Z8, Z10
+	VADDPS       Z10, Z2, Z2
 	VMOVUPS      Z2, 128(DI)
-	VBROADCASTSS (R8), Z8
-	VMULPS       Z8, Z2, Z2
-	VMOVUPS      128(SI), Z7
-	VSUBPS       Z2, Z7, Z7
-	VMOVUPS      Z7, 128(SI)
-	VMOVUPS      192(SI), Z7
-	VBROADCASTSS 4(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z3, Z3
-	VMOVUPS      192(DI), Z7
-	VBROADCASTSS 8(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z3, Z3
+	VBROADCASTSS (R8), Z10
+	VMULPS       Z10, Z2, Z2
+	VSUBPS       Z2, Z9, Z9
+	VMOVUPS      Z9, 128(SI)
+	VMOVUPS      192(SI), Z9
+	VMULPS       Z9, Z7, Z10
+	VADDPS       Z10, Z3, Z3
+	VMULPS       192(DI), Z8, Z10
+	VADDPS       Z10, Z3, Z3
 	VMOVUPS      Z3, 192(DI)
-	VBROADCASTSS (R8), Z8
-	VMULPS       Z8, Z3, Z3
-	VMOVUPS      192(SI), Z7
-	VSUBPS       Z3, Z7, Z7
-	VMOVUPS      Z7, 192(SI)
-	VMOVUPS      256(SI), Z7
-	VBROADCASTSS 4(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z4, Z4
-	VMOVUPS      256(DI), Z7
-	VBROADCASTSS 8(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z4, Z4
+	VBROADCASTSS (R8), Z10
+	VMULPS       Z10, Z3, Z3
+	VSUBPS       Z3, Z9, Z9
+	VMOVUPS      Z9, 192(SI)
+	VMOVUPS      256(SI), Z9
+	VMULPS       Z9, Z7, Z10
+	VADDPS       Z10, Z4, Z4
+	VMULPS       256(DI), Z8, Z10
+	VADDPS       Z10, Z4, Z4
 	VMOVUPS      Z4, 256(DI)
-	VBROADCASTSS (R8), Z8
-	VMULPS       Z8, Z4, Z4
-	VMOVUPS      256(SI), Z7
-	VSUBPS       Z4, Z7, Z7
-	VMOVUPS      Z7, 256(SI)
-	VMOVUPS      320(SI), Z7
-	VBROADCASTSS 4(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z5, Z5
-	VMOVUPS      320(DI), Z7
-	VBROADCASTSS 8(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z5, Z5
+	VBROADCASTSS (R8), Z10
+	VMULPS       Z10, Z4, Z4
+	VSUBPS       Z4, Z9, Z9
+	VMOVUPS      Z9, 256(SI)
+	VMOVUPS      320(SI), Z9
+	VMULPS       Z9, Z7, Z10
+	VADDPS       Z10, Z5, Z5
+	VMULPS       320(DI), Z8, Z10
+	VADDPS       Z10, Z5, Z5
 	VMOVUPS      Z5, 320(DI)
-	VBROADCASTSS (R8), Z8
-	VMULPS       Z8, Z5, Z5
-	VMOVUPS      320(SI), Z7
-	VSUBPS       Z5, Z7, Z7
-	VMOVUPS      Z7, 320(SI)
-	VMOVUPS.Z    384(SI), K1, Z7
-	VBROADCASTSS 4(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z6, Z6
+	VBROADCASTSS (R8), Z10
+	VMULPS       Z10, Z5, Z5
+	VSUBPS       Z5, Z9, Z9
+	VMOVUPS      Z9, 320(SI)
+	VMOVUPS.Z    384(SI), K1, Z9
+	VMULPS       Z9, Z7, Z7
+	VADDPS       Z7, Z6, Z6
 	VMOVUPS.Z    384(DI), K1, Z7
-	VBROADCASTSS 8(R8), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z6, Z6
+	VMULPS       Z8, Z7, Z7
+	VADDPS       Z7, Z6, Z6
 	VMOVUPS      Z6, K1, 384(DI)
-	VBROADCASTSS (R8), Z8
-	VMULPS       Z8, Z6, Z6
-	VMOVUPS.Z    384(SI), K1, Z7
-	VSUBPS       Z6, Z7, Z7
-	VMOVUPS      Z7, K1, 384(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z7
+	VMULPS       Z7, Z6, Z6
+	VSUBPS       Z6, Z9, Z9
+	VMOVUPS      Z9, K1, 384(SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_128_avx512(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_128_avx512(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, AVX512F, BMI, MMX+
-TEXT ·gemm_gaps_cut_f32_128_avx512(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_128_avx512(SB), NOSPLIT, $0-176
 	MOVQ  cols+0(FP), CX
 	SUBQ  $0x70, CX
 	MOVQ  $0x00000001, AX
@@ -15965,10 +15645,10 @@ TEXT ·gemm_gaps_cut_f32_128_avx512(SB), NOSPLIT, $0-168
 	MOVQ  rows+8(FP), AX
 	MOVQ  bits_base+24(FP), CX
 	MOVQ  a_base+48(FP), DX
-	MOVQ  aCol+72(FP), BX
+	MOVQ  aCol+80(FP), BX
 	SHLQ  $0x02, BX
-	MOVQ  w_base+104(FP), SI
-	MOVQ  v_base+128(FP), DI
+	MOVQ  c_base+112(FP), SI
+	MOVQ  v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -15996,7 +15676,7 @@ row:
 	VPXORD     Z6, Z6, Z6
 	VPXORD     Z7, Z7, Z7
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -16023,138 +15703,126 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00008000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z0, Z0
-	VMOVUPS      (DI), Z8
+	MOVQ    BX, R12
+	SHLQ    $0x06, R12
+	ADDQ    R12, R8
+	ADDQ    $0x00008000, R9
+	DECQ    R10
+	JNZ     word
+	MOVQ    coef+168(FP), R8
+	TESTQ   R8, R8
+	JNZ     step
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z3, 192(SI)
+	VMOVUPS Z4, 256(SI)
+	VMOVUPS Z5, 320(SI)
+	VMOVUPS Z6, 384(SI)
+	VMOVUPS Z7, K1, 448(SI)
+	JMP     next
+
+step:
+	VBROADCASTSS 4(R8), Z8
 	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z0, Z0
+	VMOVUPS      (SI), Z10
+	VMULPS       Z10, Z8, Z11
+	VADDPS       Z11, Z0, Z0
+	VMULPS       (DI), Z9, Z11
+	VADDPS       Z11, Z0, Z0
 	VMOVUPS      Z0, (DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z0, Z0
-	VMOVUPS      (SI), Z8
-	VSUBPS       Z0, Z8, Z8
-	VMOVUPS      Z8, (SI)
-	VMOVUPS      64(SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z1, Z1
-	VMOVUPS      64(DI), Z8
-	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z1, Z1
+	VBROADCASTSS (R8), Z11
+	VMULPS       Z11, Z0, Z0
+	VSUBPS       Z0, Z10, Z10
+	VMOVUPS      Z10, (SI)
+	VMOVUPS      64(SI), Z10
+	VMULPS       Z10, Z8, Z11
+	VADDPS       Z11, Z1, Z1
+	VMULPS       64(DI), Z9, Z11
+	VADDPS       Z11, Z1, Z1
 	VMOVUPS      Z1, 64(DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z1, Z1
-	VMOVUPS      64(SI), Z8
-	VSUBPS       Z1, Z8, Z8
-	VMOVUPS      Z8, 64(SI)
-	VMOVUPS      128(SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z2, Z2
-	VMOVUPS      128(DI), Z8
-	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z2, Z2
+	VBROADCASTSS (R8), Z11
+	VMULPS       Z11, Z1, Z1
+	VSUBPS       Z1, Z10, Z10
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      128(SI), Z10
+	VMULPS       Z10, Z8, Z11
+	VADDPS       Z11, Z2, Z2
+	VMULPS       128(DI), Z9, Z11
+	VADDPS       Z11, Z2, Z2
 	VMOVUPS      Z2, 128(DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z2, Z2
-	VMOVUPS      128(SI), Z8
-	VSUBPS       Z2, Z8, Z8
-	VMOVUPS      Z8, 128(SI)
-	VMOVUPS      192(SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z3, Z3
-	VMOVUPS      192(DI), Z8
-	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z3, Z3
+	VBROADCASTSS (R8), Z11
+	VMULPS       Z11, Z2, Z2
+	VSUBPS       Z2, Z10, Z10
+	VMOVUPS      Z10, 128(SI)
+	VMOVUPS      192(SI), Z10
+	VMULPS       Z10, Z8, Z11
+	VADDPS       Z11, Z3, Z3
+	VMULPS       192(DI), Z9, Z11
+	VADDPS       Z11, Z3, Z3
 	VMOVUPS      Z3, 192(DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z3, Z3
-	VMOVUPS      192(SI), Z8
-	VSUBPS       Z3, Z8, Z8
-	VMOVUPS      Z8, 192(SI)
-	VMOVUPS      256(SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z4, Z4
-	VMOVUPS      256(DI), Z8
-	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z4, Z4
+	VBROADCASTSS (R8), Z11
+	VMULPS       Z11, Z3, Z3
+	VSUBPS       Z3, Z10, Z10
+	VMOVUPS      Z10, 192(SI)
+	VMOVUPS      256(SI), Z10
+	VMULPS       Z10, Z8, Z11
+	VADDPS       Z11, Z4, Z4
+	VMULPS       256(DI), Z9, Z11
+	VADDPS       Z11, Z4, Z4
 	VMOVUPS      Z4, 256(DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z4, Z4
-	VMOVUPS      256(SI), Z8
-	VSUBPS       Z4, Z8, Z8
-	VMOVUPS      Z8, 256(SI)
-	VMOVUPS      320(SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z5, Z5
-	VMOVUPS      320(DI), Z8
-	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z5, Z5
+	VBROADCASTSS (R8), Z11
+	VMULPS       Z11, Z4, Z4
+	VSUBPS       Z4, Z10, Z10
+	VMOVUPS      Z10, 256(SI)
+	VMOVUPS      320(SI), Z10
+	VMULPS       Z10, Z8, Z11
+	VADDPS       Z11, Z5, Z5
+	VMULPS       320(DI), Z9, Z11
+	VADDPS       Z11, Z5, Z5
 	VMOVUPS      Z5, 320(DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z5, Z5
-	VMOVUPS      320(SI), Z8
-	VSUBPS       Z5, Z8, Z8
-	VMOVUPS      Z8, 320(SI)
-	VMOVUPS      384(SI), Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z6, Z6
-	VMOVUPS      384(DI), Z8
-	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z6, Z6
+	VBROADCASTSS (R8), Z11
+	VMULPS       Z11, Z5, Z5
+	VSUBPS       Z5, Z10, Z10
+	VMOVUPS      Z10, 320(SI)
+	VMOVUPS      384(SI), Z10
+	VMULPS       Z10, Z8, Z11
+	VADDPS       Z11, Z6, Z6
+	VMULPS       384(DI), Z9, Z11
+	VADDPS       Z11, Z6, Z6
 	VMOVUPS      Z6, 384(DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z6, Z6
-	VMOVUPS      384(SI), Z8
-	VSUBPS       Z6, Z8, Z8
-	VMOVUPS      Z8, 384(SI)
-	VMOVUPS.Z    448(SI), K1, Z8
-	VBROADCASTSS 4(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z7, Z7
+	VBROADCASTSS (R8), Z11
+	VMULPS       Z11, Z6, Z6
+	VSUBPS       Z6, Z10, Z10
+	VMOVUPS      Z10, 384(SI)
+	VMOVUPS.Z    448(SI), K1, Z10
+	VMULPS       Z10, Z8, Z8
+	VADDPS       Z8, Z7, Z7
 	VMOVUPS.Z    448(DI), K1, Z8
-	VBROADCASTSS 8(R8), Z9
-	VMULPS       Z8, Z9, Z9
-	VADDPS       Z9, Z7, Z7
+	VMULPS       Z9, Z8, Z8
+	VADDPS       Z8, Z7, Z7
 	VMOVUPS      Z7, K1, 448(DI)
-	VBROADCASTSS (R8), Z9
-	VMULPS       Z9, Z7, Z7
-	VMOVUPS.Z    448(SI), K1, Z8
-	VSUBPS       Z7, Z8, Z8
-	VMOVUPS      Z8, K1, 448(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Z8
+	VMULPS       Z8, Z7, Z7
+	VSUBPS       Z7, Z10, Z10
+	VMOVUPS      Z10, K1, 448(SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_8_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_8_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_cut_f32_8_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_8_avx2(SB), NOSPLIT, $0-176
 	MOVQ    cols+0(FP), AX
 	LEAQ    lane_masks<>+32(SB), CX
 	SHLQ    $0x02, AX
@@ -16163,17 +15831,17 @@ TEXT ·gemm_gaps_cut_f32_8_avx2(SB), NOSPLIT, $0-168
 	MOVQ    rows+8(FP), AX
 	MOVQ    bits_base+24(FP), CX
 	MOVQ    a_base+48(FP), DX
-	MOVQ    aCol+72(FP), BX
+	MOVQ    aCol+80(FP), BX
 	SHLQ    $0x02, BX
-	MOVQ    w_base+104(FP), SI
-	MOVQ    v_base+128(FP), DI
+	MOVQ    c_base+112(FP), SI
+	MOVQ    v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
 	PREFETCHT0 (DI)
 	VXORPS     Y1, Y1, Y1
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -16193,40 +15861,49 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00000800, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMASKMOVPS   (SI), Y0, Y2
-	VBROADCASTSS 4(R8), Y3
-	VMULPS       Y2, Y3, Y3
-	VADDPS       Y3, Y1, Y1
-	VMASKMOVPS   (DI), Y0, Y2
+	MOVQ       BX, R12
+	SHLQ       $0x06, R12
+	ADDQ       R12, R8
+	ADDQ       $0x00000800, R9
+	DECQ       R10
+	JNZ        word
+	MOVQ       coef+168(FP), R8
+	TESTQ      R8, R8
+	JNZ        step
+	VMASKMOVPS Y1, Y0, (SI)
+	JMP        next
+
+step:
+	VBROADCASTSS 4(R8), Y2
 	VBROADCASTSS 8(R8), Y3
-	VMULPS       Y2, Y3, Y3
-	VADDPS       Y3, Y1, Y1
+	VMASKMOVPS   (SI), Y0, Y4
+	VMULPS       Y4, Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMASKMOVPS   (DI), Y0, Y2
+	VMULPS       Y3, Y2, Y2
+	VADDPS       Y2, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (DI)
-	VBROADCASTSS (R8), Y3
-	VMULPS       Y3, Y1, Y1
-	VMASKMOVPS   (SI), Y0, Y2
-	VSUBPS       Y1, Y2, Y2
-	VMASKMOVPS   Y2, Y0, (SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+	VBROADCASTSS (R8), Y2
+	VMULPS       Y2, Y1, Y1
+	VSUBPS       Y1, Y4, Y4
+	VMASKMOVPS   Y4, Y0, (SI)
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_16_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_16_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_cut_f32_16_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_16_avx2(SB), NOSPLIT, $0-176
 	MOVQ    cols+0(FP), AX
 	LEAQ    lane_masks<>+64(SB), CX
 	SHLQ    $0x02, AX
@@ -16235,10 +15912,10 @@ TEXT ·gemm_gaps_cut_f32_16_avx2(SB), NOSPLIT, $0-168
 	MOVQ    rows+8(FP), AX
 	MOVQ    bits_base+24(FP), CX
 	MOVQ    a_base+48(FP), DX
-	MOVQ    aCol+72(FP), BX
+	MOVQ    aCol+80(FP), BX
 	SHLQ    $0x02, BX
-	MOVQ    w_base+104(FP), SI
-	MOVQ    v_base+128(FP), DI
+	MOVQ    c_base+112(FP), SI
+	MOVQ    v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -16246,7 +15923,7 @@ row:
 	VXORPS     Y1, Y1, Y1
 	VXORPS     Y2, Y2, Y2
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -16267,54 +15944,60 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00001000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y3
-	VBROADCASTSS 4(R8), Y4
-	VMULPS       Y3, Y4, Y4
-	VADDPS       Y4, Y1, Y1
-	VMOVUPS      (DI), Y3
-	VBROADCASTSS 8(R8), Y4
-	VMULPS       Y3, Y4, Y4
-	VADDPS       Y4, Y1, Y1
-	VMOVUPS      Y1, (DI)
-	VBROADCASTSS (R8), Y4
-	VMULPS       Y4, Y1, Y1
-	VMOVUPS      (SI), Y3
-	VSUBPS       Y1, Y3, Y3
-	VMOVUPS      Y3, (SI)
-	VMASKMOVPS   32(SI), Y0, Y1
+	MOVQ       BX, R12
+	SHLQ       $0x06, R12
+	ADDQ       R12, R8
+	ADDQ       $0x00001000, R9
+	DECQ       R10
+	JNZ        word
+	MOVQ       coef+168(FP), R8
+	TESTQ      R8, R8
+	JNZ        step
+	VMOVUPS    Y1, (SI)
+	VMASKMOVPS Y2, Y0, 32(SI)
+	JMP        next
+
+step:
 	VBROADCASTSS 4(R8), Y3
+	VBROADCASTSS 8(R8), Y4
+	VMOVUPS      (SI), Y5
+	VMULPS       Y5, Y3, Y6
+	VADDPS       Y6, Y1, Y1
+	VMULPS       (DI), Y4, Y6
+	VADDPS       Y6, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	VBROADCASTSS (R8), Y6
+	VMULPS       Y6, Y1, Y1
+	VSUBPS       Y1, Y5, Y5
+	VMOVUPS      Y5, (SI)
+	VMASKMOVPS   32(SI), Y0, Y1
 	VMULPS       Y1, Y3, Y3
 	VADDPS       Y3, Y2, Y2
-	VMASKMOVPS   32(DI), Y0, Y1
-	VBROADCASTSS 8(R8), Y3
-	VMULPS       Y1, Y3, Y3
+	VMASKMOVPS   32(DI), Y0, Y3
+	VMULPS       Y4, Y3, Y3
 	VADDPS       Y3, Y2, Y2
 	VMASKMOVPS   Y2, Y0, 32(DI)
 	VBROADCASTSS (R8), Y3
 	VMULPS       Y3, Y2, Y2
-	VMASKMOVPS   32(SI), Y0, Y1
 	VSUBPS       Y2, Y1, Y1
 	VMASKMOVPS   Y1, Y0, 32(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_24_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_24_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_cut_f32_24_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_24_avx2(SB), NOSPLIT, $0-176
 	MOVQ    cols+0(FP), AX
 	LEAQ    lane_masks<>+96(SB), CX
 	SHLQ    $0x02, AX
@@ -16323,10 +16006,10 @@ TEXT ·gemm_gaps_cut_f32_24_avx2(SB), NOSPLIT, $0-168
 	MOVQ    rows+8(FP), AX
 	MOVQ    bits_base+24(FP), CX
 	MOVQ    a_base+48(FP), DX
-	MOVQ    aCol+72(FP), BX
+	MOVQ    aCol+80(FP), BX
 	SHLQ    $0x02, BX
-	MOVQ    w_base+104(FP), SI
-	MOVQ    v_base+128(FP), DI
+	MOVQ    c_base+112(FP), SI
+	MOVQ    v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -16337,7 +16020,7 @@ row:
 	VXORPS     Y2, Y2, Y2
 	VXORPS     Y3, Y3, Y3
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -16359,68 +16042,71 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00001800, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y4
-	VBROADCASTSS 4(R8), Y5
-	VMULPS       Y4, Y5, Y5
-	VADDPS       Y5, Y1, Y1
-	VMOVUPS      (DI), Y4
-	VBROADCASTSS 8(R8), Y5
-	VMULPS       Y4, Y5, Y5
-	VADDPS       Y5, Y1, Y1
-	VMOVUPS      Y1, (DI)
-	VBROADCASTSS (R8), Y5
-	VMULPS       Y5, Y1, Y1
-	VMOVUPS      (SI), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      32(SI), Y1
+	MOVQ       BX, R12
+	SHLQ       $0x06, R12
+	ADDQ       R12, R8
+	ADDQ       $0x00001800, R9
+	DECQ       R10
+	JNZ        word
+	MOVQ       coef+168(FP), R8
+	TESTQ      R8, R8
+	JNZ        step
+	VMOVUPS    Y1, (SI)
+	VMOVUPS    Y2, 32(SI)
+	VMASKMOVPS Y3, Y0, 64(SI)
+	JMP        next
+
+step:
 	VBROADCASTSS 4(R8), Y4
-	VMULPS       Y1, Y4, Y4
-	VADDPS       Y4, Y2, Y2
-	VMOVUPS      32(DI), Y1
-	VBROADCASTSS 8(R8), Y4
-	VMULPS       Y1, Y4, Y4
-	VADDPS       Y4, Y2, Y2
-	VMOVUPS      Y2, 32(DI)
-	VBROADCASTSS (R8), Y4
-	VMULPS       Y4, Y2, Y2
+	VBROADCASTSS 8(R8), Y5
+	VMOVUPS      (SI), Y6
+	VMULPS       Y6, Y4, Y7
+	VADDPS       Y7, Y1, Y1
+	VMULPS       (DI), Y5, Y7
+	VADDPS       Y7, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	VBROADCASTSS (R8), Y7
+	VMULPS       Y7, Y1, Y1
+	VSUBPS       Y1, Y6, Y6
+	VMOVUPS      Y6, (SI)
 	VMOVUPS      32(SI), Y1
+	VMULPS       Y1, Y4, Y6
+	VADDPS       Y6, Y2, Y2
+	VMULPS       32(DI), Y5, Y6
+	VADDPS       Y6, Y2, Y2
+	VMOVUPS      Y2, 32(DI)
+	VBROADCASTSS (R8), Y6
+	VMULPS       Y6, Y2, Y2
 	VSUBPS       Y2, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMASKMOVPS   64(SI), Y0, Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y4, Y2
 	VADDPS       Y2, Y3, Y3
-	VMASKMOVPS   64(DI), Y0, Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   64(DI), Y0, Y2
+	VMULPS       Y5, Y2, Y2
 	VADDPS       Y2, Y3, Y3
 	VMASKMOVPS   Y3, Y0, 64(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y3, Y3
-	VMASKMOVPS   64(SI), Y0, Y1
 	VSUBPS       Y3, Y1, Y1
 	VMASKMOVPS   Y1, Y0, 64(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_32_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_32_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_cut_f32_32_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_32_avx2(SB), NOSPLIT, $0-176
 	MOVQ    cols+0(FP), AX
 	LEAQ    lane_masks<>+128(SB), CX
 	SHLQ    $0x02, AX
@@ -16429,10 +16115,10 @@ TEXT ·gemm_gaps_cut_f32_32_avx2(SB), NOSPLIT, $0-168
 	MOVQ    rows+8(FP), AX
 	MOVQ    bits_base+24(FP), CX
 	MOVQ    a_base+48(FP), DX
-	MOVQ    aCol+72(FP), BX
+	MOVQ    aCol+80(FP), BX
 	SHLQ    $0x02, BX
-	MOVQ    w_base+104(FP), SI
-	MOVQ    v_base+128(FP), DI
+	MOVQ    c_base+112(FP), SI
+	MOVQ    v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -16444,7 +16130,7 @@ row:
 	VXORPS     Y3, Y3, Y3
 	VXORPS     Y4, Y4, Y4
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -16467,82 +16153,82 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00002000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y5
-	VBROADCASTSS 4(R8), Y6
-	VMULPS       Y5, Y6, Y6
-	VADDPS       Y6, Y1, Y1
-	VMOVUPS      (DI), Y5
-	VBROADCASTSS 8(R8), Y6
-	VMULPS       Y5, Y6, Y6
-	VADDPS       Y6, Y1, Y1
-	VMOVUPS      Y1, (DI)
-	VBROADCASTSS (R8), Y6
-	VMULPS       Y6, Y1, Y1
-	VMOVUPS      (SI), Y5
-	VSUBPS       Y1, Y5, Y5
-	VMOVUPS      Y5, (SI)
-	VMOVUPS      32(SI), Y1
+	MOVQ       BX, R12
+	SHLQ       $0x06, R12
+	ADDQ       R12, R8
+	ADDQ       $0x00002000, R9
+	DECQ       R10
+	JNZ        word
+	MOVQ       coef+168(FP), R8
+	TESTQ      R8, R8
+	JNZ        step
+	VMOVUPS    Y1, (SI)
+	VMOVUPS    Y2, 32(SI)
+	VMOVUPS    Y3, 64(SI)
+	VMASKMOVPS Y4, Y0, 96(SI)
+	JMP        next
+
+step:
 	VBROADCASTSS 4(R8), Y5
-	VMULPS       Y1, Y5, Y5
-	VADDPS       Y5, Y2, Y2
-	VMOVUPS      32(DI), Y1
-	VBROADCASTSS 8(R8), Y5
-	VMULPS       Y1, Y5, Y5
-	VADDPS       Y5, Y2, Y2
-	VMOVUPS      Y2, 32(DI)
-	VBROADCASTSS (R8), Y5
-	VMULPS       Y5, Y2, Y2
+	VBROADCASTSS 8(R8), Y6
+	VMOVUPS      (SI), Y7
+	VMULPS       Y7, Y5, Y8
+	VADDPS       Y8, Y1, Y1
+	VMULPS       (DI), Y6, Y8
+	VADDPS       Y8, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	VBROADCASTSS (R8), Y8
+	VMULPS       Y8, Y1, Y1
+	VSUBPS       Y1, Y7, Y7
+	VMOVUPS      Y7, (SI)
 	VMOVUPS      32(SI), Y1
+	VMULPS       Y1, Y5, Y7
+	VADDPS       Y7, Y2, Y2
+	VMULPS       32(DI), Y6, Y7
+	VADDPS       Y7, Y2, Y2
+	VMOVUPS      Y2, 32(DI)
+	VBROADCASTSS (R8), Y7
+	VMULPS       Y7, Y2, Y2
 	VSUBPS       Y2, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMOVUPS      64(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y5, Y2
 	VADDPS       Y2, Y3, Y3
-	VMOVUPS      64(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       64(DI), Y6, Y2
 	VADDPS       Y2, Y3, Y3
 	VMOVUPS      Y3, 64(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y3, Y3
-	VMOVUPS      64(SI), Y1
 	VSUBPS       Y3, Y1, Y1
 	VMOVUPS      Y1, 64(SI)
 	VMASKMOVPS   96(SI), Y0, Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y5, Y2
 	VADDPS       Y2, Y4, Y4
-	VMASKMOVPS   96(DI), Y0, Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   96(DI), Y0, Y2
+	VMULPS       Y6, Y2, Y2
 	VADDPS       Y2, Y4, Y4
 	VMASKMOVPS   Y4, Y0, 96(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y4, Y4
-	VMASKMOVPS   96(SI), Y0, Y1
 	VSUBPS       Y4, Y1, Y1
 	VMASKMOVPS   Y1, Y0, 96(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_40_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_40_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_cut_f32_40_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_40_avx2(SB), NOSPLIT, $0-176
 	MOVQ    cols+0(FP), AX
 	LEAQ    lane_masks<>+160(SB), CX
 	SHLQ    $0x02, AX
@@ -16551,10 +16237,10 @@ TEXT ·gemm_gaps_cut_f32_40_avx2(SB), NOSPLIT, $0-168
 	MOVQ    rows+8(FP), AX
 	MOVQ    bits_base+24(FP), CX
 	MOVQ    a_base+48(FP), DX
-	MOVQ    aCol+72(FP), BX
+	MOVQ    aCol+80(FP), BX
 	SHLQ    $0x02, BX
-	MOVQ    w_base+104(FP), SI
-	MOVQ    v_base+128(FP), DI
+	MOVQ    c_base+112(FP), SI
+	MOVQ    v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -16569,7 +16255,7 @@ row:
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -16593,96 +16279,93 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00002800, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y6
-	VBROADCASTSS 4(R8), Y7
-	VMULPS       Y6, Y7, Y7
-	VADDPS       Y7, Y1, Y1
-	VMOVUPS      (DI), Y6
-	VBROADCASTSS 8(R8), Y7
-	VMULPS       Y6, Y7, Y7
-	VADDPS       Y7, Y1, Y1
-	VMOVUPS      Y1, (DI)
-	VBROADCASTSS (R8), Y7
-	VMULPS       Y7, Y1, Y1
-	VMOVUPS      (SI), Y6
-	VSUBPS       Y1, Y6, Y6
-	VMOVUPS      Y6, (SI)
-	VMOVUPS      32(SI), Y1
+	MOVQ       BX, R12
+	SHLQ       $0x06, R12
+	ADDQ       R12, R8
+	ADDQ       $0x00002800, R9
+	DECQ       R10
+	JNZ        word
+	MOVQ       coef+168(FP), R8
+	TESTQ      R8, R8
+	JNZ        step
+	VMOVUPS    Y1, (SI)
+	VMOVUPS    Y2, 32(SI)
+	VMOVUPS    Y3, 64(SI)
+	VMOVUPS    Y4, 96(SI)
+	VMASKMOVPS Y5, Y0, 128(SI)
+	JMP        next
+
+step:
 	VBROADCASTSS 4(R8), Y6
-	VMULPS       Y1, Y6, Y6
-	VADDPS       Y6, Y2, Y2
-	VMOVUPS      32(DI), Y1
-	VBROADCASTSS 8(R8), Y6
-	VMULPS       Y1, Y6, Y6
-	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y2, 32(DI)
-	VBROADCASTSS (R8), Y6
-	VMULPS       Y6, Y2, Y2
+	VBROADCASTSS 8(R8), Y7
+	VMOVUPS      (SI), Y8
+	VMULPS       Y8, Y6, Y9
+	VADDPS       Y9, Y1, Y1
+	VMULPS       (DI), Y7, Y9
+	VADDPS       Y9, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	VBROADCASTSS (R8), Y9
+	VMULPS       Y9, Y1, Y1
+	VSUBPS       Y1, Y8, Y8
+	VMOVUPS      Y8, (SI)
 	VMOVUPS      32(SI), Y1
+	VMULPS       Y1, Y6, Y8
+	VADDPS       Y8, Y2, Y2
+	VMULPS       32(DI), Y7, Y8
+	VADDPS       Y8, Y2, Y2
+	VMOVUPS      Y2, 32(DI)
+	VBROADCASTSS (R8), Y8
+	VMULPS       Y8, Y2, Y2
 	VSUBPS       Y2, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMOVUPS      64(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y6, Y2
 	VADDPS       Y2, Y3, Y3
-	VMOVUPS      64(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       64(DI), Y7, Y2
 	VADDPS       Y2, Y3, Y3
 	VMOVUPS      Y3, 64(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y3, Y3
-	VMOVUPS      64(SI), Y1
 	VSUBPS       Y3, Y1, Y1
 	VMOVUPS      Y1, 64(SI)
 	VMOVUPS      96(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y6, Y2
 	VADDPS       Y2, Y4, Y4
-	VMOVUPS      96(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       96(DI), Y7, Y2
 	VADDPS       Y2, Y4, Y4
 	VMOVUPS      Y4, 96(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y4, Y4
-	VMOVUPS      96(SI), Y1
 	VSUBPS       Y4, Y1, Y1
 	VMOVUPS      Y1, 96(SI)
 	VMASKMOVPS   128(SI), Y0, Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y6, Y2
 	VADDPS       Y2, Y5, Y5
-	VMASKMOVPS   128(DI), Y0, Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   128(DI), Y0, Y2
+	VMULPS       Y7, Y2, Y2
 	VADDPS       Y2, Y5, Y5
 	VMASKMOVPS   Y5, Y0, 128(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y5, Y5
-	VMASKMOVPS   128(SI), Y0, Y1
 	VSUBPS       Y5, Y1, Y1
 	VMASKMOVPS   Y1, Y0, 128(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_48_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_48_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_cut_f32_48_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_48_avx2(SB), NOSPLIT, $0-176
 	MOVQ    cols+0(FP), AX
 	LEAQ    lane_masks<>+192(SB), CX
 	SHLQ    $0x02, AX
@@ -16691,10 +16374,10 @@ TEXT ·gemm_gaps_cut_f32_48_avx2(SB), NOSPLIT, $0-168
 	MOVQ    rows+8(FP), AX
 	MOVQ    bits_base+24(FP), CX
 	MOVQ    a_base+48(FP), DX
-	MOVQ    aCol+72(FP), BX
+	MOVQ    aCol+80(FP), BX
 	SHLQ    $0x02, BX
-	MOVQ    w_base+104(FP), SI
-	MOVQ    v_base+128(FP), DI
+	MOVQ    c_base+112(FP), SI
+	MOVQ    v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -16710,7 +16393,7 @@ row:
 	VXORPS     Y5, Y5, Y5
 	VXORPS     Y6, Y6, Y6
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -16735,110 +16418,104 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00003000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y7
-	VBROADCASTSS 4(R8), Y8
-	VMULPS       Y7, Y8, Y8
-	VADDPS       Y8, Y1, Y1
-	VMOVUPS      (DI), Y7
-	VBROADCASTSS 8(R8), Y8
-	VMULPS       Y7, Y8, Y8
-	VADDPS       Y8, Y1, Y1
-	VMOVUPS      Y1, (DI)
-	VBROADCASTSS (R8), Y8
-	VMULPS       Y8, Y1, Y1
-	VMOVUPS      (SI), Y7
-	VSUBPS       Y1, Y7, Y7
-	VMOVUPS      Y7, (SI)
-	VMOVUPS      32(SI), Y1
+	MOVQ       BX, R12
+	SHLQ       $0x06, R12
+	ADDQ       R12, R8
+	ADDQ       $0x00003000, R9
+	DECQ       R10
+	JNZ        word
+	MOVQ       coef+168(FP), R8
+	TESTQ      R8, R8
+	JNZ        step
+	VMOVUPS    Y1, (SI)
+	VMOVUPS    Y2, 32(SI)
+	VMOVUPS    Y3, 64(SI)
+	VMOVUPS    Y4, 96(SI)
+	VMOVUPS    Y5, 128(SI)
+	VMASKMOVPS Y6, Y0, 160(SI)
+	JMP        next
+
+step:
 	VBROADCASTSS 4(R8), Y7
-	VMULPS       Y1, Y7, Y7
-	VADDPS       Y7, Y2, Y2
-	VMOVUPS      32(DI), Y1
-	VBROADCASTSS 8(R8), Y7
-	VMULPS       Y1, Y7, Y7
-	VADDPS       Y7, Y2, Y2
-	VMOVUPS      Y2, 32(DI)
-	VBROADCASTSS (R8), Y7
-	VMULPS       Y7, Y2, Y2
+	VBROADCASTSS 8(R8), Y8
+	VMOVUPS      (SI), Y9
+	VMULPS       Y9, Y7, Y10
+	VADDPS       Y10, Y1, Y1
+	VMULPS       (DI), Y8, Y10
+	VADDPS       Y10, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	VBROADCASTSS (R8), Y10
+	VMULPS       Y10, Y1, Y1
+	VSUBPS       Y1, Y9, Y9
+	VMOVUPS      Y9, (SI)
 	VMOVUPS      32(SI), Y1
+	VMULPS       Y1, Y7, Y9
+	VADDPS       Y9, Y2, Y2
+	VMULPS       32(DI), Y8, Y9
+	VADDPS       Y9, Y2, Y2
+	VMOVUPS      Y2, 32(DI)
+	VBROADCASTSS (R8), Y9
+	VMULPS       Y9, Y2, Y2
 	VSUBPS       Y2, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMOVUPS      64(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y7, Y2
 	VADDPS       Y2, Y3, Y3
-	VMOVUPS      64(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       64(DI), Y8, Y2
 	VADDPS       Y2, Y3, Y3
 	VMOVUPS      Y3, 64(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y3, Y3
-	VMOVUPS      64(SI), Y1
 	VSUBPS       Y3, Y1, Y1
 	VMOVUPS      Y1, 64(SI)
 	VMOVUPS      96(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y7, Y2
 	VADDPS       Y2, Y4, Y4
-	VMOVUPS      96(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       96(DI), Y8, Y2
 	VADDPS       Y2, Y4, Y4
 	VMOVUPS      Y4, 96(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y4, Y4
-	VMOVUPS      96(SI), Y1
 	VSUBPS       Y4, Y1, Y1
 	VMOVUPS      Y1, 96(SI)
 	VMOVUPS      128(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y7, Y2
 	VADDPS       Y2, Y5, Y5
-	VMOVUPS      128(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       128(DI), Y8, Y2
 	VADDPS       Y2, Y5, Y5
 	VMOVUPS      Y5, 128(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y5, Y5
-	VMOVUPS      128(SI), Y1
 	VSUBPS       Y5, Y1, Y1
 	VMOVUPS      Y1, 128(SI)
 	VMASKMOVPS   160(SI), Y0, Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y7, Y2
 	VADDPS       Y2, Y6, Y6
-	VMASKMOVPS   160(DI), Y0, Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   160(DI), Y0, Y2
+	VMULPS       Y8, Y2, Y2
 	VADDPS       Y2, Y6, Y6
 	VMASKMOVPS   Y6, Y0, 160(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y6, Y6
-	VMASKMOVPS   160(SI), Y0, Y1
 	VSUBPS       Y6, Y1, Y1
 	VMASKMOVPS   Y1, Y0, 160(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_56_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_56_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_cut_f32_56_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_56_avx2(SB), NOSPLIT, $0-176
 	MOVQ    cols+0(FP), AX
 	LEAQ    lane_masks<>+224(SB), CX
 	SHLQ    $0x02, AX
@@ -16847,10 +16524,10 @@ TEXT ·gemm_gaps_cut_f32_56_avx2(SB), NOSPLIT, $0-168
 	MOVQ    rows+8(FP), AX
 	MOVQ    bits_base+24(FP), CX
 	MOVQ    a_base+48(FP), DX
-	MOVQ    aCol+72(FP), BX
+	MOVQ    aCol+80(FP), BX
 	SHLQ    $0x02, BX
-	MOVQ    w_base+104(FP), SI
-	MOVQ    v_base+128(FP), DI
+	MOVQ    c_base+112(FP), SI
+	MOVQ    v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -16869,7 +16546,7 @@ row:
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -16895,124 +16572,115 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00003800, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y8
-	VBROADCASTSS 4(R8), Y9
-	VMULPS       Y8, Y9, Y9
-	VADDPS       Y9, Y1, Y1
-	VMOVUPS      (DI), Y8
-	VBROADCASTSS 8(R8), Y9
-	VMULPS       Y8, Y9, Y9
-	VADDPS       Y9, Y1, Y1
-	VMOVUPS      Y1, (DI)
-	VBROADCASTSS (R8), Y9
-	VMULPS       Y9, Y1, Y1
-	VMOVUPS      (SI), Y8
-	VSUBPS       Y1, Y8, Y8
-	VMOVUPS      Y8, (SI)
-	VMOVUPS      32(SI), Y1
+	MOVQ       BX, R12
+	SHLQ       $0x06, R12
+	ADDQ       R12, R8
+	ADDQ       $0x00003800, R9
+	DECQ       R10
+	JNZ        word
+	MOVQ       coef+168(FP), R8
+	TESTQ      R8, R8
+	JNZ        step
+	VMOVUPS    Y1, (SI)
+	VMOVUPS    Y2, 32(SI)
+	VMOVUPS    Y3, 64(SI)
+	VMOVUPS    Y4, 96(SI)
+	VMOVUPS    Y5, 128(SI)
+	VMOVUPS    Y6, 160(SI)
+	VMASKMOVPS Y7, Y0, 192(SI)
+	JMP        next
+
+step:
 	VBROADCASTSS 4(R8), Y8
-	VMULPS       Y1, Y8, Y8
-	VADDPS       Y8, Y2, Y2
-	VMOVUPS      32(DI), Y1
-	VBROADCASTSS 8(R8), Y8
-	VMULPS       Y1, Y8, Y8
-	VADDPS       Y8, Y2, Y2
-	VMOVUPS      Y2, 32(DI)
-	VBROADCASTSS (R8), Y8
-	VMULPS       Y8, Y2, Y2
+	VBROADCASTSS 8(R8), Y9
+	VMOVUPS      (SI), Y10
+	VMULPS       Y10, Y8, Y11
+	VADDPS       Y11, Y1, Y1
+	VMULPS       (DI), Y9, Y11
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	VBROADCASTSS (R8), Y11
+	VMULPS       Y11, Y1, Y1
+	VSUBPS       Y1, Y10, Y10
+	VMOVUPS      Y10, (SI)
 	VMOVUPS      32(SI), Y1
+	VMULPS       Y1, Y8, Y10
+	VADDPS       Y10, Y2, Y2
+	VMULPS       32(DI), Y9, Y10
+	VADDPS       Y10, Y2, Y2
+	VMOVUPS      Y2, 32(DI)
+	VBROADCASTSS (R8), Y10
+	VMULPS       Y10, Y2, Y2
 	VSUBPS       Y2, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMOVUPS      64(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y8, Y2
 	VADDPS       Y2, Y3, Y3
-	VMOVUPS      64(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       64(DI), Y9, Y2
 	VADDPS       Y2, Y3, Y3
 	VMOVUPS      Y3, 64(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y3, Y3
-	VMOVUPS      64(SI), Y1
 	VSUBPS       Y3, Y1, Y1
 	VMOVUPS      Y1, 64(SI)
 	VMOVUPS      96(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y8, Y2
 	VADDPS       Y2, Y4, Y4
-	VMOVUPS      96(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       96(DI), Y9, Y2
 	VADDPS       Y2, Y4, Y4
 	VMOVUPS      Y4, 96(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y4, Y4
-	VMOVUPS      96(SI), Y1
 	VSUBPS       Y4, Y1, Y1
 	VMOVUPS      Y1, 96(SI)
 	VMOVUPS      128(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y8, Y2
 	VADDPS       Y2, Y5, Y5
-	VMOVUPS      128(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       128(DI), Y9, Y2
 	VADDPS       Y2, Y5, Y5
 	VMOVUPS      Y5, 128(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y5, Y5
-	VMOVUPS      128(SI), Y1
 	VSUBPS       Y5, Y1, Y1
 	VMOVUPS      Y1, 128(SI)
 	VMOVUPS      160(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y8, Y2
 	VADDPS       Y2, Y6, Y6
-	VMOVUPS      160(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       160(DI), Y9, Y2
 	VADDPS       Y2, Y6, Y6
 	VMOVUPS      Y6, 160(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y6, Y6
-	VMOVUPS      160(SI), Y1
 	VSUBPS       Y6, Y1, Y1
 	VMOVUPS      Y1, 160(SI)
 	VMASKMOVPS   192(SI), Y0, Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y8, Y2
 	VADDPS       Y2, Y7, Y7
-	VMASKMOVPS   192(DI), Y0, Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   192(DI), Y0, Y2
+	VMULPS       Y9, Y2, Y2
 	VADDPS       Y2, Y7, Y7
 	VMASKMOVPS   Y7, Y0, 192(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y7, Y7
-	VMASKMOVPS   192(SI), Y0, Y1
 	VSUBPS       Y7, Y1, Y1
 	VMASKMOVPS   Y1, Y0, 192(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_64_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_64_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_cut_f32_64_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_64_avx2(SB), NOSPLIT, $0-176
 	MOVQ    cols+0(FP), AX
 	LEAQ    lane_masks<>+256(SB), CX
 	SHLQ    $0x02, AX
@@ -17021,10 +16689,10 @@ TEXT ·gemm_gaps_cut_f32_64_avx2(SB), NOSPLIT, $0-168
 	MOVQ    rows+8(FP), AX
 	MOVQ    bits_base+24(FP), CX
 	MOVQ    a_base+48(FP), DX
-	MOVQ    aCol+72(FP), BX
+	MOVQ    aCol+80(FP), BX
 	SHLQ    $0x02, BX
-	MOVQ    w_base+104(FP), SI
-	MOVQ    v_base+128(FP), DI
+	MOVQ    c_base+112(FP), SI
+	MOVQ    v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -17044,7 +16712,7 @@ row:
 	VXORPS     Y7, Y7, Y7
 	VXORPS     Y8, Y8, Y8
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -17071,138 +16739,126 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00004000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y9
-	VBROADCASTSS 4(R8), Y10
-	VMULPS       Y9, Y10, Y10
-	VADDPS       Y10, Y1, Y1
-	VMOVUPS      (DI), Y9
-	VBROADCASTSS 8(R8), Y10
-	VMULPS       Y9, Y10, Y10
-	VADDPS       Y10, Y1, Y1
-	VMOVUPS      Y1, (DI)
-	VBROADCASTSS (R8), Y10
-	VMULPS       Y10, Y1, Y1
-	VMOVUPS      (SI), Y9
-	VSUBPS       Y1, Y9, Y9
-	VMOVUPS      Y9, (SI)
-	VMOVUPS      32(SI), Y1
+	MOVQ       BX, R12
+	SHLQ       $0x06, R12
+	ADDQ       R12, R8
+	ADDQ       $0x00004000, R9
+	DECQ       R10
+	JNZ        word
+	MOVQ       coef+168(FP), R8
+	TESTQ      R8, R8
+	JNZ        step
+	VMOVUPS    Y1, (SI)
+	VMOVUPS    Y2, 32(SI)
+	VMOVUPS    Y3, 64(SI)
+	VMOVUPS    Y4, 96(SI)
+	VMOVUPS    Y5, 128(SI)
+	VMOVUPS    Y6, 160(SI)
+	VMOVUPS    Y7, 192(SI)
+	VMASKMOVPS Y8, Y0, 224(SI)
+	JMP        next
+
+step:
 	VBROADCASTSS 4(R8), Y9
-	VMULPS       Y1, Y9, Y9
-	VADDPS       Y9, Y2, Y2
-	VMOVUPS      32(DI), Y1
-	VBROADCASTSS 8(R8), Y9
-	VMULPS       Y1, Y9, Y9
-	VADDPS       Y9, Y2, Y2
-	VMOVUPS      Y2, 32(DI)
-	VBROADCASTSS (R8), Y9
-	VMULPS       Y9, Y2, Y2
+	VBROADCASTSS 8(R8), Y10
+	VMOVUPS      (SI), Y11
+	VMULPS       Y11, Y9, Y12
+	VADDPS       Y12, Y1, Y1
+	VMULPS       (DI), Y10, Y12
+	VADDPS       Y12, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	VBROADCASTSS (R8), Y12
+	VMULPS       Y12, Y1, Y1
+	VSUBPS       Y1, Y11, Y11
+	VMOVUPS      Y11, (SI)
 	VMOVUPS      32(SI), Y1
+	VMULPS       Y1, Y9, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(DI), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMOVUPS      Y2, 32(DI)
+	VBROADCASTSS (R8), Y11
+	VMULPS       Y11, Y2, Y2
 	VSUBPS       Y2, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMOVUPS      64(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y9, Y2
 	VADDPS       Y2, Y3, Y3
-	VMOVUPS      64(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       64(DI), Y10, Y2
 	VADDPS       Y2, Y3, Y3
 	VMOVUPS      Y3, 64(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y3, Y3
-	VMOVUPS      64(SI), Y1
 	VSUBPS       Y3, Y1, Y1
 	VMOVUPS      Y1, 64(SI)
 	VMOVUPS      96(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y9, Y2
 	VADDPS       Y2, Y4, Y4
-	VMOVUPS      96(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       96(DI), Y10, Y2
 	VADDPS       Y2, Y4, Y4
 	VMOVUPS      Y4, 96(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y4, Y4
-	VMOVUPS      96(SI), Y1
 	VSUBPS       Y4, Y1, Y1
 	VMOVUPS      Y1, 96(SI)
 	VMOVUPS      128(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y9, Y2
 	VADDPS       Y2, Y5, Y5
-	VMOVUPS      128(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       128(DI), Y10, Y2
 	VADDPS       Y2, Y5, Y5
 	VMOVUPS      Y5, 128(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y5, Y5
-	VMOVUPS      128(SI), Y1
 	VSUBPS       Y5, Y1, Y1
 	VMOVUPS      Y1, 128(SI)
 	VMOVUPS      160(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y9, Y2
 	VADDPS       Y2, Y6, Y6
-	VMOVUPS      160(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       160(DI), Y10, Y2
 	VADDPS       Y2, Y6, Y6
 	VMOVUPS      Y6, 160(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y6, Y6
-	VMOVUPS      160(SI), Y1
 	VSUBPS       Y6, Y1, Y1
 	VMOVUPS      Y1, 160(SI)
 	VMOVUPS      192(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y9, Y2
 	VADDPS       Y2, Y7, Y7
-	VMOVUPS      192(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       192(DI), Y10, Y2
 	VADDPS       Y2, Y7, Y7
 	VMOVUPS      Y7, 192(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y7, Y7
-	VMOVUPS      192(SI), Y1
 	VSUBPS       Y7, Y1, Y1
 	VMOVUPS      Y1, 192(SI)
 	VMASKMOVPS   224(SI), Y0, Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y9, Y2
 	VADDPS       Y2, Y8, Y8
-	VMASKMOVPS   224(DI), Y0, Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   224(DI), Y0, Y2
+	VMULPS       Y10, Y2, Y2
 	VADDPS       Y2, Y8, Y8
 	VMASKMOVPS   Y8, Y0, 224(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y8, Y8
-	VMASKMOVPS   224(SI), Y0, Y1
 	VSUBPS       Y8, Y1, Y1
 	VMASKMOVPS   Y1, Y0, 224(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_72_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_72_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_cut_f32_72_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_72_avx2(SB), NOSPLIT, $0-176
 	MOVQ    cols+0(FP), AX
 	LEAQ    lane_masks<>+288(SB), CX
 	SHLQ    $0x02, AX
@@ -17211,10 +16867,10 @@ TEXT ·gemm_gaps_cut_f32_72_avx2(SB), NOSPLIT, $0-168
 	MOVQ    rows+8(FP), AX
 	MOVQ    bits_base+24(FP), CX
 	MOVQ    a_base+48(FP), DX
-	MOVQ    aCol+72(FP), BX
+	MOVQ    aCol+80(FP), BX
 	SHLQ    $0x02, BX
-	MOVQ    w_base+104(FP), SI
-	MOVQ    v_base+128(FP), DI
+	MOVQ    c_base+112(FP), SI
+	MOVQ    v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -17237,7 +16893,7 @@ row:
 	VXORPS     Y8, Y8, Y8
 	VXORPS     Y9, Y9, Y9
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -17265,152 +16921,137 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00004800, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y10
-	VBROADCASTSS 4(R8), Y11
-	VMULPS       Y10, Y11, Y11
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      (DI), Y10
-	VBROADCASTSS 8(R8), Y11
-	VMULPS       Y10, Y11, Y11
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      Y1, (DI)
-	VBROADCASTSS (R8), Y11
-	VMULPS       Y11, Y1, Y1
-	VMOVUPS      (SI), Y10
-	VSUBPS       Y1, Y10, Y10
-	VMOVUPS      Y10, (SI)
-	VMOVUPS      32(SI), Y1
+	MOVQ       BX, R12
+	SHLQ       $0x06, R12
+	ADDQ       R12, R8
+	ADDQ       $0x00004800, R9
+	DECQ       R10
+	JNZ        word
+	MOVQ       coef+168(FP), R8
+	TESTQ      R8, R8
+	JNZ        step
+	VMOVUPS    Y1, (SI)
+	VMOVUPS    Y2, 32(SI)
+	VMOVUPS    Y3, 64(SI)
+	VMOVUPS    Y4, 96(SI)
+	VMOVUPS    Y5, 128(SI)
+	VMOVUPS    Y6, 160(SI)
+	VMOVUPS    Y7, 192(SI)
+	VMOVUPS    Y8, 224(SI)
+	VMASKMOVPS Y9, Y0, 256(SI)
+	JMP        next
+
+step:
 	VBROADCASTSS 4(R8), Y10
-	VMULPS       Y1, Y10, Y10
-	VADDPS       Y10, Y2, Y2
-	VMOVUPS      32(DI), Y1
-	VBROADCASTSS 8(R8), Y10
-	VMULPS       Y1, Y10, Y10
-	VADDPS       Y10, Y2, Y2
-	VMOVUPS      Y2, 32(DI)
-	VBROADCASTSS (R8), Y10
-	VMULPS       Y10, Y2, Y2
+	VBROADCASTSS 8(R8), Y11
+	VMOVUPS      (SI), Y12
+	VMULPS       Y12, Y10, Y13
+	VADDPS       Y13, Y1, Y1
+	VMULPS       (DI), Y11, Y13
+	VADDPS       Y13, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	VBROADCASTSS (R8), Y13
+	VMULPS       Y13, Y1, Y1
+	VSUBPS       Y1, Y12, Y12
+	VMOVUPS      Y12, (SI)
 	VMOVUPS      32(SI), Y1
+	VMULPS       Y1, Y10, Y12
+	VADDPS       Y12, Y2, Y2
+	VMULPS       32(DI), Y11, Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      Y2, 32(DI)
+	VBROADCASTSS (R8), Y12
+	VMULPS       Y12, Y2, Y2
 	VSUBPS       Y2, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMOVUPS      64(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y10, Y2
 	VADDPS       Y2, Y3, Y3
-	VMOVUPS      64(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       64(DI), Y11, Y2
 	VADDPS       Y2, Y3, Y3
 	VMOVUPS      Y3, 64(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y3, Y3
-	VMOVUPS      64(SI), Y1
 	VSUBPS       Y3, Y1, Y1
 	VMOVUPS      Y1, 64(SI)
 	VMOVUPS      96(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y10, Y2
 	VADDPS       Y2, Y4, Y4
-	VMOVUPS      96(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       96(DI), Y11, Y2
 	VADDPS       Y2, Y4, Y4
 	VMOVUPS      Y4, 96(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y4, Y4
-	VMOVUPS      96(SI), Y1
 	VSUBPS       Y4, Y1, Y1
 	VMOVUPS      Y1, 96(SI)
 	VMOVUPS      128(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y10, Y2
 	VADDPS       Y2, Y5, Y5
-	VMOVUPS      128(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       128(DI), Y11, Y2
 	VADDPS       Y2, Y5, Y5
 	VMOVUPS      Y5, 128(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y5, Y5
-	VMOVUPS      128(SI), Y1
 	VSUBPS       Y5, Y1, Y1
 	VMOVUPS      Y1, 128(SI)
 	VMOVUPS      160(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y10, Y2
 	VADDPS       Y2, Y6, Y6
-	VMOVUPS      160(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       160(DI), Y11, Y2
 	VADDPS       Y2, Y6, Y6
 	VMOVUPS      Y6, 160(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y6, Y6
-	VMOVUPS      160(SI), Y1
 	VSUBPS       Y6, Y1, Y1
 	VMOVUPS      Y1, 160(SI)
 	VMOVUPS      192(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y10, Y2
 	VADDPS       Y2, Y7, Y7
-	VMOVUPS      192(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       192(DI), Y11, Y2
 	VADDPS       Y2, Y7, Y7
 	VMOVUPS      Y7, 192(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y7, Y7
-	VMOVUPS      192(SI), Y1
 	VSUBPS       Y7, Y1, Y1
 	VMOVUPS      Y1, 192(SI)
 	VMOVUPS      224(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y10, Y2
 	VADDPS       Y2, Y8, Y8
-	VMOVUPS      224(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       224(DI), Y11, Y2
 	VADDPS       Y2, Y8, Y8
 	VMOVUPS      Y8, 224(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y8, Y8
-	VMOVUPS      224(SI), Y1
 	VSUBPS       Y8, Y1, Y1
 	VMOVUPS      Y1, 224(SI)
 	VMASKMOVPS   256(SI), Y0, Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y10, Y2
 	VADDPS       Y2, Y9, Y9
-	VMASKMOVPS   256(DI), Y0, Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   256(DI), Y0, Y2
+	VMULPS       Y11, Y2, Y2
 	VADDPS       Y2, Y9, Y9
 	VMASKMOVPS   Y9, Y0, 256(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y9, Y9
-	VMASKMOVPS   256(SI), Y0, Y1
 	VSUBPS       Y9, Y1, Y1
 	VMASKMOVPS   Y1, Y0, 256(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_80_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_80_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_cut_f32_80_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_80_avx2(SB), NOSPLIT, $0-176
 	MOVQ    cols+0(FP), AX
 	LEAQ    lane_masks<>+320(SB), CX
 	SHLQ    $0x02, AX
@@ -17419,10 +17060,10 @@ TEXT ·gemm_gaps_cut_f32_80_avx2(SB), NOSPLIT, $0-168
 	MOVQ    rows+8(FP), AX
 	MOVQ    bits_base+24(FP), CX
 	MOVQ    a_base+48(FP), DX
-	MOVQ    aCol+72(FP), BX
+	MOVQ    aCol+80(FP), BX
 	SHLQ    $0x02, BX
-	MOVQ    w_base+104(FP), SI
-	MOVQ    v_base+128(FP), DI
+	MOVQ    c_base+112(FP), SI
+	MOVQ    v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -17446,7 +17087,7 @@ row:
 	VXORPS     Y9, Y9, Y9
 	VXORPS     Y10, Y10, Y10
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -17475,166 +17116,148 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00005000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y11
-	VBROADCASTSS 4(R8), Y12
-	VMULPS       Y11, Y12, Y12
-	VADDPS       Y12, Y1, Y1
-	VMOVUPS      (DI), Y11
-	VBROADCASTSS 8(R8), Y12
-	VMULPS       Y11, Y12, Y12
-	VADDPS       Y12, Y1, Y1
-	VMOVUPS      Y1, (DI)
-	VBROADCASTSS (R8), Y12
-	VMULPS       Y12, Y1, Y1
-	VMOVUPS      (SI), Y11
-	VSUBPS       Y1, Y11, Y11
-	VMOVUPS      Y11, (SI)
-	VMOVUPS      32(SI), Y1
+	MOVQ       BX, R12
+	SHLQ       $0x06, R12
+	ADDQ       R12, R8
+	ADDQ       $0x00005000, R9
+	DECQ       R10
+	JNZ        word
+	MOVQ       coef+168(FP), R8
+	TESTQ      R8, R8
+	JNZ        step
+	VMOVUPS    Y1, (SI)
+	VMOVUPS    Y2, 32(SI)
+	VMOVUPS    Y3, 64(SI)
+	VMOVUPS    Y4, 96(SI)
+	VMOVUPS    Y5, 128(SI)
+	VMOVUPS    Y6, 160(SI)
+	VMOVUPS    Y7, 192(SI)
+	VMOVUPS    Y8, 224(SI)
+	VMOVUPS    Y9, 256(SI)
+	VMASKMOVPS Y10, Y0, 288(SI)
+	JMP        next
+
+step:
 	VBROADCASTSS 4(R8), Y11
-	VMULPS       Y1, Y11, Y11
-	VADDPS       Y11, Y2, Y2
-	VMOVUPS      32(DI), Y1
-	VBROADCASTSS 8(R8), Y11
-	VMULPS       Y1, Y11, Y11
-	VADDPS       Y11, Y2, Y2
-	VMOVUPS      Y2, 32(DI)
-	VBROADCASTSS (R8), Y11
-	VMULPS       Y11, Y2, Y2
+	VBROADCASTSS 8(R8), Y12
+	VMOVUPS      (SI), Y13
+	VMULPS       Y13, Y11, Y14
+	VADDPS       Y14, Y1, Y1
+	VMULPS       (DI), Y12, Y14
+	VADDPS       Y14, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	VBROADCASTSS (R8), Y14
+	VMULPS       Y14, Y1, Y1
+	VSUBPS       Y1, Y13, Y13
+	VMOVUPS      Y13, (SI)
 	VMOVUPS      32(SI), Y1
+	VMULPS       Y1, Y11, Y13
+	VADDPS       Y13, Y2, Y2
+	VMULPS       32(DI), Y12, Y13
+	VADDPS       Y13, Y2, Y2
+	VMOVUPS      Y2, 32(DI)
+	VBROADCASTSS (R8), Y13
+	VMULPS       Y13, Y2, Y2
 	VSUBPS       Y2, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMOVUPS      64(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y11, Y2
 	VADDPS       Y2, Y3, Y3
-	VMOVUPS      64(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       64(DI), Y12, Y2
 	VADDPS       Y2, Y3, Y3
 	VMOVUPS      Y3, 64(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y3, Y3
-	VMOVUPS      64(SI), Y1
 	VSUBPS       Y3, Y1, Y1
 	VMOVUPS      Y1, 64(SI)
 	VMOVUPS      96(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y11, Y2
 	VADDPS       Y2, Y4, Y4
-	VMOVUPS      96(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       96(DI), Y12, Y2
 	VADDPS       Y2, Y4, Y4
 	VMOVUPS      Y4, 96(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y4, Y4
-	VMOVUPS      96(SI), Y1
 	VSUBPS       Y4, Y1, Y1
 	VMOVUPS      Y1, 96(SI)
 	VMOVUPS      128(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y11, Y2
 	VADDPS       Y2, Y5, Y5
-	VMOVUPS      128(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       128(DI), Y12, Y2
 	VADDPS       Y2, Y5, Y5
 	VMOVUPS      Y5, 128(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y5, Y5
-	VMOVUPS      128(SI), Y1
 	VSUBPS       Y5, Y1, Y1
 	VMOVUPS      Y1, 128(SI)
 	VMOVUPS      160(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y11, Y2
 	VADDPS       Y2, Y6, Y6
-	VMOVUPS      160(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       160(DI), Y12, Y2
 	VADDPS       Y2, Y6, Y6
 	VMOVUPS      Y6, 160(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y6, Y6
-	VMOVUPS      160(SI), Y1
 	VSUBPS       Y6, Y1, Y1
 	VMOVUPS      Y1, 160(SI)
 	VMOVUPS      192(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y11, Y2
 	VADDPS       Y2, Y7, Y7
-	VMOVUPS      192(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       192(DI), Y12, Y2
 	VADDPS       Y2, Y7, Y7
 	VMOVUPS      Y7, 192(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y7, Y7
-	VMOVUPS      192(SI), Y1
 	VSUBPS       Y7, Y1, Y1
 	VMOVUPS      Y1, 192(SI)
 	VMOVUPS      224(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y11, Y2
 	VADDPS       Y2, Y8, Y8
-	VMOVUPS      224(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       224(DI), Y12, Y2
 	VADDPS       Y2, Y8, Y8
 	VMOVUPS      Y8, 224(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y8, Y8
-	VMOVUPS      224(SI), Y1
 	VSUBPS       Y8, Y1, Y1
 	VMOVUPS      Y1, 224(SI)
 	VMOVUPS      256(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y11, Y2
 	VADDPS       Y2, Y9, Y9
-	VMOVUPS      256(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       256(DI), Y12, Y2
 	VADDPS       Y2, Y9, Y9
 	VMOVUPS      Y9, 256(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y9, Y9
-	VMOVUPS      256(SI), Y1
 	VSUBPS       Y9, Y1, Y1
 	VMOVUPS      Y1, 256(SI)
 	VMASKMOVPS   288(SI), Y0, Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y11, Y2
 	VADDPS       Y2, Y10, Y10
-	VMASKMOVPS   288(DI), Y0, Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   288(DI), Y0, Y2
+	VMULPS       Y12, Y2, Y2
 	VADDPS       Y2, Y10, Y10
 	VMASKMOVPS   Y10, Y0, 288(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y10, Y10
-	VMASKMOVPS   288(SI), Y0, Y1
 	VSUBPS       Y10, Y1, Y1
 	VMASKMOVPS   Y1, Y0, 288(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 
-// func gemm_gaps_cut_f32_88_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
+// func gemm_gaps_cut_f32_88_avx2(cols int, rows int, words int, bits []uint64, a []float32, aRow int, aCol int, b []float32, c []float32, v []float32, row int, coef *float32)
 // Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_cut_f32_88_avx2(SB), NOSPLIT, $0-168
+TEXT ·gemm_gaps_cut_f32_88_avx2(SB), NOSPLIT, $0-176
 	MOVQ    cols+0(FP), AX
 	LEAQ    lane_masks<>+352(SB), CX
 	SHLQ    $0x02, AX
@@ -17643,10 +17266,10 @@ TEXT ·gemm_gaps_cut_f32_88_avx2(SB), NOSPLIT, $0-168
 	MOVQ    rows+8(FP), AX
 	MOVQ    bits_base+24(FP), CX
 	MOVQ    a_base+48(FP), DX
-	MOVQ    aCol+72(FP), BX
+	MOVQ    aCol+80(FP), BX
 	SHLQ    $0x02, BX
-	MOVQ    w_base+104(FP), SI
-	MOVQ    v_base+128(FP), DI
+	MOVQ    c_base+112(FP), SI
+	MOVQ    v_base+136(FP), DI
 
 row:
 	PREFETCHT0 (SI)
@@ -17673,7 +17296,7 @@ row:
 	VXORPS     Y10, Y10, Y10
 	VXORPS     Y11, Y11, Y11
 	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
+	MOVQ       b_base+88(FP), R9
 	MOVQ       words+16(FP), R10
 
 word:
@@ -17703,432 +17326,153 @@ term:
 	JNZ          term
 
 empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00005800, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y12
-	VBROADCASTSS 4(R8), Y13
-	VMULPS       Y12, Y13, Y13
-	VADDPS       Y13, Y1, Y1
-	VMOVUPS      (DI), Y12
-	VBROADCASTSS 8(R8), Y13
-	VMULPS       Y12, Y13, Y13
-	VADDPS       Y13, Y1, Y1
-	VMOVUPS      Y1, (DI)
-	VBROADCASTSS (R8), Y13
-	VMULPS       Y13, Y1, Y1
-	VMOVUPS      (SI), Y12
-	VSUBPS       Y1, Y12, Y12
-	VMOVUPS      Y12, (SI)
-	VMOVUPS      32(SI), Y1
+	MOVQ       BX, R12
+	SHLQ       $0x06, R12
+	ADDQ       R12, R8
+	ADDQ       $0x00005800, R9
+	DECQ       R10
+	JNZ        word
+	MOVQ       coef+168(FP), R8
+	TESTQ      R8, R8
+	JNZ        step
+	VMOVUPS    Y1, (SI)
+	VMOVUPS    Y2, 32(SI)
+	VMOVUPS    Y3, 64(SI)
+	VMOVUPS    Y4, 96(SI)
+	VMOVUPS    Y5, 128(SI)
+	VMOVUPS    Y6, 160(SI)
+	VMOVUPS    Y7, 192(SI)
+	VMOVUPS    Y8, 224(SI)
+	VMOVUPS    Y9, 256(SI)
+	VMOVUPS    Y10, 288(SI)
+	VMASKMOVPS Y11, Y0, 320(SI)
+	JMP        next
+
+step:
 	VBROADCASTSS 4(R8), Y12
-	VMULPS       Y1, Y12, Y12
-	VADDPS       Y12, Y2, Y2
-	VMOVUPS      32(DI), Y1
-	VBROADCASTSS 8(R8), Y12
-	VMULPS       Y1, Y12, Y12
-	VADDPS       Y12, Y2, Y2
-	VMOVUPS      Y2, 32(DI)
-	VBROADCASTSS (R8), Y12
-	VMULPS       Y12, Y2, Y2
+	VBROADCASTSS 8(R8), Y13
+	VMOVUPS      (SI), Y14
+	VMULPS       Y14, Y12, Y15
+	VADDPS       Y15, Y1, Y1
+	VMULPS       (DI), Y13, Y15
+	VADDPS       Y15, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	VBROADCASTSS (R8), Y15
+	VMULPS       Y15, Y1, Y1
+	VSUBPS       Y1, Y14, Y14
+	VMOVUPS      Y14, (SI)
 	VMOVUPS      32(SI), Y1
+	VMULPS       Y1, Y12, Y14
+	VADDPS       Y14, Y2, Y2
+	VMULPS       32(DI), Y13, Y14
+	VADDPS       Y14, Y2, Y2
+	VMOVUPS      Y2, 32(DI)
+	VBROADCASTSS (R8), Y14
+	VMULPS       Y14, Y2, Y2
 	VSUBPS       Y2, Y1, Y1
 	VMOVUPS      Y1, 32(SI)
 	VMOVUPS      64(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y12, Y2
 	VADDPS       Y2, Y3, Y3
-	VMOVUPS      64(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       64(DI), Y13, Y2
 	VADDPS       Y2, Y3, Y3
 	VMOVUPS      Y3, 64(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y3, Y3
-	VMOVUPS      64(SI), Y1
 	VSUBPS       Y3, Y1, Y1
 	VMOVUPS      Y1, 64(SI)
 	VMOVUPS      96(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y12, Y2
 	VADDPS       Y2, Y4, Y4
-	VMOVUPS      96(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       96(DI), Y13, Y2
 	VADDPS       Y2, Y4, Y4
 	VMOVUPS      Y4, 96(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y4, Y4
-	VMOVUPS      96(SI), Y1
 	VSUBPS       Y4, Y1, Y1
 	VMOVUPS      Y1, 96(SI)
 	VMOVUPS      128(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y12, Y2
 	VADDPS       Y2, Y5, Y5
-	VMOVUPS      128(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       128(DI), Y13, Y2
 	VADDPS       Y2, Y5, Y5
 	VMOVUPS      Y5, 128(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y5, Y5
-	VMOVUPS      128(SI), Y1
 	VSUBPS       Y5, Y1, Y1
 	VMOVUPS      Y1, 128(SI)
 	VMOVUPS      160(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y12, Y2
 	VADDPS       Y2, Y6, Y6
-	VMOVUPS      160(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       160(DI), Y13, Y2
 	VADDPS       Y2, Y6, Y6
 	VMOVUPS      Y6, 160(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y6, Y6
-	VMOVUPS      160(SI), Y1
 	VSUBPS       Y6, Y1, Y1
 	VMOVUPS      Y1, 160(SI)
 	VMOVUPS      192(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y12, Y2
 	VADDPS       Y2, Y7, Y7
-	VMOVUPS      192(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       192(DI), Y13, Y2
 	VADDPS       Y2, Y7, Y7
 	VMOVUPS      Y7, 192(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y7, Y7
-	VMOVUPS      192(SI), Y1
 	VSUBPS       Y7, Y1, Y1
 	VMOVUPS      Y1, 192(SI)
 	VMOVUPS      224(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y12, Y2
 	VADDPS       Y2, Y8, Y8
-	VMOVUPS      224(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       224(DI), Y13, Y2
 	VADDPS       Y2, Y8, Y8
 	VMOVUPS      Y8, 224(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y8, Y8
-	VMOVUPS      224(SI), Y1
 	VSUBPS       Y8, Y1, Y1
 	VMOVUPS      Y1, 224(SI)
 	VMOVUPS      256(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y12, Y2
 	VADDPS       Y2, Y9, Y9
-	VMOVUPS      256(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       256(DI), Y13, Y2
 	VADDPS       Y2, Y9, Y9
 	VMOVUPS      Y9, 256(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y9, Y9
-	VMOVUPS      256(SI), Y1
 	VSUBPS       Y9, Y1, Y1
 	VMOVUPS      Y1, 256(SI)
 	VMOVUPS      288(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y12, Y2
 	VADDPS       Y2, Y10, Y10
-	VMOVUPS      288(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       288(DI), Y13, Y2
 	VADDPS       Y2, Y10, Y10
 	VMOVUPS      Y10, 288(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y10, Y10
-	VMOVUPS      288(SI), Y1
 	VSUBPS       Y10, Y1, Y1
 	VMOVUPS      Y1, 288(SI)
 	VMASKMOVPS   320(SI), Y0, Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMULPS       Y1, Y12, Y2
 	VADDPS       Y2, Y11, Y11
-	VMASKMOVPS   320(DI), Y0, Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   320(DI), Y0, Y2
+	VMULPS       Y13, Y2, Y2
 	VADDPS       Y2, Y11, Y11
 	VMASKMOVPS   Y11, Y0, 320(DI)
 	VBROADCASTSS (R8), Y2
 	VMULPS       Y2, Y11, Y11
-	VMASKMOVPS   320(SI), Y0, Y1
 	VSUBPS       Y11, Y1, Y1
 	VMASKMOVPS   Y1, Y0, 320(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
-	VZEROUPPER
-	RET
 
-// func gemm_gaps_cut_f32_96_avx2(cols int, rows int, words int, bits []uint64, a []float32, aCol int, b []float32, w []float32, v []float32, row int, coef *float32)
-// Requires: AVX, BMI, FMA3, MMX+
-TEXT ·gemm_gaps_cut_f32_96_avx2(SB), NOSPLIT, $0-168
-	MOVQ    cols+0(FP), AX
-	LEAQ    lane_masks<>+384(SB), CX
-	SHLQ    $0x02, AX
-	SUBQ    AX, CX
-	VMOVDQU (CX), Y0
-	MOVQ    rows+8(FP), AX
-	MOVQ    bits_base+24(FP), CX
-	MOVQ    a_base+48(FP), DX
-	MOVQ    aCol+72(FP), BX
-	SHLQ    $0x02, BX
-	MOVQ    w_base+104(FP), SI
-	MOVQ    v_base+128(FP), DI
-
-row:
-	PREFETCHT0 (SI)
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(SI)
-	PREFETCHT0 192(DI)
-	PREFETCHT0 256(SI)
-	PREFETCHT0 256(DI)
-	PREFETCHT0 320(SI)
-	PREFETCHT0 320(DI)
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	VXORPS     Y10, Y10, Y10
-	VXORPS     Y11, Y11, Y11
-	VXORPS     Y12, Y12, Y12
-	MOVQ       DX, R8
-	MOVQ       b_base+80(FP), R9
-	MOVQ       words+16(FP), R10
-
-word:
-	MOVQ    (CX), R11
-	ADDQ    $0x08, CX
-	TESTQ   R11, R11
-	JZ      empty
-	PCALIGN $0x40
-
-term:
-	TZCNTQ       R11, R12
-	IMUL3Q       $0x00000180, R12, R13
-	IMULQ        BX, R12
-	VBROADCASTSS (R8)(R12*1), Y13
-	VFMADD231PS  (R9)(R13*1), Y13, Y1
-	VFMADD231PS  32(R9)(R13*1), Y13, Y2
-	VFMADD231PS  64(R9)(R13*1), Y13, Y3
-	VFMADD231PS  96(R9)(R13*1), Y13, Y4
-	VFMADD231PS  128(R9)(R13*1), Y13, Y5
-	VFMADD231PS  160(R9)(R13*1), Y13, Y6
-	VFMADD231PS  192(R9)(R13*1), Y13, Y7
-	VFMADD231PS  224(R9)(R13*1), Y13, Y8
-	VFMADD231PS  256(R9)(R13*1), Y13, Y9
-	VFMADD231PS  288(R9)(R13*1), Y13, Y10
-	VFMADD231PS  320(R9)(R13*1), Y13, Y11
-	VFMADD231PS  352(R9)(R13*1), Y13, Y12
-	BLSRQ        R11, R11
-	JNZ          term
-
-empty:
-	MOVQ         BX, R12
-	SHLQ         $0x06, R12
-	ADDQ         R12, R8
-	ADDQ         $0x00006000, R9
-	DECQ         R10
-	JNZ          word
-	MOVQ         coef+160(FP), R8
-	VMOVUPS      (SI), Y13
-	VBROADCASTSS 4(R8), Y14
-	VMULPS       Y13, Y14, Y14
-	VADDPS       Y14, Y1, Y1
-	VMOVUPS      (DI), Y13
-	VBROADCASTSS 8(R8), Y14
-	VMULPS       Y13, Y14, Y14
-	VADDPS       Y14, Y1, Y1
-	VMOVUPS      Y1, (DI)
-	VBROADCASTSS (R8), Y14
-	VMULPS       Y14, Y1, Y1
-	VMOVUPS      (SI), Y13
-	VSUBPS       Y1, Y13, Y13
-	VMOVUPS      Y13, (SI)
-	VMOVUPS      32(SI), Y1
-	VBROADCASTSS 4(R8), Y13
-	VMULPS       Y1, Y13, Y13
-	VADDPS       Y13, Y2, Y2
-	VMOVUPS      32(DI), Y1
-	VBROADCASTSS 8(R8), Y13
-	VMULPS       Y1, Y13, Y13
-	VADDPS       Y13, Y2, Y2
-	VMOVUPS      Y2, 32(DI)
-	VBROADCASTSS (R8), Y13
-	VMULPS       Y13, Y2, Y2
-	VMOVUPS      32(SI), Y1
-	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      64(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y3, Y3
-	VMOVUPS      64(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y3, Y3
-	VMOVUPS      Y3, 64(DI)
-	VBROADCASTSS (R8), Y2
-	VMULPS       Y2, Y3, Y3
-	VMOVUPS      64(SI), Y1
-	VSUBPS       Y3, Y1, Y1
-	VMOVUPS      Y1, 64(SI)
-	VMOVUPS      96(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y4, Y4
-	VMOVUPS      96(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y4, Y4
-	VMOVUPS      Y4, 96(DI)
-	VBROADCASTSS (R8), Y2
-	VMULPS       Y2, Y4, Y4
-	VMOVUPS      96(SI), Y1
-	VSUBPS       Y4, Y1, Y1
-	VMOVUPS      Y1, 96(SI)
-	VMOVUPS      128(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y5, Y5
-	VMOVUPS      128(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y5, Y5
-	VMOVUPS      Y5, 128(DI)
-	VBROADCASTSS (R8), Y2
-	VMULPS       Y2, Y5, Y5
-	VMOVUPS      128(SI), Y1
-	VSUBPS       Y5, Y1, Y1
-	VMOVUPS      Y1, 128(SI)
-	VMOVUPS      160(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y6, Y6
-	VMOVUPS      160(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y6, Y6
-	VMOVUPS      Y6, 160(DI)
-	VBROADCASTSS (R8), Y2
-	VMULPS       Y2, Y6, Y6
-	VMOVUPS      160(SI), Y1
-	VSUBPS       Y6, Y1, Y1
-	VMOVUPS      Y1, 160(SI)
-	VMOVUPS      192(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y7, Y7
-	VMOVUPS      192(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y7, Y7
-	VMOVUPS      Y7, 192(DI)
-	VBROADCASTSS (R8), Y2
-	VMULPS       Y2, Y7, Y7
-	VMOVUPS      192(SI), Y1
-	VSUBPS       Y7, Y1, Y1
-	VMOVUPS      Y1, 192(SI)
-	VMOVUPS      224(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y8, Y8
-	VMOVUPS      224(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y8, Y8
-	VMOVUPS      Y8, 224(DI)
-	VBROADCASTSS (R8), Y2
-	VMULPS       Y2, Y8, Y8
-	VMOVUPS      224(SI), Y1
-	VSUBPS       Y8, Y1, Y1
-	VMOVUPS      Y1, 224(SI)
-	VMOVUPS      256(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y9, Y9
-	VMOVUPS      256(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y9, Y9
-	VMOVUPS      Y9, 256(DI)
-	VBROADCASTSS (R8), Y2
-	VMULPS       Y2, Y9, Y9
-	VMOVUPS      256(SI), Y1
-	VSUBPS       Y9, Y1, Y1
-	VMOVUPS      Y1, 256(SI)
-	VMOVUPS      288(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y10, Y10
-	VMOVUPS      288(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y10, Y10
-	VMOVUPS      Y10, 288(DI)
-	VBROADCASTSS (R8), Y2
-	VMULPS       Y2, Y10, Y10
-	VMOVUPS      288(SI), Y1
-	VSUBPS       Y10, Y1, Y1
-	VMOVUPS      Y1, 288(SI)
-	VMOVUPS      320(SI), Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y11, Y11
-	VMOVUPS      320(DI), Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y11, Y11
-	VMOVUPS      Y11, 320(DI)
-	VBROADCASTSS (R8), Y2
-	VMULPS       Y2, Y11, Y11
-	VMOVUPS      320(SI), Y1
-	VSUBPS       Y11, Y1, Y1
-	VMOVUPS      Y1, 320(SI)
-	VMASKMOVPS   352(SI), Y0, Y1
-	VBROADCASTSS 4(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y12, Y12
-	VMASKMOVPS   352(DI), Y0, Y1
-	VBROADCASTSS 8(R8), Y2
-	VMULPS       Y1, Y2, Y2
-	VADDPS       Y2, Y12, Y12
-	VMASKMOVPS   Y12, Y0, 352(DI)
-	VBROADCASTSS (R8), Y2
-	VMULPS       Y2, Y12, Y12
-	VMASKMOVPS   352(SI), Y0, Y1
-	VSUBPS       Y12, Y1, Y1
-	VMASKMOVPS   Y1, Y0, 352(SI)
-	MOVQ         row+152(FP), R8
-	SHLQ         $0x02, R8
-	ADDQ         R8, SI
-	ADDQ         R8, DI
-	ADDQ         $0x04, DX
-	DECQ         AX
-	JNZ          row
+next:
+	MOVQ row+160(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, SI
+	ADDQ R8, DI
+	MOVQ aRow+72(FP), R8
+	SHLQ $0x02, R8
+	ADDQ R8, DX
+	DECQ AX
+	JNZ  row
 	VZEROUPPER
 	RET
 

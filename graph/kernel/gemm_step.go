@@ -6,8 +6,7 @@ const MaxStepDepth = 256
 
 // GemmStep takes an optimizer step along a gradient that is a matrix product,
 // g = Alpha·op(A)·op(B): a few rows of g at a time, which stay in the
-// first-level cache. Products with zeros of A may be left out, also those with
-// infinities and NaNs of B.
+// first-level cache.
 type GemmStep[T Float] struct {
 	gemm        *Gemm[T]
 	step        *Step[T]
@@ -33,7 +32,7 @@ func NewGemmStep[T Float](m, n, k int, transA, transB bool, opt GemmOptions) *Ge
 	if s.direct = g.bCol == 1 && spread(g.bRow*4, g.K); s.direct {
 		s.bRow, s.bNext = g.bRow, g.width
 	}
-	s.leaveOut()
+	s.gaps = newGaps(g)
 	return s
 }
 
@@ -52,7 +51,9 @@ func (s *GemmStep[T]) SGD(t *Team, o SGD, w, a, b, mask, v []T) {
 	need(len(b), extent(g.K, g.N, g.bRow, g.bCol), "b")
 	s.step.prepareSGD(o, w, mask, v)
 	g.a, g.b = a, b
-	if !s.sparse(t) {
+	if s.step.loop == stepMomentum && s.gaps.sparse(t, a) {
+		s.gaps.run(t, b, s.step.w, s.step.s, g.N, &s.step.coef[0])
+	} else {
 		s.whole(t)
 	}
 	g.a, g.b = nil, nil

@@ -51,7 +51,7 @@ var avx2Tiles = [][]tileFunc[float32]{
 }
 
 var avx512Gaps = gapsLoops[float32]{
-	lanes: 16, nonzero: nonzero_f32_avx2, copyLines: copy_lines_f32_avx2,
+	lanes: 16, nonzero: nonzero_f32_avx2, nonzeroRow: nonzero_row_f32_avx2, copyLines: copy_lines_f32_avx2,
 	whole: []gapsFunc[float32]{
 		gemm_gaps_f32_16_avx512, gemm_gaps_f32_32_avx512, gemm_gaps_f32_48_avx512,
 		gemm_gaps_f32_64_avx512, gemm_gaps_f32_80_avx512, gemm_gaps_f32_96_avx512,
@@ -65,18 +65,18 @@ var avx512Gaps = gapsLoops[float32]{
 }
 
 var avx2Gaps = gapsLoops[float32]{
-	lanes: 8, nonzero: nonzero_f32_avx2, copyLines: copy_lines_f32_avx2,
+	lanes: 8, nonzero: nonzero_f32_avx2, nonzeroRow: nonzero_row_f32_avx2, copyLines: copy_lines_f32_avx2,
 	whole: []gapsFunc[float32]{
 		gemm_gaps_f32_8_avx2, gemm_gaps_f32_16_avx2, gemm_gaps_f32_24_avx2,
 		gemm_gaps_f32_32_avx2, gemm_gaps_f32_40_avx2, gemm_gaps_f32_48_avx2,
 		gemm_gaps_f32_56_avx2, gemm_gaps_f32_64_avx2, gemm_gaps_f32_72_avx2,
-		gemm_gaps_f32_80_avx2, gemm_gaps_f32_88_avx2, gemm_gaps_f32_96_avx2,
+		gemm_gaps_f32_80_avx2, gemm_gaps_f32_88_avx2,
 	},
 	cut: []gapsFunc[float32]{
 		gemm_gaps_cut_f32_8_avx2, gemm_gaps_cut_f32_16_avx2, gemm_gaps_cut_f32_24_avx2,
 		gemm_gaps_cut_f32_32_avx2, gemm_gaps_cut_f32_40_avx2, gemm_gaps_cut_f32_48_avx2,
 		gemm_gaps_cut_f32_56_avx2, gemm_gaps_cut_f32_64_avx2, gemm_gaps_cut_f32_72_avx2,
-		gemm_gaps_cut_f32_80_avx2, gemm_gaps_cut_f32_88_avx2, gemm_gaps_cut_f32_96_avx2,
+		gemm_gaps_cut_f32_80_avx2, gemm_gaps_cut_f32_88_avx2,
 	},
 }
 

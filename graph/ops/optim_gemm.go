@@ -11,8 +11,7 @@ import (
 
 // GemmSGD(rate, w, a, b, [v], [mask]) is SGD of a weight matrix whose gradient
 // is the product of a and b, with Gemm's attributes alpha, transA and transB:
-// the gradient itself is never stored. Products with zeros of a may be left out, also
-// those with infinities and NaNs of b.
+// the gradient itself is never stored.
 
 // product is the Gemm, and sgd the SGD, that a GemmSGD stands for.
 func gemmSGDParts(n *graph.Node) (product, sgd *graph.Node) {

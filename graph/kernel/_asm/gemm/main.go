@@ -27,12 +27,13 @@ func main() {
 	momentumRest(avx512{}, 8)
 	momentum(&avx2{masks: masks}, 6, 2)
 	nonzero()
+	nonzeroRow()
 	copyLines()
 	for _, cut := range []bool{false, true} {
 		for vectors := 1; vectors <= 8; vectors++ {
 			gapsRows(avx512{}, vectors, cut)
 		}
-		for vectors := 1; vectors <= 12; vectors++ {
+		for vectors := 1; vectors <= 11; vectors++ {
 			gapsRows(&avx2{masks: masks}, vectors, cut)
 		}
 	}

@@ -56,20 +56,47 @@ func nonzero() {
 	RET()
 }
 
-// copyLines writes copy_lines_f32_avx2: rows of whole vectors, brought side by side.
+// nonzeroRow writes nonzero_row_f32_avx2: which elements of a row are not zero, as bits.
+func nonzeroRow() {
+	TEXT("nonzero_row_f32_avx2", NOSPLIT, "func(vectors int, a []float32, bits []uint64)")
+	Doc("Of 0 < vectors <= 8 vectors of 8; see nonzeroRowFunc.")
+	Pragma("noescape")
+	vectors, a, bits := Load(Param("vectors"), GP64()), Load(Param("a").Base(), GP64()), Load(Param("bits").Base(), GP64())
+	zero := YMM()
+	VXORPS(zero, zero, zero)
+	Label("loop")
+	differs, bit := YMM(), GP32()
+	VCMPPS(Imm(4), Mem{Base: a}, zero, differs)
+	VMOVMSKPS(differs, bit)
+	MOVB(bit.As8(), Mem{Base: bits})
+	INCQ(bits)
+	ADDQ(Imm(32), a)
+	DECQ(vectors)
+	JNZ(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// copyLines writes copy_lines_f32_avx2: rows of whole vectors, brought side by side;
+// zero times what is not finite is no number.
 func copyLines() {
-	TEXT("copy_lines_f32_avx2", NOSPLIT, "func(rows, vectors int, src []float32, srcRow int, dst []float32)")
-	Doc("dst[i*8*vectors+j] = src[i*srcRow+j] for i < rows and j < 8*vectors, both above 0.")
+	TEXT("copy_lines_f32_avx2", NOSPLIT, "func(rows, vectors int, src []float32, srcRow int, dst []float32) (sum float32)")
+	Doc("Of rows and vectors > 0; see copyLinesFunc.")
 	Pragma("noescape")
 	rows, vectors := Load(Param("rows"), GP64()), Load(Param("vectors"), GP64())
 	src, srcRow, dst := Load(Param("src").Base(), GP64()), bytes("srcRow"), Load(Param("dst").Base(), GP64())
 	SHLQ(Imm(5), vectors)
+	zero, sum := YMM(), YMM()
+	VXORPS(zero, zero, zero)
+	VXORPS(sum, sum, sum)
 	Label("row")
 	at, v := GP64(), YMM()
 	XORQ(at, at)
 	Label("vector")
 	VMOVUPS(Mem{Base: src, Index: at, Scale: 1}, v)
 	VMOVUPS(v, Mem{Base: dst, Index: at, Scale: 1})
+	VMULPS(v, zero, v)
+	VORPS(v, sum, sum)
 	ADDQ(Imm(32), at)
 	CMPQ(at, vectors)
 	JLT(LabelRef("vector"))
@@ -77,15 +104,22 @@ func copyLines() {
 	ADDQ(vectors, dst)
 	DECQ(rows)
 	JNZ(LabelRef("row"))
+	half, other := XMM(), XMM()
+	VEXTRACTF128(Imm(1), sum, half)
+	VORPS(half, sum.AsX(), half)
+	VMOVHLPS(half, half, other)
+	VORPS(other, half, half)
+	VMOVSHDUP(half, other)
+	VORPS(other, half, half)
+	Store(half, ReturnIndex(0))
 	VZEROUPPER()
 	RET()
 }
 
-// gapsRows writes gemm_gaps{_cut}_f32_{columns}_{set}: rows of a
-// gradient, one below the other, each summed in registers from the rows of B whose
-// factors are not zero, and the step out of those registers. A row of weights and
-// velocities is fetched while it sums; cut says that its last vector does not exist as a
-// whole.
+// gapsRows writes gemm_gaps{_cut}_f32_{columns}_{set}: rows of a product, one below the
+// other, each summed in registers from the rows of B whose factors are not zero, and
+// stored, or the step out of those registers. What it changes is fetched while it sums.
+// cut says that the last vector of a row does not exist as a whole.
 func gapsRows(set vectorSet, vectors int, cut bool) {
 	lanes := set.lanes()
 	name, columns := "gemm_gaps", fmt.Sprint(vectors*lanes)
@@ -93,7 +127,7 @@ func gapsRows(set vectorSet, vectors int, cut bool) {
 		name, columns = name+"_cut", fmt.Sprintf("%d to %d", (vectors-1)*lanes+1, vectors*lanes)
 	}
 	TEXT(fmt.Sprintf("%s_f32_%d_%s", name, vectors*lanes, set.name()), NOSPLIT,
-		"func(cols, rows, words int, bits []uint64, a []float32, aCol int, b []float32, w, v []float32, row int, coef *float32)")
+		"func(cols, rows, words int, bits []uint64, a []float32, aRow, aCol int, b, c, v []float32, row int, coef *float32)")
 	Doc(fmt.Sprintf("rows > 0 rows of %s columns; see gapsFunc.", columns))
 	Pragma("noescape")
 	if cut {
@@ -103,7 +137,7 @@ func gapsRows(set vectorSet, vectors int, cut bool) {
 	rows, bits := Load(Param("rows"), GP64()), Load(Param("bits").Base(), GP64())
 	first := Load(Param("a").Base(), GP64())
 	aCol, bRow := bytes("aCol"), uint32(vectors*lanes*4)
-	w, v := Load(Param("w").Base(), GP64()), Load(Param("v").Base(), GP64())
+	w, v := Load(Param("c").Base(), GP64()), Load(Param("v").Base(), GP64())
 	acc := make([]VecVirtual, vectors)
 	for j := range acc {
 		acc[j] = set.vector()
@@ -147,28 +181,40 @@ func gapsRows(set vectorSet, vectors int, cut bool) {
 	JNZ(LabelRef("word"))
 
 	coef := Load(Param("coef"), GP64())
+	TESTQ(coef, coef)
+	JNZ(LabelRef("step"))
+	for j, g := range acc {
+		set.store(g, Mem{Base: w, Disp: j * lanes * 4}, masked(j))
+	}
+	JMP(LabelRef("next"))
+	Label("step")
+	decay, mass := set.vector(), set.vector()
+	VBROADCASTSS(Mem{Base: coef, Disp: 4}, decay)
+	VBROADCASTSS(Mem{Base: coef, Disp: 8}, mass)
 	for j, g := range acc {
 		weight, velocity := Mem{Base: w, Disp: j * lanes * 4}, Mem{Base: v, Disp: j * lanes * 4}
 		x, t := set.vector(), set.vector()
 		set.load(weight, x, masked(j))
-		VBROADCASTSS(Mem{Base: coef, Disp: 4}, t)
-		VMULPS(x, t, t)
+		VMULPS(x, decay, t)
 		VADDPS(t, g, g)
-		set.load(velocity, x, masked(j))
-		VBROADCASTSS(Mem{Base: coef, Disp: 8}, t)
-		VMULPS(x, t, t)
+		if masked(j) {
+			set.load(velocity, t, true)
+			VMULPS(mass, t, t)
+		} else {
+			VMULPS(velocity, mass, t)
+		}
 		VADDPS(t, g, g)
 		set.store(g, velocity, masked(j))
 		VBROADCASTSS(Mem{Base: coef}, t)
 		VMULPS(t, g, g)
-		set.load(weight, x, masked(j))
 		VSUBPS(g, x, x)
 		set.store(x, weight, masked(j))
 	}
+	Label("next")
 	row := bytes("row")
 	ADDQ(row, w)
 	ADDQ(row, v)
-	ADDQ(Imm(4), first)
+	ADDQ(bytes("aRow"), first)
 	DECQ(rows)
 	JNZ(LabelRef("row"))
 	set.leave()
