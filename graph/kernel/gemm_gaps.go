@@ -59,10 +59,11 @@ type gaps[T Float] struct {
 }
 
 const (
-	// gapsDepth bounds K, and gapsPart the bytes of a part of B: it stays in the
-	// first-level cache while the rows of a block pass by.
-	gapsDepth = 128
-	gapsPart  = 28 << 10
+	// gapsDepth bounds K, gapsHeight bounds M, and gapsPart the bytes of a part of B: it
+	// stays in the first-level cache while the rows of a block pass by.
+	gapsDepth  = 128
+	gapsHeight = 1 << 14
+	gapsPart   = 28 << 10
 	// gapsBlocks is how many blocks a thread has, of gapsRows rows or more. Each copies
 	// the parts of B for itself.
 	gapsBlocks = 2
@@ -75,7 +76,7 @@ const (
 // that does not pay.
 func newGaps[T Float](g *Gemm[T]) *gaps[T] {
 	loops := g.tiling.gaps
-	if loops == nil || g.aRow != 1 && g.aCol != 1 || g.bCol != 1 || g.alpha != 1 || g.K > gapsDepth || g.M < 8 || g.M*g.N*g.K < gapsProducts {
+	if loops == nil || g.aRow != 1 && g.aCol != 1 || g.bCol != 1 || g.alpha != 1 || g.K > gapsDepth || g.M > gapsHeight || g.M < 8 || g.M*g.N*g.K < gapsProducts {
 		return nil
 	}
 	most := min(len(loops.whole), gapsPart/(g.K*loops.lanes*4))
@@ -110,7 +111,7 @@ func (p *gaps[T]) sparse(t *Team, a []T) bool {
 	return !p.dense
 }
 
-// someZeros looks at some rows only: whose A had no zeros to speak of mostly has none.
+// someZeros looks at some rows only: an A after one of too few zeros mostly has none.
 func (p *gaps[T]) someZeros() bool {
 	const samples, rows = 4, 8
 	count := 0
