@@ -10,7 +10,7 @@ import (
 // looks that they do so when they should.
 func TestGaps(t *testing.T) {
 	if tilings[float32]()[0].gaps == nil {
-		t.Skip("this processor, or this build, has no loops over elements that are not zero")
+		t.Skip("SKIPPED: this processor, or this build, has no loops over elements that are not zero")
 	}
 	plain := *tilings[float32]()[0]
 	plain.gaps = nil
