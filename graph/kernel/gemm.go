@@ -81,7 +81,7 @@ func newGemm[T Float](tl *tiling[T], m, n, k int, transA, transB bool, opt GemmO
 		if g.sharing == nil {
 			g.flip()
 		}
-		if g.flipped == nil && g.beta == 0 && opt.Bias == NoBias && opt.Activation == (Activation{}) {
+		if g.beta == 0 && opt.Bias == NoBias && opt.Activation == (Activation{}) {
 			g.gaps = newGaps(g)
 		}
 	}
