@@ -61,8 +61,9 @@ magnitude and held at zero.
 
 The share of the peak is that of the processor's multiply-adds on registers,
 which is measured at the start. Convolutions count as plain sums of products,
-and zeros like all else, so a share above 1 is possible where fewer are computed. Bytes moved are those of all tensors that the steps
-of the program read and write. Memory is the largest that a process had resident.`,
+and zeros like all else, so a share above 1 is possible where fewer are
+computed. Bytes moved are those of all tensors that the steps of the program
+read and write. Memory is the largest that a process had resident.`,
 		example: `  unprune bench --what step --batch 64 lenet-5
   unprune bench --what step --prune-units 0.5 resnet18.onnx
   unprune bench --what forward --batch 1 --threads 1 resnet18.onnx --json`,
